@@ -1,0 +1,52 @@
+# The same names here, in CI and in the README. Everything is installed into .venv; nothing else is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SERVE  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format docs bench clean
+
+help:  ## Show this list.
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+serve: $(VENV)/.serves  ## Start the server in sandbox mode on an embedded SQLite file (SERVE="--port 9000" adds options).
+	@exec $(BIN)/opentill serve $(SERVE)
+
+test: $(VENV)/.tests  ## Install what the tests need and run all of them.
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tests  ## Lint, formatting, types and generated pages.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m opentill.docs --check
+
+format: $(VENV)/.tests  ## Put the code into the house's format.
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.serves  ## Write the pages that are generated from the code.
+	$(BIN)/python -m opentill.docs
+
+bench: $(VENV)/.serves  ## Measure the hot path over HTTP (needs wrk; about five minutes).
+	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -qq -y wrk; }
+	$(BIN)/python bench/hot_path.py $(BENCH)
+
+clean:  ## Remove the environment and everything that tools left.
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "opentill needs Python 3.11 or later; name one with make PYTHON=/path/to/python3."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -qq -y python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+
+$(VENV)/.serves: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.tests: pyproject.toml $(VENV)/.serves
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@

@@ -1,0 +1,1 @@
+"""The JSON API: the only place that knows the wire."""

@@ -1,0 +1,154 @@
+"""One request on its way through the API, and what the API needs from the rest of the house."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from opentill.api import decode
+from opentill.api.directory import Directory
+from opentill.api.ratelimit import UNLIMITED
+from opentill.api.readiness import Readiness
+from opentill.api.routing import AsgiApp, Route
+from opentill.api.wire import Rejected, invalid
+from opentill.clock import Clock, Ids
+from opentill.domain.commands import Actor, ActorKind, Command
+from opentill.domain.lifecycle import Change
+from opentill.domain.refusals import Refusal
+from opentill.engine.engine import Engine, Outcome, Render, Result
+from opentill.engine.reader import Reader
+from opentill.engine.threads import StoreThreads
+from opentill.keyring import Keyring
+from opentill.rails.desk import CardDesk
+from opentill.settings import Settings
+from opentill.store.interface import KeyClaim, Mode, Reply, TokenId
+
+_NOBODY: Final = Actor(ActorKind.OPEN_SANDBOX)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiDeps:
+    """What the API stands on."""
+
+    settings: Settings
+    engine: Engine
+    reader: Reader
+    threads: StoreThreads
+    desk: CardDesk
+    keyring: Keyring
+    clock: Clock
+    ids: Ids
+    default_account_id: str | None
+    """Whom calls without a token act as; None, as always in live mode, for nobody."""
+    pages: AsgiApp | None = None
+    """Answers the paths that are not the API's."""
+    directory: Directory = field(init=False)
+    readiness: Readiness = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the parts that only this API uses."""
+        object.__setattr__(self, "directory", Directory(self.threads, self.reader, self.clock))
+        object.__setattr__(self, "readiness", Readiness(self.threads, self.clock))
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether this server is a sandbox."""
+        return self.settings.mode is Mode.SANDBOX
+
+
+class Call:
+    """One request: who sent it, what it says, and how to carry it out."""
+
+    __slots__ = (
+        "account_id",
+        "actor",
+        "body",
+        "command_id",
+        "deps",
+        "headers",
+        "key",
+        "limit",
+        "now",
+        "parameters",
+        "query",
+        "raw_body",
+        "remaining",
+        "replayed",
+        "route",
+        "token",
+    )
+
+    def __init__(self, deps: ApiDeps, route: Route, parameters: tuple[bytes, ...], now: int):
+        self.deps = deps
+        self.route = route
+        self.parameters = parameters
+        self.now = now
+        """Real time of the request's arrival in UTC milliseconds."""
+        self.account_id = ""
+        self.actor = _NOBODY
+        self.token: TokenId | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.body: Any = None
+        self.raw_body = b""
+        self.query: Any = None
+        self.key: str | None = None
+        """The idempotency key, where one was sent and the operation takes one."""
+        self.command_id = deps.ids.uuid() if route.operation.mutating else ""
+        self.replayed = False
+        self.limit = self.remaining = UNLIMITED
+
+    def success(self, data: Any) -> Reply:
+        """The operation's success with this ``data``."""
+        return self.route.success.reply(data)
+
+    def reference(self, text: str, field_name: str) -> str:
+        """A reference or order id as the merchant may send it; raises Rejected (ruling 4)."""
+        return decode.reference(text, field_name, self.deps.settings.max_reference_characters)
+
+    def path_text(self, field_name: str) -> str:
+        """The path's first parameter, a reference or an id; raises Rejected when it can be neither."""
+        try:
+            text = self.parameters[0].decode()
+        except UnicodeDecodeError:
+            raise invalid(f"{field_name} is not valid UTF-8") from None
+        return self.reference(text, field_name)
+
+    def command(self) -> dict[str, Any]:
+        """The part that all commands have."""
+        return {"account_id": self.account_id, "command_id": self.command_id, "actor": self.actor}
+
+    def claim(self) -> KeyClaim | None:
+        """The claim on the idempotency key; "the same" means method, path and raw body (ruling 9)."""
+        if self.key is None:
+            return None
+        operation = self.route.operation
+        fingerprint = self.deps.keyring.fingerprint(operation.method, operation.path, self.raw_body)
+        return KeyClaim(self.account_id, self.key, fingerprint, self.command_id)
+
+    def render(self, on_change: Callable[[Change], Reply]) -> Render:
+        """The pure function from an outcome to the reply that is stored and sent."""
+        refusals = self.route.refusals
+
+        def render(outcome: Outcome) -> Reply:
+            return refusals[type(outcome)] if isinstance(outcome, Refusal) else on_change(outcome)
+
+        return render
+
+    async def submit(self, command: Command, on_change: Callable[[Change], Reply]) -> Reply:
+        """Hand the command to the engine and return the reply that it committed."""
+        return self.answer_of(
+            await self.deps.engine.submit(
+                command, render=self.render(on_change), claim=self.claim(), token=self.token
+            )
+        )
+
+    def answer_of(self, result: Result) -> Reply:
+        """The reply of a result; notes when it is an earlier one."""
+        self.replayed = result.replayed
+        assert result.reply is not None
+        return result.reply
+
+    async def turn_down(self, rejected: Rejected) -> Reply:
+        """The answer of a request that goes no further; raises TokenRevoked if its token is dead by now."""
+        if self.token is not None:
+            await self.deps.reader.check(self.token)
+        return rejected.answer

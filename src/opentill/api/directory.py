@@ -1,0 +1,69 @@
+"""What seldom changes, remembered for a few seconds: merchants, their sub-accounts, the clock's offset."""
+
+from typing import Any, Final
+
+from opentill.clock import Clock
+from opentill.engine.reader import Reader
+from opentill.engine.threads import StoreThreads
+from opentill.store.interface import Merchant
+
+_KEEP_MILLISECONDS: Final = 5000
+_KEEP_OFFSET_MILLISECONDS: Final = 1000
+_MOST_REMEMBERED: Final = 50_000
+
+
+class Directory:
+    """A cache in front of the store. Only what exists is remembered, so what is added is seen at once."""
+
+    def __init__(self, threads: StoreThreads, reader: Reader, clock: Clock):
+        self._threads = threads
+        self._reader = reader
+        self._clock = clock
+        self._merchants: dict[str, tuple[int, Merchant]] = {}
+        self._sub_accounts: dict[tuple[str, str], int] = {}
+        self._offset = 0
+        self._offset_until = 0
+
+    async def merchant(self, account_id: str, now: int) -> Merchant | None:
+        """The merchant of this parent account; ``now`` is real time in milliseconds."""
+        known = self._merchants.get(account_id)
+        if known is not None and now < known[0]:
+            return known[1]
+        found = await self._threads.read(self._threads.store.merchant, account_id)
+        if found is not None:
+            _bound(self._merchants)
+            self._merchants[account_id] = (now + _KEEP_MILLISECONDS, found)
+        return found
+
+    async def owns(self, account_id: str, candidate: str) -> bool:
+        """Whether ``candidate`` is the merchant's parent account or one of its sub-accounts."""
+        return candidate == account_id or await self.owns_sub_account(account_id, candidate)
+
+    async def owns_sub_account(self, account_id: str, candidate: str) -> bool:
+        """Whether ``candidate`` is one of the merchant's sub-accounts."""
+        now = self._clock.now()
+        if now < self._sub_accounts.get((account_id, candidate), 0):
+            return True
+        found = await self._threads.read(self._threads.store.sub_accounts, account_id)
+        _bound(self._sub_accounts)
+        until = now + _KEEP_MILLISECONDS
+        self._sub_accounts.update({(account_id, sub.sub_account_id): until for sub in found})
+        return any(sub.sub_account_id == candidate for sub in found)
+
+    async def business_time(self, now: int) -> int:
+        """Business time at the real time ``now``, by an offset at most a second old."""
+        if now >= self._offset_until:
+            return await self.exact_business_time()
+        return now + self._offset
+
+    async def exact_business_time(self) -> int:
+        """Business time by the offset that stands in the database now."""
+        facts = await self._reader.ask(lambda snapshot: snapshot.facts(()), None)
+        now = self._clock.now()
+        self._offset, self._offset_until = facts.clock_offset, now + _KEEP_OFFSET_MILLISECONDS
+        return now + self._offset
+
+
+def _bound(remembered: dict[Any, Any]) -> None:
+    if len(remembered) >= _MOST_REMEMBERED:
+        remembered.clear()

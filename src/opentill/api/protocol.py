@@ -1,0 +1,87 @@
+"""HTTP on the socket: uvicorn's httptools protocol, with broken HTTP answered in the envelope and closed."""
+
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from opentill.api.wire import UNAVAILABLE, envelope
+
+MAX_HEAD_BYTES: Final = 65_536
+"""Request line and headers together; the parser itself knows no limit."""
+
+
+def _last_answer(status_line: bytes, body: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 %b\r\n"
+        b"Content-Type: application/json\r\n"
+        b"Content-Length: %d\r\n"
+        b"Connection: close\r\n"
+        b"\r\n"
+        b"%b" % (status_line, len(body), body)
+    )
+
+
+_BAD_REQUEST: Final = _last_answer(b"400 Bad Request", envelope("400", "Request failed."))
+_STOPPING: Final = _last_answer(b"503 Service Unavailable", UNAVAILABLE.body)
+
+
+class EnvelopeProtocol(HttpToolsProtocol):
+    """Answers what is not HTTP with 400 in the envelope (contract 2.1), then closes the connection.
+
+    The parser refuses a Content-Length together with a Transfer-Encoding, repeated or signed lengths,
+    unknown encodings and bare line feeds: whatever two servers could read in two ways.
+    """
+
+    _head_open = False
+    _head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head_open, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its head is whole."""
+        self._head_open = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer; an endless head is refused."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self._head_open:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("the head of the request is too long")
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the reason is logged, not sent
+        """Refuse what came last, without ever standing in for the answer of a request that came before."""
+        if self._is_carrying_out():
+            self.cycle.keep_alive = False  # its answer goes out, then the connection ends
+            self.flow.pause_reading()
+        else:
+            self._end_with(_BAD_REQUEST)
+
+    def shutdown(self) -> None:
+        """The server stops: what is being carried out is answered, half a request is not waited for."""
+        if self._is_reading():
+            self._end_with(_STOPPING)
+        else:
+            super().shutdown()
+
+    def _end_with(self, answer: bytes) -> None:
+        # Behind an answer that is due or has begun, this one would be taken for it.
+        if not self.pipeline and not (self._is_reading() and self.cycle.response_started):
+            self.transport.write(answer)
+        self.transport.close()
+
+    def _is_carrying_out(self) -> bool:
+        """Whether the latest request came whole and its answer is not yet complete."""
+        latest: RequestResponseCycle | None = self.cycle
+        return latest is not None and not latest.response_complete and not latest.more_body
+
+    def _is_reading(self) -> bool:
+        """Whether the body of the latest request is still coming in."""
+        latest: RequestResponseCycle | None = self.cycle
+        return latest is not None and not latest.response_complete and latest.more_body

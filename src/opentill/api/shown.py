@@ -1,0 +1,206 @@
+"""Orders and transactions as merchants see them (contract 3.3 to 3.5), and the words of section 4."""
+
+from typing import Any, Final
+
+from opentill.api.wire import WireStruct, iso_time
+from opentill.domain.money import major_units
+from opentill.domain.order import Attempt, AttemptStatus, Order
+from opentill.store.interface import Merchant, OrderView, TransactionView
+
+NONE: Final = "N/A"
+"""What the wire says where a text is empty."""
+
+APPROVED_MESSAGE: Final = "PAYMENT SUCCESSFUL"
+
+_A = AttemptStatus
+TRANSACTION_STATUS: Final[dict[AttemptStatus, str]] = {
+    _A.CALLING: "PENDING_BILLING",
+    _A.AWAITING_OTP: "PENDING_BILLING",
+    _A.AWAITING_3DS: "PENDING_BILLING",
+    _A.UNKNOWN: "PENDING_BILLING",
+    _A.APPROVED: "SUCCESS",
+    _A.DECLINED: "PAYMENT_FAILED",
+    _A.FAILED: "PAYMENT_FAILED",
+    _A.CANCELLED: "CANCELLED",
+    _A.VOIDING: "REFUND",
+    _A.VOIDED: "REFUND",
+}
+"""The word of the wire for each state of an attempt; an approved one reads REFUND once all is back."""
+
+_SAME_AS: Final = {"PAYMENT_SUCCESSFUL": "SUCCESS", "PENDING_PAYMENT": "PENDING_BILLING"}
+FILTER_WORDS: Final = (*sorted(set(TRANSACTION_STATUS.values())), *_SAME_AS, "NEW", "REVERSED_BY_VENDOR")
+"""The words a list can be filtered by; the last two are of the wire and never found here."""
+
+
+def statuses_of(word: str) -> frozenset[str]:
+    """The attempt statuses that a filter word stands for; empty for one that nothing here has."""
+    wanted = _SAME_AS.get(word, word)
+    return frozenset(status.value for status, shown in TRANSACTION_STATUS.items() if shown == wanted)
+
+
+class OrderShown(WireStruct, kw_only=True):
+    """An order (contract 3.3); amounts are strings of major units with two decimals."""
+
+    order_id: str
+    account_id: str
+    order_reference: str
+    amount: str
+    currency: str
+    customer_id: str | None
+    customer_email: str
+    callback_url: str | None
+    order_meta_data: dict[str, str]
+    status: str
+    amount_paid: str
+    amount_refunded: str
+
+
+class OrderWithBusiness(OrderShown, kw_only=True):
+    """An order together with the merchant that it is for."""
+
+    business_name: str
+    business_email: str
+    business_logo: str
+
+
+def order_shown(view: OrderView) -> OrderShown:
+    """The order without its merchant (contract 3.5)."""
+    return OrderShown(**_order_members(view))
+
+
+def order_with_business(view: OrderView, merchant: Merchant) -> OrderWithBusiness:
+    """The order with its merchant (contract 3.3)."""
+    return OrderWithBusiness(
+        business_name=merchant.name,
+        business_email=merchant.email,
+        business_logo=merchant.logo_url,
+        **_order_members(view),
+    )
+
+
+def _order_members(view: OrderView) -> dict[str, Any]:
+    order, terms = view.order, view.terms
+    return {
+        "order_id": order.order_id,
+        "account_id": order.sub_account_id or order.account_id,
+        "order_reference": order.reference,
+        "amount": major_units(order.amount, order.currency),
+        "currency": order.currency,
+        "customer_id": terms.customer_id,
+        "customer_email": terms.customer_email,
+        "callback_url": terms.callback_url,
+        "order_meta_data": dict(terms.metadata),
+        "status": order.status.value,
+        "amount_paid": major_units(order.totals.applied, order.currency),
+        "amount_refunded": major_units(order.totals.refunded, order.currency),
+    }
+
+
+class TransactionShown(WireStruct, kw_only=True):
+    """One attempt to pay an order (contract 3.4)."""
+
+    id: str
+    status: str
+    amount: str
+    fixed_charge: str
+    wallet_balance: str
+    """What this payment has left in the merchant's wallet."""
+    source: str = "web"
+    type: str = "online_checkout"
+    entry_type: str = "CREDIT"
+    gateway_message: str
+    time_created: str
+    time_updated: str
+    currency: str
+    wallet_currency: str
+    customer_biller_id: str
+    billing_vendor_reference: str
+    payment_vendor_reference: str
+    user_id: str
+    merchant_tx_ref: str
+    online_checkout_order_id: str
+    online_checkout_order_reference: str
+    online_checkout_amount: str
+    online_checkout_currency: str
+    online_checkout_customer_email: str
+    online_checkout_customer_id: str
+    online_checkout_payment_method: str = "card_payment"
+    online_checkout_token_key: str = NONE
+    online_checkout_token_expiry_month: str = NONE
+    online_checkout_token_expiry_year: str = NONE
+    online_checkout_card_pan: str
+    online_checkout_card_pan_last4_digits: str
+    online_checkout_card_type: str
+    online_checkout_tokenized_card_payment: str = "false"
+
+
+def transaction_shown(view: TransactionView) -> TransactionShown:
+    """One attempt with the order that it tried to pay."""
+    attempt, order, currency = view.attempt, view.order, view.order.currency
+    return TransactionShown(
+        id=attempt.transaction_id,
+        status=_transaction_status(attempt, order),
+        amount=major_units(attempt.amount, currency),
+        fixed_charge=major_units(0, currency),
+        wallet_balance=major_units(_left_in_wallet(attempt, order), currency),
+        gateway_message=_gateway_message(attempt),
+        time_created=iso_time(attempt.started_at),
+        time_updated=iso_time(attempt.updated_at),
+        currency=currency,
+        wallet_currency=currency,
+        customer_biller_id=attempt.card_masked,
+        billing_vendor_reference=attempt.transaction_id,
+        payment_vendor_reference=attempt.transaction_id,
+        user_id=order.account_id,
+        merchant_tx_ref=merchant_tx_ref(attempt.transaction_id),
+        online_checkout_order_id=order.order_id,
+        online_checkout_order_reference=order.reference,
+        online_checkout_amount=major_units(order.amount, currency),
+        online_checkout_currency=currency,
+        online_checkout_customer_email=view.terms.customer_email,
+        online_checkout_customer_id=view.terms.customer_id or NONE,
+        online_checkout_card_pan=attempt.card_masked,
+        online_checkout_card_pan_last4_digits=attempt.card_masked[-4:],
+        online_checkout_card_type=attempt.card_brand,
+    )
+
+
+def _transaction_status(attempt: Attempt, order: Order) -> str:
+    totals = order.totals
+    if attempt.transaction_id == order.paid_by and totals.refunded == totals.applied > 0:
+        return TRANSACTION_STATUS[_A.VOIDED]
+    return TRANSACTION_STATUS[attempt.status]
+
+
+def _left_in_wallet(attempt: Attempt, order: Order) -> int:
+    if attempt.transaction_id != order.paid_by:
+        return 0
+    return order.totals.applied - order.totals.refunded
+
+
+def _gateway_message(attempt: Attempt) -> str:
+    if attempt.status is _A.APPROVED:
+        return APPROVED_MESSAGE
+    return attempt.message or TRANSACTION_STATUS[attempt.status]
+
+
+_UUID_CHARACTERS: Final = 36
+_TX_REF_PREFIX: Final = "txref-"
+
+
+def transaction_id(account_id: str, uuid: str) -> str:
+    """The name of an attempt (ruling 7)."""
+    return f"WEB-ONLINE_C-{account_id[:5]}-{uuid}"
+
+
+def merchant_tx_ref(transaction: str) -> str:
+    """A second name of an attempt, made of the first, so that it can be looked up without being kept."""
+    return _TX_REF_PREFIX + transaction[-_UUID_CHARACTERS:]
+
+
+def transaction_of_tx_ref(account_id: str, tx_ref: str) -> str | None:
+    """The transaction id of a merchant's ``merchantTxRef``; None for a text that is none."""
+    uuid = tx_ref.removeprefix(_TX_REF_PREFIX)
+    if uuid == tx_ref or len(uuid) != _UUID_CHARACTERS:
+        return None
+    return transaction_id(account_id, uuid)

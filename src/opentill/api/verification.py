@@ -1,0 +1,99 @@
+"""Is an order paid? The checkout transaction, which merchants verify by (contract 3.5)."""
+
+from typing import Final
+
+from opentill.api.call import Call
+from opentill.api.decode import Text
+from opentill.api.shown import APPROVED_MESSAGE, NONE, OrderShown, order_shown
+from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
+from opentill.domain.order import OrderStatus
+from opentill.store.interface import OrderView, Reply
+
+_ID_TYPES: Final = frozenset({"order_id", "order_reference", "orderid", "orderreference"})
+
+
+class CheckoutQuery(WireStruct):
+    """Which order; either kind of name is found under either ``idType``."""
+
+    id_type: Text
+    id: Text
+
+
+class TransactionDetails(WireStruct):
+    """How an order was paid."""
+
+    transaction_date: str
+    payment_reference: str
+    payment_vendor_reference: str
+    tokenized_card_payment: bool
+    status_code: str
+
+
+class CardPaid(WireStruct):
+    """The card an order was paid with."""
+
+    card_pan: str
+    card_type: str
+    card_currency: str
+    card_bank: str
+
+
+class TransferPaid(WireStruct):
+    """The transfer an order was paid with."""
+
+    session_id: str
+    beneficiary_account_name: str
+    beneficiary_account_number: str
+    originator_account_name: str
+    originator_account_number: str
+    narration: str
+    destination_institution_code: str
+    payment_reference: str
+
+
+class CheckoutTransaction(WireStruct):
+    """Whether an order is paid, and how."""
+
+    success: bool
+    message: str
+    order: OrderShown | None = None
+    transaction_details: TransactionDetails | None = None
+    transfer_details: TransferPaid | None = None
+    card_details: CardPaid | None = None
+
+
+_UNKNOWN: Final = CheckoutTransaction(
+    success=False, message="No transaction found for the provided orderId/orderReference"
+)
+
+
+async def checkout_transaction(call: Call) -> Reply:
+    """Whether an order is paid; an unknown one is told as success false, not as an error."""
+    wanted: CheckoutQuery = call.query
+    if wanted.id_type.lower() not in _ID_TYPES:
+        raise invalid("idType must be ORDER_ID or ORDER_REFERENCE")
+    name = call.reference(wanted.id, "id")
+    if call.deps.sandbox and name == MAGIC_REFERENCE:
+        raise Rejected(RECORD_NOT_FOUND)
+    view = await call.deps.reader.order(call.account_id, name, call.token)
+    return call.success(_UNKNOWN if view is None else _checkout_transaction(view))
+
+
+def _checkout_transaction(view: OrderView) -> CheckoutTransaction:
+    order = view.order
+    attempt = order.attempt(order.paid_by) if order.paid_by else None
+    if order.status is not OrderStatus.PAID or attempt is None:
+        return CheckoutTransaction(success=False, message=order.status.value, order=order_shown(view))
+    return CheckoutTransaction(
+        success=True,
+        message=APPROVED_MESSAGE,
+        order=order_shown(view),
+        transaction_details=TransactionDetails(
+            transaction_date=iso_time(order.paid_at or attempt.updated_at),
+            payment_reference=attempt.transaction_id,
+            payment_vendor_reference=attempt.transaction_id,
+            tokenized_card_payment=False,
+            status_code=APPROVED_MESSAGE,
+        ),
+        card_details=CardPaid(attempt.card_masked, attempt.card_brand, order.currency, NONE),
+    )

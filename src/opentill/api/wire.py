@@ -1,0 +1,152 @@
+"""What stands on the wire: the envelope, the fixed answers, and the table from refusals to answers.
+
+Every body is exactly ``{"code": string, "description": string, "data": object or null}`` (ruling 1).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from opentill.domain import refusals
+from opentill.domain.refusals import Refusal
+from opentill.store.interface import Reply
+
+_encode = msgspec.json.Encoder().encode
+
+
+SUCCESS: Final = "Success"
+"""The description of a success for which contract 2.2 has no other."""
+
+
+class WireStruct(msgspec.Struct, rename="camel"):
+    """An object on the wire: members in camelCase, unknown ones ignored, JSON null counts as absent."""
+
+
+class SecretStruct(msgspec.Struct):
+    """An object on the wire that carries secrets, and so never shows its members."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<withheld>)"
+
+
+def envelope(code: str, description: str, data: Any = None) -> bytes:
+    """The body of an answer; ``data`` is a struct, a mapping or None."""
+    return _encode({"code": code, "description": description, "data": data})
+
+
+def reply(status: int, code: str, description: str, *, data: Any = None, reason: str = "") -> Reply:
+    """An answer ready to be sent; ``reason`` is its ``Refusal-Reason``, empty for none."""
+    return Reply(status, reason, envelope(code, description, data))
+
+
+class Success:
+    """The successful answers of one operation, whose description never changes."""
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, description: str):
+        self._prefix = envelope("00", description)[: -len(b"null}")]
+
+    def reply(self, data: Any) -> Reply:
+        """HTTP 200 with this struct, mapping or None as ``data``."""
+        return Reply(200, "", self._prefix + _encode(data) + b"}")
+
+
+class Rejected(Exception):
+    """The request is answered before it reaches the engine or a reader."""
+
+    def __init__(self, answer: Reply):
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def invalid(sentence: str) -> Rejected:
+    """The request can not be understood: HTTP 400, code ``02``, a sentence naming the field (ruling 4)."""
+    return Rejected(reply(400, "02", sentence))
+
+
+ROUTE_NOT_FOUND: Final = reply(404, "404", "Resource not found")
+RECORD_NOT_FOUND: Final = reply(404, "404", "Record not found")
+TRANSACTION_NOT_FOUND: Final = reply(404, "404", "Transaction matching query not found")
+UNAUTHORIZED: Final = reply(401, "401", "Unauthorized")
+INVALID_CREDENTIALS: Final = reply(401, "01", "Invalid credentials")
+FORBIDDEN: Final = reply(403, "403", "Forbidden")
+TOO_MANY_REQUESTS: Final = reply(429, "429", "Too many requests. Please slow down.")
+SERVER_ERROR: Final = reply(500, "500", "Server error")
+UNAVAILABLE: Final = reply(503, "503", "Service unavailable")
+CARD_ENTRY_NOT_PERMITTED: Final = reply(
+    400, "05", "Card entry is not permitted", reason="card-entry-not-permitted"
+)
+"""Live mode never takes a card number over the API (ruling 15, contract 3.8)."""
+
+MAGIC_REFERENCE: Final = "1234567890"
+"""In sandbox mode every order endpoint answers 404 for it (contract, section 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """How one refusal is told."""
+
+    status: int | None
+    """HTTP status; None for the setting ``refusal_http_status`` (ruling 2)."""
+    code: str
+    text: str
+    data: dict[str, Any] | None = None
+
+
+REFUSALS: Final[dict[type[Refusal], RefusalRow]] = {
+    refusals.TokenRevoked: RefusalRow(401, "401", "Unauthorized"),
+    refusals.IdempotencyKeyReused: RefusalRow(
+        409, "409", "The idempotency key was already used for another request"
+    ),
+    refusals.IdempotencyKeyInProgress: RefusalRow(
+        409, "409", "The first request with this idempotency key is still being carried out"
+    ),
+    refusals.RecordNotFound: RefusalRow(404, "404", "Record not found"),
+    refusals.OrderReferenceUsed: RefusalRow(400, "400", "An order already exists with this order reference"),
+    refusals.OrderAlreadyPaid: RefusalRow(None, "01", "The order is already paid"),
+    refusals.OrderAlreadyCancelled: RefusalRow(None, "01", "The order is already cancelled"),
+    refusals.OrderExpired: RefusalRow(None, "01", "The order has expired"),
+    refusals.OrderNotDue: RefusalRow(None, "01", "The order is not due"),
+    refusals.AttemptAlreadyCompleted: RefusalRow(
+        200,
+        "400",
+        "Request failed.",
+        {"status": False, "message": "This transaction is already completed."},
+    ),
+    refusals.AttemptEnded: RefusalRow(None, "01", "The payment attempt has ended; start a new one"),
+    refusals.AttemptInProgress: RefusalRow(None, "01", "A payment attempt of this order is being processed"),
+    refusals.TooManyAttempts: RefusalRow(None, "01", "The order has had too many payment attempts"),
+}
+"""One row for each refusal that the core knows (contract 2.2; the last but two: 3.8)."""
+
+
+def refusal_replies(refusal_http_status: int, description: str | None = None) -> dict[type[Refusal], Reply]:
+    """The answer to each refusal; ``description`` replaces the text of refusals by state (code ``01``)."""
+    return {
+        refusal: reply(
+            row.status or refusal_http_status,
+            row.code,
+            description if description and row.code == "01" else row.text,
+            data=row.data,
+            reason=refusal.reason,
+        )
+        for refusal, row in REFUSALS.items()
+    }
+
+
+def iso_time(at: int) -> str:
+    """UTC milliseconds as ISO-8601 with milliseconds, such as ``2026-07-01T22:35:57.850Z``."""
+    seconds, milliseconds = divmod(at, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def milliseconds_of(moment: datetime) -> int:
+    """An aware moment as UTC milliseconds."""
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000

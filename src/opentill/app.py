@@ -1,0 +1,253 @@
+"""The composition root: the only module that knows all the others and puts them together."""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from opentill.api.asgi import ApiApp, ApiDeps
+from opentill.api.charge import late_reply
+from opentill.clock import Clock, Ids, RandomIds, SystemClock
+from opentill.domain.commands import Actor, ActorKind, CreateOrder
+from opentill.domain.order import OrderStatus, Terms
+from opentill.engine.engine import Engine, EngineSettings
+from opentill.engine.reader import Reader
+from opentill.engine.threads import StoreThreads
+from opentill.keyring import Keyring, open_keyring
+from opentill.payer.pages import PayerPages
+from opentill.rails.desk import CardDesk, DeskSettings
+from opentill.rails.rail import CardRail, NoCardRail
+from opentill.rails.sandbox_card import SandboxCardRail
+from opentill.settings import Settings, load_settings
+from opentill.store.interface import Mode, Store, StoreUnusable
+from opentill.store.journal import RailJournal
+from opentill.store.sqlite import open_sqlite
+from opentill.workers import Workers
+
+JOURNAL_FILE: Final = "sandbox-rail.db"
+DEMO_REFERENCE: Final = "opentill-demo"
+DEMO_AMOUNT_MINOR: Final = 10_000_00
+_LAST_CALLS_SECONDS: Final = 0.3
+"""How long rail calls may still take when open requests have had ``shutdown_seconds`` already."""
+
+_log = structlog.get_logger("opentill")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A server's belongings, checked and opened before it listens."""
+
+    settings: Settings
+    store: Store
+    keyring: Keyring
+
+    def demo_link(self, clock: Clock, ids: Ids) -> str:
+        """A payer link to an unpaid order of the default merchant; opened through the engine if need be."""
+        account_id = self.store.default_account_id()
+        if account_id is None:
+            raise StoreUnusable("There is no default merchant to open a demo order for.")
+        order_id = asyncio.run(_open_demo_order(self.store, account_id, clock, ids))
+        return checkout_link(self.settings, self.keyring, account_id, order_id)
+
+
+def checkout_link(settings: Settings, keyring: Keyring, account_id: str, order_id: str) -> str:
+    """The payer's link to an order (contract 1.1)."""
+    return f"{settings.public_url}/checkout/{keyring.link_token(account_id, order_id)}"
+
+
+def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
+    """Open the keyring and the store, made, migrated and checked against mode and key.
+
+    Raises StoreUnusable or InvalidSetting: one sentence with the fix.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnusable(
+            f"The data folder {settings.data_dir} can not be made ({error.strerror}); "
+            "choose another one with --data."
+        ) from error
+    keyring = open_keyring(settings)
+    store = open_sqlite(settings.database_path)
+    try:
+        store.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
+    except StoreUnusable:
+        store.close()
+        raise
+    return Prepared(settings, store, keyring)
+
+
+def create_app(settings: Settings | None = None) -> "App":
+    """The ASGI application of one server process; reads the settings from the environment by default."""
+    return App(settings or load_settings())
+
+
+class App:
+    """One server process: opens everything at start-up, closes it in order at shutdown."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._api: ApiApp | None = None
+        self._running: _Running | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The ASGI entry."""
+        if scope["type"] == "http":
+            assert self._api is not None
+            await self._api(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    self._running = _Running(self._settings)
+                except Exception as error:  # noqa: BLE001 - uvicorn is told, whatever it is
+                    _log.exception("start_failed")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                self._api = self._running.api
+                self._running.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._running is not None:
+                    await self._running.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class _Running:
+    """The parts of one running process, wired together."""
+
+    def __init__(self, settings: Settings):
+        clock, ids = SystemClock(), RandomIds()
+        prepared = prepare(settings, clock)
+        store = prepared.store
+        self._settings = settings
+        self._threads = StoreThreads(store)
+        self._engine = Engine(self._threads, clock, engine_settings(settings))
+        self._reader = Reader(self._threads, settings.queue_limit)
+        sandbox = settings.mode is Mode.SANDBOX
+        self._journal = RailJournal(settings.data_dir / JOURNAL_FILE) if sandbox else None
+        self._desk = CardDesk(
+            self._engine,
+            _card_rail(self._journal, settings),
+            clock,
+            ids,
+            DeskSettings(settings.card_timeout_seconds, settings.call_grace_seconds, settings.max_otp_tries),
+            late_reply(settings.refusal_http_status),
+        )
+        self._workers = Workers(
+            engine=self._engine,
+            reader=self._reader,
+            threads=self._threads,
+            desk=self._desk,
+            clock=clock,
+            ids=ids,
+            sweep_seconds=settings.sweep_interval_seconds,
+            purge_seconds=settings.purge_interval_seconds,
+        )
+        pages = PayerPages(self._reader, self._threads, prepared.keyring, sandbox=sandbox)
+        self.api = ApiApp(
+            ApiDeps(
+                settings=settings,
+                engine=self._engine,
+                reader=self._reader,
+                threads=self._threads,
+                desk=self._desk,
+                keyring=prepared.keyring,
+                clock=clock,
+                ids=ids,
+                default_account_id=store.default_account_id() if sandbox else None,
+                pages=pages.application(),
+            )
+        )
+
+    def start(self) -> None:
+        _collect_garbage_seldom()
+        self._engine.start()
+        self._reader.start()
+        self._workers.start()
+
+    async def close(self) -> None:
+        """Stop what begins work before what carries it out, so that nothing accepted is lost."""
+        await self._workers.close()
+        await self._desk.close(_LAST_CALLS_SECONDS)
+        await self._engine.close()
+        await self._reader.close()
+        self._threads.close()
+        self._threads.store.close()
+        if self._journal is not None:
+            self._journal.close()
+
+
+def _card_rail(journal: RailJournal | None, settings: Settings) -> CardRail:
+    """The sandbox's rail; in live mode none, since a live rail takes cards on its own page (ruling 15)."""
+    if journal is None:
+        return NoCardRail()
+    return SandboxCardRail(journal, settings.sandbox_rail_delay_milliseconds)
+
+
+def _collect_garbage_seldom() -> None:
+    """Leave what was loaded at start out of collections, and make them a hundred times rarer.
+
+    What a request allocates dies by reference count; collecting cycles at Python's default pace costs a
+    third of the processor time of a cancel and doubles its slowest answers (docs/decisions/0002).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """The engine's part of the settings."""
+    return EngineSettings(
+        max_batch=settings.max_batch if settings.group_commit else 1,
+        queue_limit=settings.queue_limit,
+        key_seconds=settings.idempotency_hours * 3600,
+        key_wait_seconds=settings.idempotency_wait_seconds,
+    )
+
+
+async def _open_demo_order(store: Store, account_id: str, clock: Clock, ids: Ids) -> str:
+    """The order id of the first demo order that can still be paid; opens the next one if all have ended."""
+    threads = StoreThreads(store)
+    engine = Engine(threads, clock, EngineSettings())
+    engine.start()
+    try:
+        for reference in _demo_references():
+            with store.snapshot() as snapshot:
+                view = snapshot.orders([(account_id, reference)]).get((account_id, reference))
+            if view is not None and view.order.status is OrderStatus.PENDING:
+                return view.order.order_id
+            if view is None:
+                command = _demo_order(account_id, reference, ids)
+                await engine.submit(command)
+                return command.order_id
+    finally:
+        await engine.close()
+        threads.close()
+    raise StoreUnusable("Every demo order has ended; start with a fresh data folder.")
+
+
+def _demo_references() -> Iterator[str]:
+    yield DEMO_REFERENCE
+    yield from (f"{DEMO_REFERENCE}-{number}" for number in range(2, 10_000))
+
+
+def _demo_order(account_id: str, reference: str, ids: Ids) -> CreateOrder:
+    return CreateOrder(
+        account_id=account_id,
+        command_id=ids.uuid(),
+        actor=Actor(ActorKind.OPERATOR, "serve"),
+        order_id=ids.uuid(),
+        reference=reference,
+        amount=DEMO_AMOUNT_MINOR,
+        currency="NGN",
+        terms=Terms(customer_email="payer@example.com"),
+    )

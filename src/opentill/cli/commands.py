@@ -1,0 +1,43 @@
+"""Which commands there are; what each one needs is imported only when it runs, so that parsing is fast."""
+
+import sys
+
+from cyclopts import App, CycloptsError
+
+from opentill import __version__
+from opentill.cli import OPERATOR_ERROR
+
+app = App(
+    name="opentill",
+    help="A self-hosted checkout-order server that speaks Nomba's Online Checkout API.",
+    version=f"opentill {__version__}",
+    result_action="return_value",
+)
+app.command("opentill.cli.serve:serve", name="serve", help="Serve until SIGTERM or Ctrl-C.")
+
+merchants = App(name="merchants", help="Merchants: parent accounts that create orders.")
+merchants.command("opentill.cli.merchants:create", name="create")
+merchants.command("opentill.cli.merchants:show", name="list")
+app.command(merchants)
+
+accounts = App(name="accounts", help="Sub-accounts of a merchant, which orders can credit.")
+accounts.command("opentill.cli.accounts:add", name="add")
+accounts.command("opentill.cli.accounts:show", name="list")
+app.command(accounts)
+
+clients = App(name="clients", help="Credentials of a merchant's programs.")
+clients.command("opentill.cli.clients:add", name="add")
+clients.command("opentill.cli.clients:show", name="list")
+clients.command("opentill.cli.clients:disable", name="disable")
+clients.command("opentill.cli.clients:rotate", name="rotate")
+app.command(clients)
+
+
+def run() -> None:
+    """Parse the arguments and run the command."""
+    try:
+        app(print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        sentence = " ".join(str(error).split())
+        sys.stderr.write(f"opentill: {sentence} See opentill --help.\n")
+        sys.exit(OPERATOR_ERROR)

@@ -1,0 +1,263 @@
+"""The pages of ``docs/`` that are made from the code, so that they can not say anything else.
+
+``python -m opentill.docs`` writes them into ``docs`` below the working directory; with ``--check`` it
+writes nothing and exits 1 when one is stale.
+"""
+
+import argparse
+import inspect
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeVar
+
+from opentill.api.operations import OPERATIONS
+from opentill.api.wire import REFUSALS, envelope
+from opentill.domain.lifecycle import (
+    ATTEMPT_TABLE,
+    IN_FLIGHT,
+    ORDER_TABLE,
+    OTP_REFUSAL_OF,
+    REFUSAL_OF,
+    AttemptInput,
+    OrderInput,
+    Take,
+)
+from opentill.domain.order import AttemptStatus, OrderStatus
+from opentill.domain.refusals import (
+    PRECEDENCE,
+    AttemptAlreadyCompleted,
+    AttemptEnded,
+    AttemptInProgress,
+    IdempotencyKeyInProgress,
+    IdempotencyKeyReused,
+    OrderAlreadyCancelled,
+    OrderAlreadyPaid,
+    OrderExpired,
+    OrderNotDue,
+    OrderReferenceUsed,
+    RecordNotFound,
+    Refusal,
+    TokenRevoked,
+    TooManyAttempts,
+)
+from opentill.settings import settings_page
+
+_Row = TypeVar("_Row", bound=StrEnum)
+_Column = TypeVar("_Column", bound=StrEnum)
+
+_MADE_BY = "<!-- Made by `python -m opentill.docs`; do not edit. -->"
+
+_ORDER_MEANING: Final[Mapping[OrderStatus, str]] = {
+    OrderStatus.PENDING: "open: it can be paid, cancelled or fall due",
+    OrderStatus.PAID: "final: the money is applied; it can only be given back by a refund",
+    OrderStatus.CANCELLED: "final: money that still arrives is sent back",
+    OrderStatus.EXPIRED: "its due time passed unpaid: it takes no card any more and can still be cancelled",
+}
+
+_ATTEMPT_MEANING: Final[Mapping[AttemptStatus, str]] = {
+    AttemptStatus.CALLING: "the rail has been, or is about to be, asked",
+    AttemptStatus.AWAITING_OTP: "the payer has to enter a one-time password",
+    AttemptStatus.AWAITING_3DS: "the payer is with the card's issuer (3-D Secure)",
+    AttemptStatus.UNKNOWN: "the rail did not answer in time; a worker finds out",
+    AttemptStatus.APPROVED: "its money pays for the order",
+    AttemptStatus.DECLINED: "the rail took no money",
+    AttemptStatus.CANCELLED: "while it waited for the payer the order ended, or a newer attempt replaced it",
+    AttemptStatus.VOIDING: "the rail took money that the order does not want; it is being given back",
+    AttemptStatus.VOIDED: "that money is back with the payer",
+    AttemptStatus.FAILED: "the rail never saw the call, and refuses it should it still arrive",
+}
+
+_INSTEAD: Final[Mapping[type[Refusal], str]] = {
+    TokenRevoked: "Issue a new token. If that fails too, the client was disabled: ask who runs the server.",
+    IdempotencyKeyReused: "Send the other request under a key of its own.",
+    IdempotencyKeyInProgress: "Send the same request with the same key again; its stored answer comes back.",
+    RecordNotFound: "Check the reference, letter by letter, and that the token is that merchant's.",
+    OrderReferenceUsed: "Look the order up by this reference, or create one under a new reference.",
+    AttemptAlreadyCompleted: "Nothing: the payment succeeded. Look the order up.",
+    OrderAlreadyPaid: "Refund it if the money is to go back; otherwise deliver.",
+    OrderAlreadyCancelled: "Nothing, if it was to be cancelled. To be paid after all, create a new order.",
+    OrderExpired: "Create a new order under a new reference, or cancel this one for good.",
+    OrderNotDue: "Nothing: only workers ask for this, and they come again.",
+    AttemptEnded: "Start a new attempt, if the order is still unpaid.",
+    AttemptInProgress: "Ask again in a few seconds; the attempt then has its answer, or a worker finds it.",
+    TooManyAttempts: "Create a new order under a new reference.",
+}
+
+
+_ABOUT_STATES: Final = """\
+Two tables in [`lifecycle.py`](../src/opentill/domain/lifecycle.py) decide everything about an order. A cell
+says where an input leads; a missing cell is a refusal, and is named here."""
+
+_ABOUT_ORDERS: Final = f"""\
+*Due* counts from the due time on, whether or not a worker has come by: any command first carries out what
+is due, in the same change. An order that asked to be cancelled at its due time takes the step of the column
+*{OrderInput.CANCEL}* then. Money *{Take.SEND_BACK}* was never applied: it is booked, voided and reported as
+a reversal."""
+
+_ABOUT_ATTEMPTS: Final = f"""\
+An attempt is *{AttemptInput.ABANDONED}* when its order ends or a newer attempt takes its place. An
+answer of the rail is a fact and never refused: where its cell is missing (`-`) it tells nothing new and
+changes nothing. An approval pays for the order if the order's table applies the money; else the attempt
+becomes {AttemptStatus.VOIDING}. When the order has ended, an answer that would wait for the payer abandons
+the attempt at once."""
+
+_ABOUT_REFUSALS: Final = """\
+A refusal was understood and may not be done; it changes nothing. When several hold, the first in the order of
+this page is told. Its word travels in the header `Refusal-Reason`, never in the body. An operation with a
+text of its own for every refusal of code `01` says that in place of the sentence below:
+
+"""
+
+
+def pages() -> dict[str, str]:
+    """The text of every generated page, by its file name in ``docs/``."""
+    return {"states.md": states_page(), "refusals.md": refusals_page(), "settings.md": settings_page()}
+
+
+def states_page() -> str:
+    """The two tables of ``domain/lifecycle.py``, every cell of them, with diagrams."""
+    return _joined(
+        "# States",
+        _MADE_BY,
+        _ABOUT_STATES,
+        "## Order",
+        _meanings(_ORDER_MEANING),
+        _diagram(OrderStatus.PENDING, _order_edges(), finals=(OrderStatus.PAID, OrderStatus.CANCELLED)),
+        _table(OrderInput, OrderStatus, _order_cell),
+        _ABOUT_ORDERS,
+        "## Attempt",
+        "An attempt is one try of a payer to pay by card. An order has at most one live attempt.",
+        _meanings(_ATTEMPT_MEANING),
+        _diagram(AttemptStatus.CALLING, _attempt_edges(), finals=_attempt_finals()),
+        _table(AttemptInput, AttemptStatus, _attempt_cell),
+        _ABOUT_ATTEMPTS,
+    )
+
+
+def refusals_page() -> str:
+    """Every refusal under a heading of its own, in precedence order."""
+    parts = (part for refusal in PRECEDENCE for part in _refusal_parts(refusal))
+    return _joined("# Refusals", _MADE_BY, _ABOUT_REFUSALS + _own_texts(), *parts)
+
+
+def _own_texts() -> str:
+    return "\n".join(
+        f"- `{operation.method} {operation.path}`: `{envelope('01', operation.refusal_description).decode()}`"
+        for operation in OPERATIONS
+        if operation.refusal_description
+    )
+
+
+def _refusal_parts(refusal: type[Refusal]) -> tuple[str, str, str]:
+    row = REFUSALS[refusal]
+    status = row.status or "400 (setting `refusal_http_status`)"
+    facts = (
+        f"- `Refusal-Reason`: {f'`{refusal.reason}`' if refusal.reason else 'not sent'}",
+        f'- Answer: HTTP {status}, code `{row.code}`, "{row.text}"',
+        f"- Instead: {_INSTEAD[refusal]}",
+    )
+    return f"## {_heading(refusal)}", inspect.cleandoc(refusal.__doc__ or ""), "\n".join(facts)
+
+
+def _heading(refusal: type[Refusal]) -> str:
+    return refusal.reason or re.sub(r"(?<!^)(?=[A-Z])", "-", refusal.__name__).lower()
+
+
+def _link(refusal: type[Refusal]) -> str:
+    return f"[{_heading(refusal)}](refusals.md#{_heading(refusal)})"
+
+
+def _order_cell(status: OrderStatus, column: OrderInput) -> str:
+    cell = ORDER_TABLE[status].get(column)
+    if cell is None:
+        word = "no effect" if column is OrderInput.DUE else "refused"
+        return f"{word}: {_link(REFUSAL_OF[status])}"
+    step = f"→ **{cell.to}**" if cell.to is not status else "stays"
+    return step if cell.take is Take.NOTHING else f"{step}, money {cell.take}"
+
+
+def _attempt_cell(status: AttemptStatus, column: AttemptInput) -> str:
+    target = ATTEMPT_TABLE[status].get(column)
+    if target is not None:
+        unwanted = f" or **{AttemptStatus.VOIDING}**" if target is AttemptStatus.APPROVED else ""
+        return f"→ **{target}**{unwanted}"
+    if column is AttemptInput.OTP_SUBMITTED:
+        return f"refused: {_link(OTP_REFUSAL_OF[status])}"
+    return "goes on" if column is AttemptInput.ABANDONED and status in IN_FLIGHT else "-"
+
+
+def _order_edges() -> Iterable[tuple[str, str, str]]:
+    for status, row in ORDER_TABLE.items():
+        yield from ((status, cell.to, column) for column, cell in row.items() if cell.to is not status)
+
+
+def _attempt_edges() -> Iterable[tuple[str, str, str]]:
+    for status, row in ATTEMPT_TABLE.items():
+        for column, target in row.items():
+            yield status, target, _words(column)
+            if target is AttemptStatus.APPROVED:
+                yield status, AttemptStatus.VOIDING, "approved but not wanted"
+
+
+def _attempt_finals() -> Iterable[AttemptStatus]:
+    return (status for status, row in ATTEMPT_TABLE.items() if not row)
+
+
+def _diagram(first: str, edges: Iterable[tuple[str, str, str]], finals: Iterable[str]) -> str:
+    labels: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for source, target, label in edges:
+        labels[source, target].append(label)
+    arrows = [f"    {source} --> {target}: {', '.join(each)}" for (source, target), each in labels.items()]
+    ends = [f"    {final} --> [*]" for final in finals]
+    return "\n".join(["```mermaid", "stateDiagram-v2", f"    [*] --> {first}", *arrows, *ends, "```"])
+
+
+def _meanings(meaning: Mapping[OrderStatus, str] | Mapping[AttemptStatus, str]) -> str:
+    return "\n".join(f"- **{status}**: {text}" for status, text in meaning.items())
+
+
+def _table(columns: type[_Column], rows: type[_Row], cell: Callable[[_Row, _Column], str]) -> str:
+    head = ["", *(_words(column) for column in columns)]
+    body = [[f"**{row}**", *(cell(row, column) for column in columns)] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body])
+
+
+def _words(column: str) -> str:
+    return column.replace("_", " ")
+
+
+def _joined(*parts: str) -> str:
+    return "\n\n".join(parts) + "\n"
+
+
+def stale(folder: Path) -> list[str]:
+    """The names of the generated pages whose file in ``folder`` is missing or says something else."""
+    return [
+        name
+        for name, text in pages().items()
+        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the pages, or with ``--check`` say which are stale; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m opentill.docs", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
+    parser.add_argument("--into", type=Path, default=Path("docs"), help="the folder of the pages")
+    chosen = parser.parse_args(arguments)
+    old = stale(chosen.into)
+    if not chosen.check:
+        chosen.into.mkdir(parents=True, exist_ok=True)
+        for name, text in pages().items():
+            (chosen.into / name).write_text(text, encoding="utf-8")
+    for name in old:
+        sys.stdout.write(f"{chosen.into / name}: {'stale' if chosen.check else 'written'}\n")
+    return 1 if chosen.check and old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The pure core: it decides what a command does to an order, and imports only the standard library."""

@@ -1,0 +1,120 @@
+"""What can be asked of an order. A command says what is wanted and by whom, never how it ends."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from opentill.domain.order import DueAction, LateMoney, Terms
+
+
+class ActorKind(StrEnum):
+    """Who is behind a command."""
+
+    API_KEY = "api_key"
+    OPEN_SANDBOX = "open_sandbox"
+    PAYER = "payer"
+    RAIL = "rail"
+    WORKER = "worker"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is behind a command; ``id`` is the client id where there is one."""
+
+    kind: ActorKind
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """The common part. ``command_id`` (a UUID, fixed before the first try) also fixes the event ids."""
+
+    account_id: str
+    command_id: str
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOrder(Command):
+    """Open a new order under a reference that this merchant has never used."""
+
+    order_id: str
+    reference: str
+    amount: int
+    currency: str
+    terms: Terms
+    sub_account_id: str | None = None
+    due_at: int | None = None
+    due_action: DueAction = DueAction.EXPIRE
+    late_money: LateMoney = LateMoney.RETURN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCommand(Command):
+    """A command on an order that exists; ``name`` is its reference or its order id (ruling 7)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrder(OrderCommand):
+    """End an order that has not been paid."""
+
+    reason: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireOrder(OrderCommand):
+    """Carry out what is due: expire the order, or cancel it where it asked for that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginAttempt(OrderCommand):
+    """Record the intention to charge a card; the rail is called after this is committed."""
+
+    transaction_id: str
+    card_masked: str
+    card_brand: str
+    call_until: int
+    max_attempts: int
+    reply_key: str | None = None
+    """The idempotency key whose reply is completed by the rail's answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOtp(OrderCommand):
+    """Record the intention to confirm an attempt with the payer's one-time password."""
+
+    transaction_id: str
+    call_until: int
+    reply_key: str | None = None
+
+
+class RailOutcome(StrEnum):
+    """What a rail answered, or that it did not."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    OTP_REQUIRED = "otp_required"
+    OTP_REJECTED = "otp_rejected"
+    SILENT = "silent"
+    NEVER_HAPPENED = "never_happened"
+    """The rail took nothing and will refuse the call should it still arrive."""
+    VOIDED = "voided"
+    """The rail took the money and has given it back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleAttempt(OrderCommand):
+    """Record what the rail answered; accepted in every state of the attempt and of the order."""
+
+    transaction_id: str
+    outcome: RailOutcome
+    answers_try: int
+    """Which call is answered: 0 for the charge, n for the confirmation with the n-th password."""
+    response_code: str
+    message: str
+    call_until: int
+    """Until when a void that this answer makes necessary belongs to its caller."""
+    max_otp_tries: int

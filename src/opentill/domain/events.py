@@ -1,0 +1,66 @@
+"""What happened to an order: one event for each version, written in the commit that made it true."""
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from opentill.domain.commands import Actor
+from opentill.domain.order import OrderStatus
+
+
+class EventType(StrEnum):
+    """The kinds of event; those in ``TOLD_TO_MERCHANTS`` leave the house as webhooks."""
+
+    ORDER_CREATED = "order_created"
+    ORDER_CANCELLED = "order_cancelled"
+    ORDER_EXPIRED = "order_expired"
+    ATTEMPT_STARTED = "attempt_started"
+    ATTEMPT_WAITING = "attempt_waiting"
+    ATTEMPT_RESUMED = "attempt_resumed"
+    ATTEMPT_UNKNOWN = "attempt_unknown"
+    ATTEMPT_CANCELLED = "attempt_cancelled"
+    PAYMENT_SUCCESS = "payment_success"
+    PAYMENT_FAILED = "payment_failed"
+    VOID_STARTED = "void_started"
+    PAYMENT_REVERSAL = "payment_reversal"
+
+
+TOLD_TO_MERCHANTS = frozenset(
+    {
+        EventType.PAYMENT_SUCCESS,
+        EventType.PAYMENT_FAILED,
+        EventType.PAYMENT_REVERSAL,
+        EventType.ORDER_CANCELLED,
+        EventType.ORDER_EXPIRED,
+    }
+)
+"""Contract 5.1; the last two go only to endpoints that subscribed to them (ruling 13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one order."""
+
+    event_id: str
+    account_id: str
+    order_id: str
+    sequence: int
+    """1, 2, 3 ... within the order; equal to the order's version after the event."""
+    type: EventType
+    before: OrderStatus | None
+    after: OrderStatus
+    actor: Actor
+    at: int
+    reason: str | None = None
+    note: str | None = None
+    transaction_id: str | None = None
+    amount: int = 0
+    """The money that moved, in minor units; 0 when none did. The ledger is derived from it."""
+    currency: str = ""
+    beneficiary: str = ""
+    """The account, parent or sub-account, that the order credits."""
+
+
+def event_id(command_id: str, ordinal: int) -> str:
+    """The id of a command's ``ordinal``-th event, counted from 0: known before the first try."""
+    return command_id if ordinal == 0 else str(uuid.UUID(int=uuid.UUID(command_id).int ^ ordinal))

@@ -1,0 +1,42 @@
+"""The double-entry ledger: append-only, derived from events, and zero in sum for every event."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opentill.domain.events import Event, EventType
+
+CARD_RAIL = "card_rail"
+"""What the card processor owes us: it took money from payers that it has not yet paid out."""
+RETURNS_DUE = "returns_due"
+"""What we owe to payers whose money no order wanted."""
+
+
+def merchant_balance(account_id: str) -> str:
+    """The ledger account of what we owe to one account, parent or sub-account, of a merchant."""
+    return f"merchant:{account_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a booking; ``amount`` in minor units, debits positive, credits negative."""
+
+    account: str
+    currency: str
+    amount: int
+
+
+def _moved(event: Event, debit: str, credit: str) -> tuple[Entry, ...]:
+    return (Entry(debit, event.currency, event.amount), Entry(credit, event.currency, -event.amount))
+
+
+_BOOKINGS: dict[EventType, Callable[[Event], tuple[Entry, ...]]] = {
+    EventType.PAYMENT_SUCCESS: lambda e: _moved(e, CARD_RAIL, merchant_balance(e.beneficiary)),
+    EventType.VOID_STARTED: lambda e: _moved(e, CARD_RAIL, RETURNS_DUE),
+    EventType.PAYMENT_REVERSAL: lambda e: _moved(e, RETURNS_DUE, CARD_RAIL),
+}
+
+
+def entries_for(event: Event) -> tuple[Entry, ...]:
+    """The booking of an event; empty for the events that move no money."""
+    booking = _BOOKINGS.get(event.type)
+    return booking(event) if booking else ()

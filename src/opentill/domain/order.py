@@ -1,0 +1,168 @@
+"""What the core knows of an order: frozen values, replaced and never changed in place.
+
+All times are milliseconds since 1970 UTC; all amounts are minor units of the order's currency.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class OrderStatus(StrEnum):
+    """Where an order is in its life; paid and cancelled exclude each other for ever."""
+
+    PENDING = "PENDING"
+    PAID = "PAID"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+
+class AttemptStatus(StrEnum):
+    """Where one try of a payer to pay by card is."""
+
+    CALLING = "CALLING"
+    """The rail has been, or is about to be, asked; nobody knows yet what it says."""
+    AWAITING_OTP = "AWAITING_OTP"
+    AWAITING_3DS = "AWAITING_3DS"
+    UNKNOWN = "UNKNOWN"
+    """The rail did not answer in time; the worker finds out."""
+    APPROVED = "APPROVED"
+    DECLINED = "DECLINED"
+    CANCELLED = "CANCELLED"
+    VOIDING = "VOIDING"
+    """The rail took money that the order does not want; it is being given back."""
+    VOIDED = "VOIDED"
+    FAILED = "FAILED"
+    """The rail never saw the call and will refuse it should it still arrive."""
+
+
+class DueAction(StrEnum):
+    """What becomes of an unpaid order at its due time."""
+
+    EXPIRE = "expire"
+    CANCEL = "cancel"
+
+
+class LateMoney(StrEnum):
+    """What becomes of money that arrives after an order expired (contract, ruling 17)."""
+
+    RETURN = "return"
+    ACCEPT = "accept"
+    HOLD = "hold"
+
+
+class CallKind(StrEnum):
+    """Which call to the rail an attempt is waiting for."""
+
+    CHARGE = "charge"
+    CONFIRM = "confirm"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The intention of one call to the rail, committed before the call is made."""
+
+    kind: CallKind
+    until: int
+    """Real time after which the caller is taken for dead and a worker may look the call up."""
+    key: str | None = None
+    """The idempotency key whose stored reply the answer of this call completes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a payer to pay an order by card."""
+
+    transaction_id: str
+    status: AttemptStatus
+    amount: int
+    card_masked: str
+    """First six and last four digits; the whole number is never kept."""
+    card_brand: str
+    started_at: int
+    updated_at: int
+    call: Call | None = None
+    otp_tries: int = 0
+    response_code: str = ""
+    """The rail's code for its last answer; empty while there is none."""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The money of one order; ``received = applied + held + returning + returned`` at every moment."""
+
+    received: int = 0
+    applied: int = 0
+    """What pays for the order."""
+    held: int = 0
+    """Partial money that waits for the rest."""
+    returning: int = 0
+    """On its way back, never applied."""
+    returned: int = 0
+    refunded: int = 0
+    """Given back of what was applied, running refunds included; never more than applied."""
+
+    def balanced(self) -> bool:
+        """Whether no received kobo is unaccounted for and no more was refunded than applied."""
+        return (
+            self.received == self.applied + self.held + self.returning + self.returned
+            and 0 <= self.refunded <= self.applied
+            and min(self.applied, self.held, self.returning, self.returned) >= 0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything about an order that a decision may need."""
+
+    account_id: str
+    order_id: str
+    reference: str
+    """The merchant's own name for the order, unique per merchant for ever."""
+    status: OrderStatus
+    version: int
+    """How many events the order has; the last one's sequence."""
+    amount: int
+    currency: str
+    sub_account_id: str | None
+    created_at: int
+    updated_at: int
+    due_at: int | None = None
+    due_action: DueAction = DueAction.EXPIRE
+    late_money: LateMoney = LateMoney.RETURN
+    paid_at: int | None = None
+    cancelled_at: int | None = None
+    expired_at: int | None = None
+    paid_by: str | None = None
+    """The transactionId of the payment that made the order PAID."""
+    attempt_count: int = 0
+    totals: Totals = field(default_factory=Totals)
+    attempts: tuple[Attempt, ...] = ()
+
+    def attempt(self, transaction_id: str) -> Attempt | None:
+        """The attempt of this id, or None."""
+        return next((a for a in self.attempts if a.transaction_id == transaction_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How a payment is shared between accounts of the merchant (contract, section 8)."""
+
+    kind: str
+    """``PERCENTAGE`` (shares in hundredths of a percent) or ``AMOUNT`` (minor units)."""
+    shares: tuple[tuple[str, int], ...]
+    """Account id and value, in the order that the merchant gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What was agreed when the order was created; nothing of it ever changes or decides a state."""
+
+    customer_email: str
+    customer_id: str | None = None
+    callback_url: str | None = None
+    allowed_payment_methods: tuple[str, ...] = ()
+    split: Split | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    tokenize_card: bool = False

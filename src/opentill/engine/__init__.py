@@ -1,0 +1,1 @@
+"""The one door: commands go in, and answers come out after their commit."""

@@ -1,0 +1,160 @@
+"""The working set of one commit (pure): what was loaded, what has been decided, what must be written.
+
+Commands are decided one after another in memory, and each sees the effect of those before it, by
+reference, by order id and by idempotency key.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from opentill.domain.commands import Command, CreateOrder, OrderCommand
+from opentill.domain.lifecycle import Change, create, decide
+from opentill.domain.order import Order
+from opentill.domain.refusals import (
+    IdempotencyKeyInProgress,
+    IdempotencyKeyReused,
+    OrderReferenceUsed,
+    RecordNotFound,
+    Refusal,
+    TokenRevoked,
+)
+from opentill.store.interface import Facts, KeyClaim, KeyRecord, Name, Reply, TokenId, Witness
+
+Outcome: TypeAlias = Change | Refusal
+Render: TypeAlias = Callable[[Outcome], Reply | None]
+"""Turns an outcome into the reply that is sent and stored; pure. None: a later command brings it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A command with what surrounds it: who sent it, under which key, and how its answer looks."""
+
+    command: Command
+    render: Render | None = None
+    claim: KeyClaim | None = None
+    token: TokenId | None = None
+    completes_key: str | None = None
+    """An idempotency key claimed by an earlier command, whose reply this command brings."""
+
+    @property
+    def name(self) -> Name:
+        """The order that the command is about."""
+        command = self.command
+        if isinstance(command, OrderCommand):
+            return command.account_id, command.name
+        assert isinstance(command, CreateOrder)
+        return command.account_id, command.reference
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a submission. ``outcome`` is None when an earlier reply is given again."""
+
+    outcome: Outcome | None
+    reply: Reply | None = None
+    replayed: bool = False
+
+
+class WorkingSet:
+    """Everything one commit touches, indexed by the names commands use."""
+
+    def __init__(
+        self, facts: Facts, keys: Mapping[Name, KeyRecord], orders: Mapping[Name, Order], real_time: int
+    ):
+        self._dead_tokens = facts.dead_tokens
+        self._at = real_time + facts.clock_offset
+        self._keys = dict(keys)
+        self._orders: dict[Name, Order] = {}
+        self._ids: dict[Name, Name] = {}
+        for name, order in orders.items():
+            self._ids[name] = self._index(order)
+        self._changes: dict[Name, Change] = {}
+        self.replies: dict[Name, Reply] = {}
+
+    def _index(self, order: Order) -> Name:
+        by_id = (order.account_id, order.order_id)
+        self._orders[by_id] = order
+        self._ids[by_id] = self._ids[order.account_id, order.reference] = by_id
+        return by_id
+
+    @property
+    def changes(self) -> list[Change]:
+        """One change per order: from what was loaded to what it has become."""
+        return list(self._changes.values())
+
+    def witness(self) -> Witness | None:
+        """Something this commit writes by which it can be recognised later; None if it writes nothing."""
+        for change in self._changes.values():
+            event = change.events[-1]
+            return Witness(event.account_id, event.order_id, event.sequence, event.event_id)
+        for account_id, key in self.replies:
+            return Witness(account_id, None, 0, self._keys[account_id, key].command_id, key)
+        return None
+
+    def decide(self, submission: Submission) -> Result:
+        """Carry out one command in memory."""
+        if submission.token in self._dead_tokens:
+            return _refused(submission, TokenRevoked())
+        claim = submission.claim
+        if claim is not None and (record := self._keys.get((claim.account_id, claim.key))):
+            return _repeated(submission, claim, record)
+        outcome = self._outcome(submission)
+        reply = submission.render(outcome) if submission.render else None
+        if reply is not None:
+            self._keep_reply(submission, outcome, reply)
+        elif claim is not None:
+            self._keys[claim.account_id, claim.key] = _record(claim, None)
+        return Result(outcome, reply)
+
+    def _outcome(self, submission: Submission) -> Outcome:
+        try:
+            change = self._decide(submission)
+        except Refusal as refusal:
+            return refusal.with_traceback(None)
+        if change.events:
+            self._keep(change)
+        return change
+
+    def _decide(self, submission: Submission) -> Change:
+        by_id = self._ids.get(submission.name)
+        command = submission.command
+        if isinstance(command, CreateOrder):
+            if by_id is not None:
+                raise OrderReferenceUsed
+            return create(command, self._at)
+        if by_id is None:
+            raise RecordNotFound
+        return decide(self._orders[by_id], command, self._at)
+
+    def _keep(self, change: Change) -> None:
+        by_id = self._index(change.after)
+        earlier = self._changes.get(by_id)
+        if earlier is not None:
+            change = Change(earlier.before, change.after, earlier.events + change.events, earlier.terms)
+        self._changes[by_id] = change
+
+    def _keep_reply(self, submission: Submission, outcome: Outcome, reply: Reply) -> None:
+        claim, account_id = submission.claim, submission.command.account_id
+        if claim is not None:
+            self._keys[account_id, claim.key] = _record(claim, reply)
+            self.replies[account_id, claim.key] = reply
+        elif submission.completes_key and isinstance(outcome, Change) and outcome.events:
+            self.replies[account_id, submission.completes_key] = reply
+
+
+def _record(claim: KeyClaim, reply: Reply | None) -> KeyRecord:
+    return KeyRecord(claim.account_id, claim.key, claim.fingerprint, claim.command_id, reply)
+
+
+def _refused(submission: Submission, refusal: Refusal) -> Result:
+    return Result(refusal, submission.render(refusal) if submission.render else None)
+
+
+def _repeated(submission: Submission, claim: KeyClaim, record: KeyRecord) -> Result:
+    """The key was used before: the first answer again, or a refusal that says why not."""
+    if record.fingerprint != claim.fingerprint:
+        return _refused(submission, IdempotencyKeyReused())
+    if record.reply is None:
+        return _refused(submission, IdempotencyKeyInProgress())
+    return Result(None, record.reply, replayed=True)

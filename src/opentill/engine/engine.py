@@ -1,0 +1,191 @@
+"""The one door: ``await engine.submit(command)``. Commands that wait together share one commit.
+
+No order changes and no money moves anywhere else. The steps of one commit, and what happens when it
+fails, are in ``_Committer``; the queue and its fairness are in ``gathering``.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from opentill.clock import Clock
+from opentill.domain.commands import Command
+from opentill.domain.refusals import IdempotencyKeyInProgress
+from opentill.engine.batch import Outcome, Render, Result, Submission, WorkingSet
+from opentill.engine.errors import CommandFailed, EngineError, OutcomeUnknown, Overloaded
+from opentill.engine.gathering import Gathering, Limits
+from opentill.engine.threads import StoreThreads
+from opentill.store.interface import (
+    Batch,
+    CommitUnknown,
+    KeyClaim,
+    Name,
+    Store,
+    StoreError,
+    TokenId,
+    Transient,
+    Witness,
+)
+
+__all__ = ["Engine", "EngineSettings", "Outcome", "Render", "Result"]
+
+TRIES: Final = 3
+"""How often a batch is run when the database says that trying again may help."""
+PAUSE_MILLISECONDS: Final = 20
+KEY_POLL_SECONDS: Final = 0.05
+
+_log = structlog.get_logger("opentill.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The engine's limits."""
+
+    max_batch: int = 256
+    """Commands that share a commit at the most; 1 turns group commit off."""
+    queue_limit: int = 4096
+    key_seconds: int = 24 * 3600
+    """How long an idempotency key and its reply are kept (ruling 9)."""
+    key_wait_seconds: float = 5.0
+    """How long a request waits for an earlier one with its key that is still running."""
+
+
+class Engine:
+    """Takes commands, decides them in batches and answers after the commit."""
+
+    def __init__(self, threads: StoreThreads, clock: Clock, settings: EngineSettings):
+        self._threads = threads
+        self._settings = settings
+        self._committer = _Committer(threads.store, clock, settings.key_seconds)
+        self._gathering: Gathering[Submission, Result] = Gathering(
+            self._carry_out, Limits(settings.max_batch, settings.queue_limit)
+        )
+
+    def start(self) -> None:
+        """Begin to serve; call once, inside the running event loop."""
+        self._gathering.start()
+
+    async def close(self) -> None:
+        """Refuse what is new, commit and answer everything that was accepted."""
+        await self._gathering.close()
+
+    async def submit(
+        self,
+        command: Command,
+        *,
+        render: Render | None = None,
+        claim: KeyClaim | None = None,
+        token: TokenId | None = None,
+        completes_key: str | None = None,
+        background: bool = False,
+    ) -> Result:
+        """Carry out a command; returns after its commit. Refusals are outcomes, not exceptions.
+
+        ``token`` is checked for revocation in the command's own transaction, ``claim`` makes it
+        happen once per idempotency key, ``background`` lets foreground commands go first.
+
+        Raises Overloaded (nothing was accepted), CommandFailed (nothing was done) or OutcomeUnknown
+        (it may or may not have been done; asking again tells).
+        """
+        submission = Submission(command, render, claim, token, completes_key)
+        result = await self._gathering.submit(submission, command.account_id, background=background)
+        if isinstance(result.outcome, IdempotencyKeyInProgress):
+            return await self._wait_for_key(submission, result)
+        return result
+
+    async def _wait_for_key(self, submission: Submission, result: Result) -> Result:
+        """Ask again until the first request with the key has its answer, or the wait runs out."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.key_wait_seconds
+        while isinstance(result.outcome, IdempotencyKeyInProgress) and loop.time() < deadline:
+            await asyncio.sleep(KEY_POLL_SECONDS)
+            result = await self._gathering.submit(submission, submission.command.account_id)
+        return result
+
+    async def _carry_out(self, submissions: Sequence[Submission]) -> Sequence[Result | EngineError]:
+        return await self._threads.write(self._committer.carry_out, submissions)
+
+
+class _Committer:
+    """One commit for all who wait, and what to do when it fails. Runs on the writer thread."""
+
+    def __init__(self, store: Store, clock: Clock, key_seconds: int):
+        self._store = store
+        self._clock = clock
+        self._key_milliseconds = key_seconds * 1000
+
+    def carry_out(self, submissions: Sequence[Submission]) -> Sequence[Result | EngineError]:
+        """Run the commands together; if one of them is poison, each alone, so that only it fails."""
+        try:
+            return self._run(submissions)
+        except EngineError as error:
+            return [error] * len(submissions)
+        except Exception as error:  # noqa: BLE001 - a poison command may raise anything
+            if len(submissions) == 1:
+                _log.error("command_failed", command=type(submissions[0].command).__name__, exc_info=error)
+                return [CommandFailed()]
+        return [result for one in submissions for result in self.carry_out([one])]
+
+    def _run(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+        for _ in range(TRIES):
+            try:
+                return self._commit(submissions)
+            except Transient as error:
+                _log.warning("batch_runs_again", commands=len(submissions), error=str(error))
+                self._clock.pause(PAUSE_MILLISECONDS)
+            except _CommitLost as lost:
+                _log.warning("commit_unknown", commands=len(submissions), error=str(lost.__cause__))
+                if self._was_committed(lost.witness):
+                    return lost.results
+        raise Overloaded
+
+    def _commit(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+        with self._store.batch() as batch:
+            working = self._load(batch, submissions)
+            results = [working.decide(submission) for submission in submissions]
+            witness = working.witness()
+            if witness is None:
+                return results
+            batch.write(working.changes)
+            batch.store_replies(working.replies)
+            try:
+                batch.commit()
+            except CommitUnknown as unknown:
+                raise _CommitLost(witness, results) from unknown
+        return results
+
+    def _load(self, batch: Batch, submissions: Sequence[Submission]) -> WorkingSet:
+        facts = batch.facts({s.token for s in submissions if s.token})
+        now = self._clock.now()
+        claims = _first_claims(s for s in submissions if s.token not in facts.dead_tokens)
+        held = batch.claim_keys(claims, now, now + self._key_milliseconds) if claims else {}
+        orders = batch.lock_orders({s.name for s in submissions})
+        return WorkingSet(facts, held, orders, now)
+
+    def _was_committed(self, witness: Witness) -> bool:
+        """Look for what the lost commit wrote. Never judge again blindly: we would refuse our own cancel."""
+        for _ in range(TRIES):
+            try:
+                with self._store.batch() as batch:
+                    return batch.contains(witness)
+            except StoreError:
+                self._clock.pause(PAUSE_MILLISECONDS)
+        raise OutcomeUnknown
+
+
+class _CommitLost(Exception):
+    def __init__(self, witness: Witness, results: Sequence[Result]):
+        self.witness = witness
+        self.results = results
+
+
+def _first_claims(submissions: Iterable[Submission]) -> list[KeyClaim]:
+    """One claim per key: later requests of the same batch meet the first in the working set."""
+    claims: dict[Name, KeyClaim] = {}
+    for submission in submissions:
+        if submission.claim is not None:
+            claims.setdefault((submission.claim.account_id, submission.claim.key), submission.claim)
+    return list(claims.values())

@@ -1,0 +1,90 @@
+"""Reads, gathered: all who ask now share one read transaction, which also asks for dead tokens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from opentill.domain.refusals import TokenRevoked
+from opentill.engine.errors import EngineError, Overloaded
+from opentill.engine.gathering import Gathering, Limits
+from opentill.engine.threads import StoreThreads
+from opentill.store.interface import Facts, Name, OrderView, Snapshot, Store, StoreError, TokenId
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    token: TokenId | None
+    name: Name | None = None
+    ask: Callable[[Snapshot], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: Exception
+
+
+class Reader:
+    """Answers questions about orders as of one committed moment."""
+
+    def __init__(self, threads: StoreThreads, queue_limit: int):
+        self._threads = threads
+        self._gathering: Gathering[_Question, Any] = Gathering(self._answer_all, Limits(256, queue_limit))
+
+    def start(self) -> None:
+        """Begin to serve; call once, inside the running event loop."""
+        self._gathering.start()
+
+    async def close(self) -> None:
+        """Answer what was asked, then stop."""
+        await self._gathering.close()
+
+    async def order(self, account_id: str, name: str, token: TokenId | None) -> OrderView | None:
+        """The merchant's order of this reference or order id, or None.
+
+        Raises TokenRevoked when ``token`` is dead, Overloaded when too many wait.
+        """
+        question = _Question(token, name=(account_id, name))
+        return cast("OrderView | None", await self._asked(question, account_id))
+
+    async def ask(self, question: Callable[[Snapshot], T], token: TokenId | None) -> T:
+        """Ask anything of a snapshot; raises as ``order`` and whatever the question raises."""
+        account_id = token.account_id if token else ""
+        return cast("T", await self._asked(_Question(token, ask=question), account_id))
+
+    async def check(self, token: TokenId) -> None:
+        """Raise TokenRevoked when the token is dead."""
+        await self._asked(_Question(token), token.account_id)
+
+    async def _asked(self, question: _Question, account_id: str) -> Any:
+        answer = await self._gathering.submit(question, account_id)
+        if isinstance(answer, _Failed):
+            raise answer.error
+        return answer
+
+    async def _answer_all(self, questions: Sequence[_Question]) -> Sequence[Any | EngineError]:
+        try:
+            return await self._threads.read(_answer_all, self._threads.store, questions)
+        except StoreError:
+            return [Overloaded()] * len(questions)
+
+
+def _answer_all(store: Store, questions: Sequence[_Question]) -> list[Any]:
+    with store.snapshot() as snapshot:
+        facts = snapshot.facts({q.token for q in questions if q.token})
+        names = {q.name for q in questions if q.name}
+        views = snapshot.orders(names) if names else {}
+        return [
+            views.get(q.name) if q.name and q.token not in facts.dead_tokens else _answer(q, snapshot, facts)
+            for q in questions
+        ]
+
+
+def _answer(question: _Question, snapshot: Snapshot, facts: Facts) -> Any:
+    if question.token in facts.dead_tokens:
+        return _Failed(TokenRevoked())
+    try:
+        return question.ask(snapshot) if question.ask else None
+    except Exception as error:  # noqa: BLE001 - one bad question must not spoil the others' answers
+        return _Failed(error)

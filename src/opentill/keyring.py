@@ -1,0 +1,241 @@
+"""Every key of the program, derived from one secret: for tokens, links, fingerprints and sealing at rest."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import re
+import tempfile
+import threading
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from opentill.settings import InvalidSetting, Settings
+from opentill.store.interface import Mode
+
+SECRET_MIN_BYTES: Final = 32
+SECRET_KEY_FILE: Final = "secret.key"  # noqa: S105 - the name of a file
+MAX_TOKEN_CHARACTERS: Final = 1024
+"""Ours have about 400; anything longer is not looked at."""
+
+_KEY_ID_BYTES = 4
+_NONCE_BYTES = 12
+_LINK_MAC_BYTES = 16
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
+
+
+class Unsealable(Exception):
+    """What was sealed is damaged, belongs elsewhere, or was sealed under another secret key."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """What an access token of ours says; times are UTC milliseconds of business time."""
+
+    account_id: str
+    client_id: str
+    jti: str
+    issued_at: int
+    expires_at: int
+
+
+class Keyring:
+    """Keys for each purpose, derived by HKDF-SHA256 so that none tells anything of another."""
+
+    fingerprint_of_key: str
+    """Identifies the secret in the database and reveals nothing of it; 32 hex digits."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < SECRET_MIN_BYTES:
+            raise ValueError(f"the secret must have at least {SECRET_MIN_BYTES} bytes")
+        self.fingerprint_of_key = _derive(secret, "fingerprint of the secret")[:16].hex()
+        self._key_id = _derive(secret, "key id")[:_KEY_ID_BYTES]
+        self._link_key = _derive(secret, "payer link")
+        self._request_key = _derive(secret, "request fingerprint")
+        self._box = AESGCM(_derive(secret, "sealed at rest"))
+        self._tokens = _Tokens(_derive(secret, "access token"), self._key_id.hex())
+
+    def __repr__(self) -> str:
+        return f"Keyring(<withheld>, fingerprint_of_key={self.fingerprint_of_key!r})"
+
+    def sign_token(self, account_id: str, client_id: str, jti: str, issued_at: int, expires_at: int) -> str:
+        """An access token (JWT, HS256) for a client; times are UTC milliseconds (contract 1.3)."""
+        return self._tokens.sign(TokenClaims(account_id, client_id, jti, issued_at, expires_at))
+
+    def verify_token(self, text: str, now: int, *, allow_expired: bool = False) -> TokenClaims | None:
+        """The claims of a token of ours, or None for any other text and, unless allowed, from its expiry on.
+
+        ``now`` is business time in UTC milliseconds. A token seen before costs one hash and no
+        signature work. Whether it was revoked is not known here: the store is asked with each batch.
+        """
+        claims = self._tokens.claims(text)
+        if claims is None or (now >= claims.expires_at and not allow_expired):
+            return None
+        return claims
+
+    def link_token(self, account_id: str, order_id: str) -> str:
+        """The url-safe name of an order's payment page: both UUIDs and a MAC, 64 characters (contract 1.1).
+
+        Raises ValueError when one of the two is not a UUID.
+        """
+        names = uuid.UUID(account_id).bytes + uuid.UUID(order_id).bytes
+        mac = hmac.digest(self._link_key, names, "sha256")[:_LINK_MAC_BYTES]
+        return base64.urlsafe_b64encode(names + mac).decode()
+
+    def open_link(self, token: str) -> tuple[str, str] | None:
+        """The (account id, order id) of a link token, or None when we did not make it."""
+        try:
+            raw = base64.b64decode(token, altchars=b"-_", validate=True)
+            account_id, order_id = str(uuid.UUID(bytes=raw[:16])), str(uuid.UUID(bytes=raw[16:32]))
+        except ValueError:
+            return None
+        expected = self.link_token(account_id, order_id)
+        return (account_id, order_id) if hmac.compare_digest(expected, token) else None
+
+    def fingerprint(self, method: str, path: str, body: bytes) -> str:
+        """What makes two requests "the same" for idempotency (ruling 9): a keyed digest in hex."""
+        framed = b"".join(
+            len(part).to_bytes(8, "big") + part
+            for part in (method.encode(), path.encode("utf-8", "surrogatepass"), body)
+        )
+        return hmac.digest(self._request_key, framed, "sha256").hex()
+
+    def secret_hash(self, secret: str) -> str:
+        """What is stored instead of a client secret or a refresh token: SHA-256 in hex.
+
+        Both are random and long, so neither a salt nor a slow hash would add anything.
+        """
+        return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def seal(self, plaintext: bytes, bound_to: str) -> bytes:
+        """Encrypt for keeping at rest (AES-GCM); opens only where ``bound_to`` is the same text again."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return self._key_id + nonce + self._box.encrypt(nonce, plaintext, bound_to.encode())
+
+    def open(self, sealed: bytes, bound_to: str) -> bytes:
+        """What was sealed. Raises Unsealable when it was not sealed by us for this ``bound_to``."""
+        key_id, rest = sealed[:_KEY_ID_BYTES], sealed[_KEY_ID_BYTES:]
+        if key_id != self._key_id:
+            raise Unsealable("this was sealed under another secret key")
+        try:
+            return self._box.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], bound_to.encode())
+        except (InvalidTag, ValueError) as error:
+            raise Unsealable("what was sealed is damaged or belongs elsewhere") from error
+
+
+class _Tokens:
+    """Signs and verifies access tokens, and remembers the claims of those that it verified."""
+
+    def __init__(self, key: bytes, key_id: str, remembered_max: int = 10_000) -> None:
+        self._key = key
+        self._remembered_max = remembered_max
+        self._headers = {"kid": key_id}
+        self._prefix = jwt.encode({}, key, "HS256", self._headers).partition(".")[0] + "."
+        self._verified: dict[bytes, TokenClaims] = {}
+        self._room = threading.Lock()
+
+    def sign(self, claims: TokenClaims) -> str:
+        payload = {
+            "sub": claims.client_id,
+            "iat": claims.issued_at // 1000,
+            "exp": -(
+                -claims.expires_at // 1000
+            ),  # seconds, rounded up; ours are judged by the milliseconds below
+            "jti": claims.jti,
+            "account": claims.account_id,
+            "issued_ms": claims.issued_at,
+            "expires_ms": claims.expires_at,
+        }
+        return jwt.encode(payload, self._key, "HS256", self._headers)
+
+    def claims(self, text: str) -> TokenClaims | None:
+        # We issue one header only: with any other one nothing of the text is parsed.
+        if len(text) > MAX_TOKEN_CHARACTERS or not text.startswith(self._prefix) or not text.isascii():
+            return None
+        name = hashlib.sha256(text.encode()).digest()
+        known = self._verified.get(name)
+        if known is not None:
+            return known
+        claims = self._verify(text)
+        if claims is not None:
+            self._remember(name, claims)
+        return claims
+
+    def _verify(self, text: str) -> TokenClaims | None:
+        # Business time can be moved in the sandbox, so no time is compared with the machine's clock here.
+        unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
+        try:
+            said = jwt.decode(text, self._key, ["HS256"], options=unchecked)  # type: ignore[arg-type]
+        except jwt.PyJWTError:
+            return None
+        return TokenClaims(said["account"], said["sub"], said["jti"], said["issued_ms"], said["expires_ms"])
+
+    def _remember(self, name: bytes, claims: TokenClaims) -> None:
+        with self._room:
+            if len(self._verified) >= self._remembered_max:
+                del self._verified[next(iter(self._verified))]
+            self._verified[name] = claims
+
+
+def open_keyring(settings: Settings) -> Keyring:
+    """The keyring of this server; sandbox mode makes its secret on the first start (mechanics 10).
+
+    Raises InvalidSetting when the secret is missing in live mode, too short, or not hex or base64url.
+    """
+    if settings.secret_key:
+        return Keyring(_decode(settings.secret_key, "OPENTILL_SECRET_KEY"))
+    if settings.mode is Mode.LIVE:
+        raise InvalidSetting(
+            "live mode needs OPENTILL_SECRET_KEY: set it to 32 or more random bytes in hex, "
+            "for instance from `openssl rand -hex 32`, and keep it."
+        )
+    file = settings.data_dir / SECRET_KEY_FILE
+    return Keyring(_decode(_read_or_make(file), str(file)))
+
+
+def _derive(secret: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), length=32, salt=None, info=f"opentill 1 {purpose}".encode()).derive(secret)
+
+
+def _decode(text: str, source: str) -> bytes:
+    text = text.strip()
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        is_hex = _HEX.fullmatch(text) is not None
+        secret = bytes.fromhex(text) if is_hex else base64.b64decode(padded, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if len(secret) < SECRET_MIN_BYTES:
+        raise InvalidSetting(f"{source} must hold at least {SECRET_MIN_BYTES} bytes in hex or base64url.")
+    return secret
+
+
+def _read_or_make(file: Path) -> str:
+    """The text of the key file. Of several processes that start at once, all read the one that came first."""
+    if not file.exists():
+        descriptor, draft = tempfile.mkstemp(dir=file.parent)  # mkstemp makes it 0600
+        try:
+            with os.fdopen(descriptor, "w") as writer:
+                writer.write(os.urandom(SECRET_MIN_BYTES).hex() + "\n")
+                writer.flush()
+                os.fsync(writer.fileno())
+            _link_unless_there(Path(draft), file)
+        finally:
+            Path(draft).unlink()
+    return file.read_text()
+
+
+def _link_unless_there(draft: Path, file: Path) -> None:
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        return

@@ -1,0 +1,88 @@
+"""What every card rail must do. A rail is another company's computer: slow, forgetful only in theory."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from opentill.domain.commands import RailOutcome
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Card:
+    """Card details on their way to a rail. They are never stored, logged or shown (ruling 15)."""
+
+    number: str
+    cvv: str
+    expiry_month: str
+    expiry_year: str
+    pin: str
+
+    def __repr__(self) -> str:
+        return "Card(<withheld>)"
+
+    @property
+    def masked(self) -> str:
+        """First six and last four digits, which is all that may be kept (contract 5.4)."""
+        return f"{self.number[:6]}******{self.number[-4:]}" if len(self.number) >= 12 else "******"
+
+    @property
+    def brand(self) -> str:
+        """The card scheme by the number's prefix, or ``N/A``."""
+        prefix = self.number[:2]
+        if prefix[:1] == "4":
+            return "Visa"
+        if prefix in {"51", "52", "53", "54", "55"} or "2221" <= self.number[:4] <= "2720":
+            return "Mastercard"
+        return "Verve" if self.number.startswith(("5060", "5061", "6500")) else "N/A"
+
+
+@dataclass(frozen=True, slots=True)
+class RailAnswer:
+    """What the rail says of one attempt."""
+
+    outcome: RailOutcome
+    response_code: str
+    """``00`` approved, ``T0`` OTP sent, otherwise the rail's code for why not."""
+    message: str
+
+
+class CardRail(Protocol):
+    """A card processor. Every call carries our transaction id and is idempotent by it.
+
+    ``charge`` and ``confirm`` authorise and capture in one: approved means that the money is taken.
+    A call may take for ever or raise: the desk treats both as silence.
+    """
+
+    async def charge(self, transaction_id: str, amount: int, currency: str, card: Card) -> RailAnswer:
+        """Take the amount (minor units), or say what is missing."""
+
+    async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
+        """Go on with the payer's one-time password; ``attempt_try`` counts from 1 and tells tries apart."""
+
+    async def void(self, transaction_id: str) -> RailAnswer:
+        """Give everything of this id back: VOIDED if there was money, NEVER_HAPPENED if there was none.
+
+        Either way it is over: an id never seen is remembered, and refused should it still arrive.
+        """
+
+    async def look_up(self, transaction_id: str) -> RailAnswer | None:
+        """What became of this id; None when the rail has never seen it."""
+
+
+class NoCardRail:
+    """Stands where no card rail is connected: every call fails, which the desk takes for silence."""
+
+    async def charge(self, transaction_id: str, amount: int, currency: str, card: Card) -> RailAnswer:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def void(self, transaction_id: str) -> RailAnswer:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def look_up(self, transaction_id: str) -> RailAnswer | None:
+        """Raise ConnectionError."""
+        raise ConnectionError

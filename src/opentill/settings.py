@@ -1,0 +1,347 @@
+"""Every setting and limit of the program in one frozen object: environment over a TOML file over defaults."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from opentill.domain.money import MINOR_DIGITS
+from opentill.store.interface import Mode
+
+PREFIX: Final = "OPENTILL_"
+CONFIG_VARIABLE: Final = "OPENTILL_CONFIG"
+CONFIG_FILE: Final = "opentill.toml"
+DATABASE_FILE: Final = "opentill.db"
+
+_SQLITE_URL = re.compile(r"sqlite:///(?!:memory:)[^?#]+")
+_BY_MODE: Any = None
+_DEFAULT_RATES = {Mode.SANDBOX: (100_000, 100_000), Mode.LIVE: (15, 75)}
+"""POST and other requests per window; live has the default tier of contract 1.4."""
+
+
+class InvalidSetting(ValueError):
+    """A setting can not be used; the message is one sentence that says which and what it must be."""
+
+
+def _about(text: str, **limits: Any) -> Meta:
+    return Meta(description=text, **limits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How this server runs. Raises InvalidSetting when settings contradict each other."""
+
+    mode: Annotated[
+        Mode,
+        _about(
+            "`sandbox` (test cards, open access, made-up money) or `live`. It is stamped into a new "
+            "database, which can never be opened in the other mode."
+        ),
+    ] = Mode.SANDBOX
+    data_dir: Annotated[
+        Path, _about("Folder of what the server keeps itself: database, secret key, `sandbox.env`.")
+    ] = Path("opentill-data")
+    database_url: Annotated[
+        str, _about("Where orders are kept, `sqlite:///PATH`. Empty: `opentill.db` in the data folder.")
+    ] = ""
+    secret_key: Annotated[
+        str,
+        _about(
+            "At least 32 random bytes in hex or base64url; every key of the program is derived from it. "
+            "Empty: sandbox mode makes `secret.key` in the data folder, live mode refuses to start.",
+            max_length=1024,
+        ),
+    ] = field(default="", repr=False)
+    host: Annotated[str, _about("Address to listen on.", min_length=1)] = "127.0.0.1"
+    port: Annotated[int, _about("TCP port to listen on; 0 takes any free one.", ge=0, le=65535)] = 8480
+    public_url: Annotated[
+        str,
+        _about("Base URL by which merchants and payers reach this server. Empty: made from host and port."),
+    ] = ""
+    workers: Annotated[
+        int, _about("Server processes. One is fastest on SQLite, whose writers take turns.", ge=1, le=64)
+    ] = 1
+    allow_public_sandbox: Annotated[
+        bool, _about("Lets a sandbox, which is open to everyone, listen on an address other than loopback.")
+    ] = False
+    refusal_http_status: Annotated[
+        Literal[400, 200],
+        _about(
+            "HTTP status of a refusal by state, such as cancelling a paid order; 200 emulates Nomba strictly."
+        ),
+    ] = 400
+    token_life_seconds: Annotated[int, _about("How long an access token is good.", ge=60, le=86_400)] = 1800
+    refresh_life_seconds: Annotated[
+        int, _about("How long a refresh token is good; it is used once.", ge=60, le=2_592_000)
+    ] = 86_400
+    max_body_bytes: Annotated[int, _about("The largest request body.", ge=1024, le=16_777_216)] = 65_536
+    max_reference_characters: Annotated[
+        int, _about("The longest order reference of a merchant.", ge=51, le=255)
+    ] = 255
+    currencies: Annotated[
+        tuple[str, ...],
+        _about(
+            "Currencies an order may be in, separated by commas; `EUR` and `GBP` can be added.", min_length=1
+        ),
+    ] = ("NGN", "CDF", "USD")
+    post_limit: Annotated[
+        int,
+        _about(
+            "POST requests of one merchant per rate window and process; 0 for no limit. Unset: 100000 in "
+            "sandbox mode, 15 in live mode.",
+            ge=0,
+        ),
+    ] = _BY_MODE
+    other_limit: Annotated[
+        int,
+        _about(
+            "As `post_limit`, for all other requests. Unset: 100000 in sandbox mode, 75 in live mode.", ge=0
+        ),
+    ] = _BY_MODE
+    rate_window_seconds: Annotated[int, _about("Length of the rate window.", ge=1, le=3600)] = 1
+    max_batch: Annotated[int, _about("The most commands that share one commit.", ge=1, le=256)] = 256
+    group_commit: Annotated[
+        bool,
+        _about(
+            "Commands that wait share one commit. Off, each has its own: for measuring what sharing gains."
+        ),
+    ] = True
+    queue_limit: Annotated[
+        int,
+        _about(
+            "Commands that may wait; beyond it the server answers 503 with Retry-After.", ge=1, le=1_000_000
+        ),
+    ] = 4096
+    idempotency_hours: Annotated[
+        int, _about("How long the answer under an idempotency key is kept.", ge=1, le=720)
+    ] = 24
+    idempotency_wait_seconds: Annotated[
+        float,
+        _about(
+            "How long a request waits for a running one with its idempotency key before it gets 409.",
+            ge=0,
+            le=60,
+        ),
+    ] = 5.0
+    card_timeout_seconds: Annotated[
+        float,
+        _about(
+            "How long a card rail may take to answer; then the attempt is unknown and looked up later.",
+            gt=0,
+            le=120,
+        ),
+    ] = 20.0
+    call_grace_seconds: Annotated[
+        float,
+        _about(
+            "How long after the rail's timeout an unanswered call is left alone before it is looked up.",
+            gt=0,
+            le=600,
+        ),
+    ] = 10.0
+    sandbox_rail_delay_milliseconds: Annotated[
+        int, _about("How long the sandbox card rail thinks before each answer.", ge=0, le=60_000)
+    ] = 0
+    max_attempts: Annotated[int, _about("Tries to pay one order by card.", ge=1, le=1000)] = 10
+    max_otp_tries: Annotated[int, _about("One-time passwords taken for one attempt.", ge=1, le=100)] = 5
+    shutdown_seconds: Annotated[
+        float, _about("How long open requests may take to end after SIGTERM.", ge=1, le=60)
+    ] = 2.0
+    purge_interval_seconds: Annotated[
+        float, _about("Pause between two rounds of deleting what nobody can need again.", gt=0, le=86_400)
+    ] = 60.0
+    sweep_interval_seconds: Annotated[
+        float,
+        _about(
+            "Pause between two looks for orders that fell due and calls that a crash left.", gt=0, le=3600
+        ),
+    ] = 1.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _about("The least of what is logged.")
+    ] = "info"
+    access_log: Annotated[bool, _about("Log one line per request.")] = False
+
+    def __post_init__(self) -> None:
+        """Fill in what depends on other settings, then check what only several of them together can tell."""
+        post_limit, other_limit = _DEFAULT_RATES[self.mode]
+        self._settle("data_dir", self.data_dir.expanduser().absolute())
+        self._settle("database_url", self.database_url or f"sqlite:///{self.data_dir / DATABASE_FILE}")
+        self._settle("public_url", self.public_url.rstrip("/") or _url_of(self.host, self.port))
+        self._settle("post_limit", post_limit if self.post_limit is _BY_MODE else self.post_limit)
+        self._settle("other_limit", other_limit if self.other_limit is _BY_MODE else self.other_limit)
+        self._check_together()
+
+    def _settle(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_together(self) -> None:
+        if not _SQLITE_URL.fullmatch(self.database_url):
+            raise InvalidSetting(
+                "OPENTILL_DATABASE_URL (or --database) must be sqlite:///PATH; "
+                "no other database is supported so far."
+            )
+        if not self.public_url.startswith(("http://", "https://")):
+            raise InvalidSetting("OPENTILL_PUBLIC_URL must begin with http:// or https://.")
+        unknown = sorted(set(self.currencies) - set(MINOR_DIGITS))
+        if unknown:
+            known = ", ".join(MINOR_DIGITS)
+            raise InvalidSetting(f"OPENTILL_CURRENCIES can not name {unknown[0]!r}: only {known} are known.")
+        if self.mode is Mode.LIVE and self.allow_public_sandbox:
+            raise InvalidSetting(
+                "OPENTILL_ALLOW_PUBLIC_SANDBOX opens access and can not be set in live mode."
+            )
+        if self.mode is Mode.SANDBOX and not (self.allow_public_sandbox or _is_loopback(self.host)):
+            raise InvalidSetting(
+                f"a sandbox is open to everyone who reaches it, so listening on {self.host} "
+                "needs --allow-public-sandbox (OPENTILL_ALLOW_PUBLIC_SANDBOX=true)."
+            )
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file of ``database_url``."""
+        return Path(self.database_url.removeprefix("sqlite:///"))
+
+    @property
+    def url_follows_port(self) -> bool:
+        """Whether the public URL was made from host and port."""
+        return self.public_url == _url_of(self.host, self.port)
+
+    def bound_to(self, port: int) -> Self:
+        """The same settings after listening on ``port``, which matters when any free one was asked for."""
+        return replace(self, port=port, public_url="" if self.url_follows_port else self.public_url)
+
+    def to_environment(self) -> dict[str, str]:
+        """These settings as variables, for handing them to a child process; holds the secret key."""
+        return {PREFIX + each.name.upper(): _as_text(getattr(self, each.name)) for each in fields(self)}
+
+
+_TYPES: Final = get_type_hints(Settings, include_extras=True)
+
+
+def load_settings(environment: Mapping[str, str] | None = None, **chosen: object) -> Settings:
+    """Settings from the command line (``chosen``; None counts as not given), environment, TOML, defaults.
+
+    Raises InvalidSetting at the first one that can not be used.
+    """
+    environment = os.environ if environment is None else environment
+    given = {name: _convert(name, value, f"--{name}") for name, value in chosen.items() if value is not None}
+    spoken = {
+        each.name: _convert(each.name, environment[variable], variable)
+        for each in fields(Settings)
+        if (variable := PREFIX + each.name.upper()) in environment
+    }
+    chosen_dir = (spoken | given).get("data_dir", Settings.data_dir)
+    assert isinstance(chosen_dir, Path)
+    written = _read_toml(environment.get(CONFIG_VARIABLE), chosen_dir)
+    return Settings(**(written | spoken | given))
+
+
+def _read_toml(path: str | None, data_dir: Path) -> dict[str, Any]:
+    file = Path(path) if path else data_dir / CONFIG_FILE
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        if path:
+            raise InvalidSetting(f"{CONFIG_VARIABLE} names {file}, which does not exist.") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidSetting(f"{file} can not be read as TOML: {error}.") from None
+    unknown = sorted(set(table) - set(_TYPES))
+    if unknown:
+        raise InvalidSetting(f"{file} sets {unknown[0]!r}, which is not a setting of opentill.")
+    return {name: _convert(name, value, f"{name} in {file}") for name, value in table.items()}
+
+
+def _convert(name: str, value: object, source: str) -> Any:
+    if name == "currencies" and isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    try:
+        return msgspec.convert(value, _TYPES[name], strict=False, dec_hook=_path)
+    except msgspec.ValidationError:
+        shown = "what it is set to" if name == "secret_key" else repr(value)
+        raise InvalidSetting(f"{source} must be {_expected(name)}, not {shown}.") from None
+
+
+def _path(wanted: type, value: object) -> Path:
+    if wanted is Path and isinstance(value, str) and value:
+        return Path(value)
+    raise ValueError("not a path")
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _url_of(host: str, port: int) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# --- the page docs/settings.md --------------------------------------------------------------------
+
+
+def _expected(name: str) -> str:
+    """What a setting may be, as the end of the sentence "it must be ..."."""
+    bare, limits = get_args(_TYPES[name])
+    choices = get_args(bare) if get_origin(bare) is Literal else list(Mode) if bare is Mode else ()
+    if choices:
+        return " or ".join(str(choice) for choice in choices)
+    words = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path", str: "text"}
+    return words.get(bare, "a list of words") + _range(limits)
+
+
+def _range(limits: Meta) -> str:
+    low = (
+        f" from {limits.ge}"
+        if limits.ge is not None
+        else f" above {limits.gt}"
+        if limits.gt is not None
+        else ""
+    )
+    return low + (f" to {limits.le}" if limits.le is not None else "")
+
+
+def _default(each: Field[Any]) -> str:
+    if each.default is MISSING or each.default in ("", None):
+        return "none"
+    return f"`{_as_text(each.default)}`"
+
+
+def settings_page() -> str:
+    """The text of ``docs/settings.md``, made from the fields above."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- Generated by `python -m opentill.settings`; do not edit. -->",
+        "",
+        "Each setting is read from its environment variable, else from the TOML file named by",
+        f"`{CONFIG_VARIABLE}` (or `{CONFIG_FILE}` in the data folder) under its name in lower case without",
+        f"`{PREFIX}`, else it has the default below. Options of the command line win over all three.",
+        "",
+    ]
+    for each in fields(Settings):
+        lines += [f"## `{PREFIX}{each.name.upper()}`", "", get_args(_TYPES[each.name])[1].description, ""]
+        lines += [f"Must be {_expected(each.name)}. Default: {_default(each)}.", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(settings_page())

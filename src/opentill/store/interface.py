@@ -1,0 +1,336 @@
+"""What the rest of the house needs of a store, and the contract of each verb.
+
+Two kinds of verb exist. Orders and money change only inside a ``Batch``, which the engine alone
+opens. Everything else (merchants, clients, tokens, housekeeping) has a named verb with one short
+transaction of its own, and none of those touches an order or the ledger.
+
+All verbs are synchronous and are called on the store's own threads (``engine.threads``).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from opentill.domain.lifecycle import Change
+from opentill.domain.order import Attempt, Order, Terms
+
+
+class StoreError(Exception):
+    """The database said no; the batch was rolled back."""
+
+
+class Transient(StoreError):
+    """The same work may succeed when tried again: lock time-out, deadlock, lost connection, conflict."""
+
+
+class CommitUnknown(StoreError):
+    """COMMIT was sent and no answer came back: the batch may or may not be a fact."""
+
+
+class StoreUnusable(Exception):
+    """The database can not be opened as asked; the message is one sentence with the fix."""
+
+
+# --- names and keys -------------------------------------------------------------------------------
+
+Name = tuple[str, str]
+"""(account id, reference or order id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenId:
+    """Identifies one access token: its parent account and its ``jti``."""
+
+    account_id: str
+    jti: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyClaim:
+    """A request that wants to be the only one carried out under its idempotency key."""
+
+    account_id: str
+    key: str
+    fingerprint: str
+    """Keyed digest of method, path and body, in hex."""
+    command_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it goes on the wire, and as it is replayed byte for byte."""
+
+    status: int
+    reason: str
+    """Value of the ``Refusal-Reason`` header; empty for none."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What is stored under an idempotency key; no reply yet means that it is still running."""
+
+    account_id: str
+    key: str
+    fingerprint: str
+    command_id: str
+    reply: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one batch, or one group of reads, must know of the world at its own moment."""
+
+    clock_offset: int
+    """Milliseconds to add to real time for business time; 0 in live mode."""
+    dead_tokens: frozenset[TokenId]
+    """Those of the tokens asked about that are revoked or unknown."""
+
+
+# --- orders and money -----------------------------------------------------------------------------
+
+
+class Batch(Protocol):
+    """One write transaction of the engine. Leaving it without ``commit`` rolls everything back.
+
+    The verbs are called in the order in which they stand here (mechanics: one transaction, step by
+    step); each is one statement per table, whatever the number of commands.
+    """
+
+    def facts(self, tokens: Collection[TokenId]) -> Facts:
+        """The clock's offset and which of the tokens are dead, as of this transaction."""
+
+    def claim_keys(self, claims: Sequence[KeyClaim], now: int, expires_at: int) -> Mapping[Name, KeyRecord]:
+        """Claim idempotency keys; returns, by (account, key), the records that others hold already.
+
+        A key that is not in the answer is claimed by us, running. A record past its expiry counts as absent.
+        """
+
+    def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
+        """Lock and load the orders of these names, with their attempts; unknown names are left out.
+
+        A name is tried as a reference first, then as an order id (ruling 7).
+        """
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write orders, attempts, events and ledger entries of all changes, at most one per order.
+
+        Raises Transient when an order is no longer at the version that was judged, or a new order's
+        reference was taken meanwhile: the batch must be decided again.
+        """
+
+    def store_replies(self, replies: Mapping[Name, Reply]) -> None:
+        """Complete running idempotency keys by (account, key); keys already completed stay as they are."""
+
+    def release_keys(self, keys: Collection[Name]) -> None:
+        """Forget running keys, so that the next request with one of them is carried out."""
+
+    def contains(self, witness: "Witness") -> bool:
+        """Whether what the witness names was committed earlier."""
+
+    def commit(self) -> None:
+        """Make it a fact. Raises CommitUnknown when the answer to COMMIT was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One thing a batch wrote, by which a later transaction can tell whether that batch committed."""
+
+    account_id: str
+    order_id: str | None
+    sequence: int
+    event_id: str
+    key: str | None = None
+    """Instead of an event: an idempotency key, whose record carries ``event_id`` as its command id."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """An order as it is shown: its state, its attempts and what was agreed."""
+
+    order: Order
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionView:
+    """One attempt together with the order that it tried to pay."""
+
+    attempt: Attempt
+    order: Order
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionFilter:
+    """Which attempts of a merchant are wanted; None means any. Times are UTC milliseconds, inclusive."""
+
+    account_id: str
+    sub_account_id: str | None = None
+    transaction_ids: tuple[str, ...] = ()
+    """All must match: two different ids find nothing."""
+    order_names: tuple[str, ...] = ()
+    """References or order ids; all must match."""
+    statuses: frozenset[str] | None = None
+    """Attempt statuses of the domain."""
+    started_from: int | None = None
+    started_to: int | None = None
+    before: tuple[int, str] | None = None
+    """The (started_at, transaction id) of the last one already shown."""
+    limit: int = 50
+
+
+class Snapshot(Protocol):
+    """One read transaction: every verb sees the same moment."""
+
+    def facts(self, tokens: Collection[TokenId]) -> Facts:
+        """As ``Batch.facts``."""
+
+    def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
+        """The orders of these names, with their attempts; unknown names are left out."""
+
+    def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
+        """The order that this attempt belongs to."""
+
+    def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
+        """Newest first, at most ``wanted.limit``."""
+
+    def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
+        """Orders with an attempt whose rail call ran past its ``until``; real time."""
+
+    def due_orders(self, now: int, limit: int) -> list[Order]:
+        """Pending orders whose due time is not after ``now`` (business time), longest due first."""
+
+
+# --- everything else ------------------------------------------------------------------------------
+
+
+class Mode(StrEnum):
+    """Stamped into a database when it is made; it can never be opened in the other one (ruling 23)."""
+
+    SANDBOX = "sandbox"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """A parent account."""
+
+    account_id: str
+    name: str
+    email: str
+    logo_url: str
+    post_limit: int | None
+    """Requests per window; None: the server's default."""
+    other_limit: int | None
+    created_at: int
+    webhook_key_sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SubAccount:
+    """An account of a merchant that orders can credit."""
+
+    account_id: str
+    sub_account_id: str
+    name: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A pair of credentials of a merchant."""
+
+    account_id: str
+    client_id: str
+    secret_hash: str
+    """SHA-256 of the secret in hex: it is 32 random bytes, so a slow hash would add nothing."""
+    secret_sealed: bytes | None
+    """Sandbox mode only: the secret itself, encrypted, so that it can be shown again."""
+    created_at: int
+    disabled_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """An access token and the refresh token that was handed out with it."""
+
+    account_id: str
+    jti: str
+    client_id: str
+    refresh_hash: str
+    expires_at: int
+    refresh_expires_at: int
+
+
+class Store(Protocol):
+    """A database that keeps the laws. ``store.conformance`` in the tests is this contract, executable."""
+
+    def batch(self) -> AbstractContextManager[Batch]:
+        """Open the one write transaction of this process; raises Transient when the turn does not come."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Open a read transaction."""
+
+    def close(self) -> None:
+        """Give back files and connections; the store is not used afterwards."""
+
+    def probe_write(self, now: int) -> None:
+        """Prove that writes work by committing one; raises StoreError otherwise."""
+
+    def install(self, mode: Mode, secret_fingerprint: str, now: int) -> None:
+        """Stamp mode and secret key into a new database; raises StoreUnusable if an old one has others."""
+
+    def advance_clock(self, milliseconds: int) -> int:
+        """Move business time forward (sandbox); returns the whole offset from real time."""
+
+    def default_account_id(self) -> str | None:
+        """The merchant that unauthenticated sandbox calls act as; None in live mode."""
+
+    def add_merchant(self, merchant: Merchant, *, default: bool) -> None:
+        """Add a merchant, and make it the default one when asked."""
+
+    def merchant(self, account_id: str) -> Merchant | None:
+        """The merchant of this parent account id."""
+
+    def merchants(self) -> list[Merchant]:
+        """All merchants, oldest first."""
+
+    def add_sub_account(self, sub_account: SubAccount) -> None:
+        """Add a sub-account to its merchant."""
+
+    def sub_accounts(self, account_id: str) -> list[SubAccount]:
+        """The merchant's sub-accounts, oldest first."""
+
+    def add_client(self, client: Client) -> None:
+        """Add credentials to a merchant."""
+
+    def client(self, account_id: str, client_id: str) -> Client | None:
+        """These credentials, disabled or not."""
+
+    def clients(self, account_id: str) -> list[Client]:
+        """The merchant's credentials, oldest first."""
+
+    def disable_client(self, account_id: str, client_id: str, now: int) -> bool:
+        """Disable credentials and revoke every token they got; False when there are none of this id."""
+
+    def rotate_client(self, account_id: str, client_id: str, secret_hash: str, sealed: bytes | None) -> bool:
+        """Give credentials a new secret; the tokens of the old one live on. False when there are none."""
+
+    def add_token(self, token: IssuedToken) -> None:
+        """Remember a token that is about to be handed out."""
+
+    def use_refresh_token(self, account_id: str, refresh_hash: str, now: int) -> IssuedToken | None:
+        """Use up a refresh token: None when unknown, used, expired or revoked (single use, mechanics 10)."""
+
+    def revoke_token(self, account_id: str, jti: str, client_id: str, now: int) -> bool:
+        """Revoke an access token of this client and its refresh token; False when it has none of this id."""
+
+    def purge(self, now: int, limit: int) -> int:
+        """Delete up to ``limit`` rows of each kind that nobody can need again; returns how many went."""
+
+
+OpenStore = Callable[[], Store]
+"""How the conformance suite opens a fresh or existing store of one kind."""

@@ -1,0 +1,179 @@
+"""Rows to domain values and back. The column orders here are the ones the statements name."""
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from opentill.domain.events import Event
+from opentill.domain.order import (
+    Attempt,
+    AttemptStatus,
+    Call,
+    CallKind,
+    DueAction,
+    LateMoney,
+    Order,
+    OrderStatus,
+    Split,
+    Terms,
+    Totals,
+)
+
+Row: TypeAlias = tuple[Any, ...]
+
+ORDER_FACTS: Final = (
+    "account_id", "order_id", "reference", "amount", "currency", "sub_account_id", "created_at",
+    "due_at", "due_action", "late_money",
+)  # fmt: skip
+"""What of an order's deciding columns never changes."""
+
+ORDER_STATE: Final = (
+    "status", "version", "updated_at", "paid_at", "cancelled_at", "expired_at", "paid_by",
+    "attempt_count", "received", "applied", "held", "returning", "returned", "refunded",
+)  # fmt: skip
+"""What of an order changes."""
+
+TERMS: Final = (
+    "customer_email", "customer_id", "callback_url", "allowed_payment_methods", "split", "metadata",
+    "tokenize_card",
+)  # fmt: skip
+
+ATTEMPT: Final = (
+    "account_id", "transaction_id", "order_id", "status", "amount", "card_masked", "card_brand",
+    "started_at", "updated_at", "call_kind", "call_until", "call_key", "otp_tries", "response_code",
+    "message",
+)  # fmt: skip
+
+EVENT: Final = (
+    "account_id", "order_id", "sequence", "event_id", "type", "before", "after", "actor_kind",
+    "actor_id", "at", "reason", "note", "transaction_id", "amount", "currency", "beneficiary",
+)  # fmt: skip
+
+ENTRY: Final = (
+    "account_id", "order_id", "sequence", "line", "ledger_account", "currency", "amount", "at",
+)  # fmt: skip
+
+_STATUS: Final = {s.value: s for s in OrderStatus}
+_DUE: Final = {d.value: d for d in DueAction}
+_LATE: Final = {m.value: m for m in LateMoney}
+_NO_MONEY: Final = Totals()
+_json = msgspec.json.Encoder()
+_unjson = msgspec.json.Decoder()
+
+
+def order(row: Row, attempts: tuple[Attempt, ...] = ()) -> Order:
+    """An order from ``ORDER_FACTS + ORDER_STATE``."""
+    (
+        account_id, order_id, reference, amount, currency, sub_account_id, created_at, due_at,
+        due_action, late_money, status, version, updated_at, paid_at, cancelled_at, expired_at,
+        paid_by, attempt_count, received, applied, held, returning, returned, refunded,
+    ) = row[:24]  # fmt: skip
+    return Order(
+        account_id,
+        order_id,
+        reference,
+        _STATUS[status],
+        version,
+        amount,
+        currency,
+        sub_account_id,
+        created_at,
+        updated_at,
+        due_at,
+        _DUE[due_action],
+        _LATE[late_money],
+        paid_at,
+        cancelled_at,
+        expired_at,
+        paid_by,
+        attempt_count,
+        Totals(received, applied, held, returning, returned, refunded) if received else _NO_MONEY,
+        attempts,
+    )
+
+
+def order_facts(o: Order) -> Row:
+    """The values of ``ORDER_FACTS``."""
+    return (
+        o.account_id, o.order_id, o.reference, o.amount, o.currency, o.sub_account_id, o.created_at,
+        o.due_at, o.due_action, o.late_money,
+    )  # fmt: skip
+
+
+def order_state(o: Order) -> Row:
+    """The values of ``ORDER_STATE``."""
+    t = o.totals
+    return (
+        o.status, o.version, o.updated_at, o.paid_at, o.cancelled_at, o.expired_at, o.paid_by,
+        o.attempt_count, t.received, t.applied, t.held, t.returning, t.returned, t.refunded,
+    )  # fmt: skip
+
+
+def terms(row: Row) -> Terms:
+    """The agreement from ``TERMS``."""
+    email, customer_id, callback_url, methods, split, metadata, tokenize_card = row
+    return Terms(
+        customer_email=email,
+        customer_id=customer_id,
+        callback_url=callback_url,
+        allowed_payment_methods=tuple(_unjson.decode(methods)),
+        split=_split(_unjson.decode(split)) if split else None,
+        metadata=tuple(_unjson.decode(metadata).items()),
+        tokenize_card=bool(tokenize_card),
+    )
+
+
+def _split(stored: dict[str, Any]) -> Split:
+    return Split(stored["kind"], tuple((account, value) for account, value in stored["shares"]))
+
+
+def terms_row(t: Terms) -> Row:
+    """The values of ``TERMS``."""
+    return (
+        t.customer_email,
+        t.customer_id,
+        t.callback_url,
+        _json.encode(t.allowed_payment_methods).decode(),
+        _json.encode({"kind": t.split.kind, "shares": t.split.shares}).decode() if t.split else None,
+        _json.encode(dict(t.metadata)).decode(),
+        int(t.tokenize_card),
+    )
+
+
+def attempt(row: Row) -> Attempt:
+    """An attempt from ``ATTEMPT``."""
+    (
+        _account_id, transaction_id, _order_id, status, amount, card_masked, card_brand, started_at,
+        updated_at, call_kind, call_until, call_key, otp_tries, response_code, message,
+    ) = row  # fmt: skip
+    return Attempt(
+        transaction_id=transaction_id,
+        status=AttemptStatus(status),
+        amount=amount,
+        card_masked=card_masked,
+        card_brand=card_brand,
+        started_at=started_at,
+        updated_at=updated_at,
+        call=Call(CallKind(call_kind), call_until, call_key) if call_kind else None,
+        otp_tries=otp_tries,
+        response_code=response_code,
+        message=message,
+    )
+
+
+def attempt_row(o: Order, a: Attempt) -> Row:
+    """The values of ``ATTEMPT``."""
+    call = a.call
+    return (
+        o.account_id, a.transaction_id, o.order_id, a.status, a.amount, a.card_masked, a.card_brand,
+        a.started_at, a.updated_at, call and call.kind, call and call.until, call and call.key,
+        a.otp_tries, a.response_code, a.message,
+    )  # fmt: skip
+
+
+def event_row(e: Event) -> Row:
+    """The values of ``EVENT``."""
+    return (
+        e.account_id, e.order_id, e.sequence, e.event_id, e.type, e.before, e.after, e.actor.kind,
+        e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.amount, e.currency, e.beneficiary,
+    )  # fmt: skip

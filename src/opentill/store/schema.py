@@ -1,0 +1,236 @@
+"""The tables. Every key begins with the merchant's account id; every rule that SQL can hold is a CHECK.
+
+Times are UTC milliseconds, amounts integer minor units. The migrations make these tables; this
+module is what they must come to (a test compares the two) and what cold statements are built from.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from opentill.domain.order import AttemptStatus, OrderStatus
+
+metadata = MetaData()
+
+_PAID, _CANCELLED, _EXPIRED = (
+    s.value for s in (OrderStatus.PAID, OrderStatus.CANCELLED, OrderStatus.EXPIRED)
+)
+
+
+def _one_of(column: str, words: type[OrderStatus] | type[AttemptStatus]) -> str:
+    return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
+
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("mode", String(16), nullable=False),
+    Column("secret_fingerprint", String(64), nullable=False),
+    Column("clock_offset", BigInteger, nullable=False),
+    Column("default_account_id", String(36)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("write_probed_at", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_installation"),
+    CheckConstraint("clock_offset >= 0", name="clock_moves_forward_only"),
+)
+
+merchants = Table(
+    "merchants",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("logo_url", Text, nullable=False),
+    Column("post_limit", Integer),
+    Column("other_limit", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Column("webhook_key_sealed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("account_id"),
+)
+
+sub_accounts = Table(
+    "sub_accounts",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("sub_account_id", String(36), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id", "sub_account_id"),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("client_id", String(36), nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("secret_sealed", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    PrimaryKeyConstraint("account_id", "client_id"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("jti", String(36), nullable=False),
+    Column("client_id", String(36), nullable=False),
+    Column("refresh_hash", String(64), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("refresh_expires_at", BigInteger, nullable=False),
+    Column("refresh_used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    PrimaryKeyConstraint("account_id", "jti"),
+    UniqueConstraint("account_id", "refresh_hash", name="refresh_token_once"),
+    Index("tokens_by_end", "refresh_expires_at"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("command_id", String(36), nullable=False),
+    Column("status", Integer),
+    Column("reason", String(64)),
+    Column("body", Text),
+    Column("expires_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id", "key"),
+    CheckConstraint("(status IS NULL) = (body IS NULL)", name="reply_whole_or_absent"),
+    Index("idempotency_keys_by_end", "expires_at"),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    # What a decision needs.
+    Column("account_id", String(36), nullable=False),
+    Column("order_id", String(36), nullable=False),
+    Column("reference", String(255), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("sub_account_id", String(36)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger),
+    Column("due_action", String(8), nullable=False),
+    Column("late_money", String(8), nullable=False),
+    Column("paid_at", BigInteger),
+    Column("cancelled_at", BigInteger),
+    Column("expired_at", BigInteger),
+    Column("paid_by", String(64)),
+    Column("attempt_count", Integer, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("applied", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("returning", BigInteger, quote=True, nullable=False),
+    Column("returned", BigInteger, nullable=False),
+    Column("refunded", BigInteger, nullable=False),
+    # What was agreed: written once, never judged.
+    Column("customer_email", Text, nullable=False),
+    Column("customer_id", Text),
+    Column("callback_url", Text),
+    Column("allowed_payment_methods", Text, nullable=False),
+    Column("split", Text),
+    Column("metadata", Text, nullable=False),
+    Column("tokenize_card", Integer, nullable=False),
+    PrimaryKeyConstraint("account_id", "order_id"),
+    UniqueConstraint("account_id", "reference", name="reference_once"),
+    CheckConstraint(_one_of("status", OrderStatus), name="known_status"),
+    CheckConstraint(f"(status = '{_PAID}') = (paid_at IS NOT NULL)", name="paid_has_its_time"),
+    CheckConstraint(f"(status = '{_PAID}') = (applied = amount)", name="paid_is_paid_in_full"),
+    CheckConstraint(f"status = '{_PAID}' OR applied = 0", name="only_paid_applies_money"),
+    CheckConstraint(f"(status = '{_CANCELLED}') = (cancelled_at IS NOT NULL)", name="cancelled_has_its_time"),
+    CheckConstraint(f"status <> '{_EXPIRED}' OR expired_at IS NOT NULL", name="expired_has_its_time"),
+    CheckConstraint("paid_at IS NULL OR cancelled_at IS NULL", name="paid_and_cancelled_exclude_each_other"),
+    CheckConstraint("(paid_at IS NULL) = (paid_by IS NULL)", name="paid_names_its_payment"),
+    CheckConstraint("amount > 0", name="amount_above_zero"),
+    CheckConstraint("version > 0", name="version_counts_events"),
+    CheckConstraint('received = applied + held + "returning" + returned', name="money_accounted_for"),
+    CheckConstraint(
+        'applied >= 0 AND held >= 0 AND "returning" >= 0 AND returned >= 0', name="no_negative_money"
+    ),
+    CheckConstraint("refunded BETWEEN 0 AND applied", name="refunds_capped"),
+    CheckConstraint("updated_at >= created_at", name="time_runs_forward"),
+    # Not partial and not on status: that would make every cancel rewrite an index (design, section 7).
+    Index("orders_by_due", "due_at"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("transaction_id", String(64), nullable=False),
+    Column("order_id", String(36), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("card_masked", String(24), nullable=False),
+    Column("card_brand", String(16), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("call_kind", String(16)),
+    Column("call_until", BigInteger),
+    Column("call_key", String(255)),
+    Column("otp_tries", Integer, nullable=False),
+    Column("response_code", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("account_id", "transaction_id"),
+    CheckConstraint(_one_of("status", AttemptStatus), name="known_attempt_status"),
+    CheckConstraint("(call_kind IS NULL) = (call_until IS NULL)", name="call_whole_or_absent"),
+    Index("attempts_by_order", "account_id", "order_id"),
+    Index("attempts_by_start", "account_id", "started_at", "transaction_id"),
+    Index("attempts_by_call", "call_until"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("order_id", String(36), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("event_id", String(36), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("before", String(16)),
+    Column("after", String(16), nullable=False),
+    Column("actor_kind", String(16), nullable=False),
+    Column("actor_id", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", String(64)),
+    Column("note", String(255)),
+    Column("transaction_id", String(64)),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("beneficiary", String(36), nullable=False),
+    PrimaryKeyConstraint("account_id", "order_id", "sequence"),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("order_id", String(36), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("ledger_account", String(64), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id", "order_id", "sequence", "line"),
+    CheckConstraint("amount <> 0", name="entry_moves_money"),
+)

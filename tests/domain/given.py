@@ -1,0 +1,139 @@
+"""Orders, attempts and commands to judge, with every detail that a test does not care about filled in."""
+
+import uuid
+from typing import Any
+
+from opentill.domain.commands import (
+    Actor,
+    ActorKind,
+    BeginAttempt,
+    CancelOrder,
+    CreateOrder,
+    ExpireOrder,
+    RailOutcome,
+    SettleAttempt,
+    SubmitOtp,
+)
+from opentill.domain.order import Attempt, AttemptStatus, Call, CallKind, Order, OrderStatus, Terms, Totals
+
+AMOUNT = 10_000_50
+CREATED_AT = 1_000
+NOW = 5_000
+ACTOR = Actor(ActorKind.API_KEY, "client-1")
+
+
+def command_id(number: int) -> str:
+    """The id of the ``number``-th command: random ids lie far apart, and so do these."""
+    return str(uuid.UUID(int=number << 64))
+
+
+def _common(number: int = 1) -> dict[str, Any]:
+    return {"account_id": "M", "command_id": command_id(number), "actor": ACTOR}
+
+
+def create_order(*, number: int = 0, **changes: Any) -> CreateOrder:
+    asked: dict[str, Any] = {
+        "order_id": "O",
+        "reference": "R",
+        "amount": AMOUNT,
+        "currency": "NGN",
+        "terms": Terms(customer_email="payer@example.com"),
+    }
+    return CreateOrder(**_common(number), **(asked | changes))
+
+
+def cancel(*, number: int = 1, reason: str | None = None, note: str | None = None) -> CancelOrder:
+    return CancelOrder(**_common(number), name="R", reason=reason, note=note)
+
+
+def expire(*, number: int = 1) -> ExpireOrder:
+    return ExpireOrder(**_common(number), name="R")
+
+
+def begin(*, number: int = 1, transaction_id: str = "T-new", max_attempts: int = 10) -> BeginAttempt:
+    return BeginAttempt(
+        **_common(number),
+        name="R",
+        transaction_id=transaction_id,
+        card_masked="543462******2808",
+        card_brand="Mastercard",
+        call_until=NOW + 30_000,
+        max_attempts=max_attempts,
+        reply_key="key-1",
+    )
+
+
+def submit_otp(*, number: int = 1, transaction_id: str = "T") -> SubmitOtp:
+    return SubmitOtp(**_common(number), name="R", transaction_id=transaction_id, call_until=NOW + 30_000)
+
+
+def settle(
+    outcome: RailOutcome,
+    *,
+    number: int = 1,
+    transaction_id: str = "T",
+    answers_try: int = 0,
+    max_otp_tries: int = 3,
+) -> SettleAttempt:
+    return SettleAttempt(
+        **_common(number),
+        name="R",
+        transaction_id=transaction_id,
+        outcome=outcome,
+        answers_try=answers_try,
+        response_code="51",
+        message="what the rail said",
+        call_until=NOW + 30_000,
+        max_otp_tries=max_otp_tries,
+    )
+
+
+def attempt(status: AttemptStatus, *, transaction_id: str = "T", otp_tries: int = 0) -> Attempt:
+    """An attempt in this status; it waits for a call where such an attempt does."""
+    calls = {
+        AttemptStatus.CALLING: Call(CallKind.CHARGE, NOW, "key-0"),
+        AttemptStatus.UNKNOWN: Call(CallKind.CHARGE, NOW),
+        AttemptStatus.VOIDING: Call(CallKind.VOID, NOW),
+    }
+    return Attempt(
+        transaction_id=transaction_id,
+        status=status,
+        amount=AMOUNT,
+        card_masked="543462******2808",
+        card_brand="Mastercard",
+        started_at=CREATED_AT,
+        updated_at=CREATED_AT,
+        call=calls.get(status),
+        otp_tries=otp_tries,
+    )
+
+
+def order(status: OrderStatus, *attempts: Attempt, **changes: Any) -> Order:
+    """An order in this status, with the timestamps and totals that its status and attempts imply."""
+    paid = AMOUNT if status is OrderStatus.PAID else 0
+    returning = AMOUNT * sum(a.status is AttemptStatus.VOIDING for a in attempts)
+    returned = AMOUNT * sum(a.status is AttemptStatus.VOIDED for a in attempts)
+    ended: dict[OrderStatus, dict[str, Any]] = {
+        OrderStatus.PAID: {"paid_at": CREATED_AT, "paid_by": "T-paid"},
+        OrderStatus.CANCELLED: {"cancelled_at": CREATED_AT},
+        OrderStatus.EXPIRED: {"expired_at": CREATED_AT, "due_at": CREATED_AT},
+        OrderStatus.PENDING: {},
+    }
+    known: dict[str, Any] = {
+        "account_id": "M",
+        "order_id": "O",
+        "reference": "R",
+        "status": status,
+        "version": 7,
+        "amount": AMOUNT,
+        "currency": "NGN",
+        "sub_account_id": None,
+        "created_at": CREATED_AT,
+        "updated_at": CREATED_AT,
+        "attempt_count": len(attempts),
+        "totals": Totals(
+            received=paid + returning + returned, applied=paid, returning=returning, returned=returned
+        ),
+        "attempts": attempts,
+    }
+    return Order(**(known | ended[status] | changes))

@@ -1,0 +1,251 @@
+"""Every order status x command cell, written out by hand from the design's section 5."""
+
+import dataclasses
+from copy import deepcopy
+
+import pytest
+
+from domain import given
+from opentill.domain import commands
+from opentill.domain.commands import OrderCommand, RailOutcome
+from opentill.domain.events import EventType
+from opentill.domain.lifecycle import create, decide
+from opentill.domain.order import AttemptStatus, DueAction, LateMoney, Order, OrderStatus, Totals
+from opentill.domain.refusals import (
+    AttemptAlreadyCompleted,
+    AttemptInProgress,
+    OrderAlreadyCancelled,
+    OrderAlreadyPaid,
+    OrderExpired,
+    OrderNotDue,
+    RecordNotFound,
+    Refusal,
+    TooManyAttempts,
+)
+
+PENDING, PAID, CANCELLED, EXPIRED = (OrderStatus(s) for s in ("PENDING", "PAID", "CANCELLED", "EXPIRED"))
+
+WAITING = given.attempt(AttemptStatus.AWAITING_OTP)
+CALLING = given.attempt(AttemptStatus.CALLING)
+
+ACCEPTED = [
+    # status, command, status afterwards, event, what becomes of the card's money
+    (PENDING, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, "none"),
+    (EXPIRED, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, "none"),
+    (PENDING, given.begin(), PENDING, EventType.ATTEMPT_STARTED, "none"),
+    (PENDING, given.submit_otp(), PENDING, EventType.ATTEMPT_RESUMED, "none"),
+    (PENDING, given.settle(RailOutcome.APPROVED), PAID, EventType.PAYMENT_SUCCESS, "applied"),
+    (PAID, given.settle(RailOutcome.APPROVED), PAID, EventType.VOID_STARTED, "returning"),
+    (CANCELLED, given.settle(RailOutcome.APPROVED), CANCELLED, EventType.VOID_STARTED, "returning"),
+    (EXPIRED, given.settle(RailOutcome.APPROVED), EXPIRED, EventType.VOID_STARTED, "returning"),
+]
+
+REFUSED = [
+    (PAID, given.cancel(), OrderAlreadyPaid),
+    (CANCELLED, given.cancel(), OrderAlreadyCancelled),
+    (PENDING, given.expire(), OrderNotDue),
+    (PAID, given.expire(), OrderAlreadyPaid),
+    (CANCELLED, given.expire(), OrderAlreadyCancelled),
+    (EXPIRED, given.expire(), OrderExpired),
+    (PAID, given.begin(), OrderAlreadyPaid),
+    (CANCELLED, given.begin(), OrderAlreadyCancelled),
+    (EXPIRED, given.begin(), OrderExpired),
+    (PAID, given.submit_otp(), OrderAlreadyPaid),
+    (CANCELLED, given.submit_otp(), OrderAlreadyCancelled),
+    (EXPIRED, given.submit_otp(), OrderExpired),
+]
+
+
+def test_every_status_has_a_case_for_every_command() -> None:
+    """No cell of the order's table is left out of the cases above."""
+    covered = {(status, type(command)) for status, command, *_ in [*ACCEPTED, *REFUSED]}
+    judged = {c for c in vars(commands).values() if isinstance(c, type) and issubclass(c, OrderCommand)}
+    assert covered == {(status, kind) for status in OrderStatus for kind in judged - {OrderCommand}}
+
+
+@pytest.mark.parametrize(("status", "command", "to", "event", "money"), ACCEPTED)
+def test_an_accepted_command_leads_where_the_table_says(
+    status: OrderStatus, command: OrderCommand, to: OrderStatus, event: EventType, money: str
+) -> None:
+    """An accepted command takes one step: status, version, event and money change as the design says."""
+    waiting = given.order(status, WAITING)
+    change = decide(waiting, command, given.NOW)
+    moved = 0 if money == "none" else given.AMOUNT
+    assert change.before is waiting
+    assert (change.after.status, change.after.version) == (to, 8)
+    assert [(e.type, e.before, e.after, e.sequence) for e in change.events] == [(event, status, to, 8)]
+    assert change.events[0].amount == moved
+    assert change.after.totals == _with(waiting.totals, money, moved)
+
+
+def _with(totals: Totals, kind: str, moved: int) -> Totals:
+    if not moved:
+        return totals
+    return dataclasses.replace(
+        totals, received=totals.received + moved, **{kind: getattr(totals, kind) + moved}
+    )
+
+
+@pytest.mark.parametrize(("status", "command", "refusal"), REFUSED)
+def test_a_refusal_names_its_reason_and_changes_nothing(
+    status: OrderStatus, command: OrderCommand, refusal: type[Refusal]
+) -> None:
+    """A refused command leaves the order equal to what it was, and the next command meets it so."""
+    order = given.order(status, WAITING)
+    untouched = deepcopy(order)
+    with pytest.raises(Refusal) as caught:
+        decide(order, command, given.NOW)
+    assert type(caught.value) is refusal
+    assert order == untouched
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        order.status = CANCELLED  # type: ignore[misc]  # that it can not be is the point
+
+
+ENDING = [
+    (PENDING, given.cancel(), "cancelled_at"),
+    (EXPIRED, given.cancel(), "cancelled_at"),
+    (PENDING, given.settle(RailOutcome.APPROVED), "paid_at"),
+]
+
+
+@pytest.mark.parametrize(("status", "command", "timestamp"), ENDING)
+def test_an_ending_is_dated_once(status: OrderStatus, command: OrderCommand, timestamp: str) -> None:
+    """The change that ends an order sets the ending's timestamp and no other ending's."""
+    before = given.order(status, WAITING)
+    after = decide(before, command, given.NOW).after
+    dates = {"paid_at", "cancelled_at", "expired_at"}
+    assert getattr(after, timestamp) == given.NOW
+    assert all(getattr(after, d) == getattr(before, d) for d in dates - {timestamp})
+
+
+def test_a_payment_names_the_transaction_that_paid() -> None:
+    """PAID remembers the transactionId of the payment that did it (ruling 19)."""
+    assert decide(given.order(PENDING, WAITING), given.settle(RailOutcome.APPROVED), 9).after.paid_by == "T"
+
+
+def test_a_cancel_keeps_the_reason_and_the_note_that_came_with_it() -> None:
+    """The event of a cancel carries who asked, why, and the note."""
+    command = given.cancel(reason="customer_request", note="changed his mind")
+    (event,) = decide(given.order(PENDING), command, given.NOW).events
+    assert (event.actor, event.reason, event.note) == (given.ACTOR, "customer_request", "changed his mind")
+
+
+@pytest.mark.parametrize("status", [PENDING, EXPIRED])
+def test_a_cancel_ends_the_attempts_that_wait_for_the_payer_and_no_other(status: OrderStatus) -> None:
+    """Attempts waiting for OTP or 3-D Secure die with the order; a call in flight goes on."""
+    attempts = [given.attempt(s, transaction_id=s) for s in AttemptStatus]
+    after = decide(given.order(status, *attempts), given.cancel(), given.NOW).after
+    changed = {a.transaction_id: a.status for a in after.attempts if a not in attempts}
+    assert changed == {"AWAITING_OTP": AttemptStatus.CANCELLED, "AWAITING_3DS": AttemptStatus.CANCELLED}
+
+
+DUE = [
+    # due action, status afterwards, event, its reason
+    (DueAction.EXPIRE, EXPIRED, EventType.ORDER_EXPIRED, None),
+    (DueAction.CANCEL, CANCELLED, EventType.ORDER_CANCELLED, "expired"),
+]
+
+
+@pytest.mark.parametrize(("action", "to", "event", "reason"), DUE)
+@pytest.mark.parametrize("late_ms", [0, 1, 10**9])
+def test_a_due_order_ends_as_it_was_asked_to(
+    action: DueAction, to: OrderStatus, event: EventType, reason: str | None, late_ms: int
+) -> None:
+    """From its due time on, a pending order expires, or is cancelled where it asked for that."""
+    order = given.order(PENDING, WAITING, due_at=given.NOW, due_action=action)
+    change = decide(order, given.expire(), given.NOW + late_ms)
+    assert [(e.type, e.before, e.after, e.reason) for e in change.events] == [(event, PENDING, to, reason)]
+    assert change.after.status is to
+    assert change.after.attempts[0].status is AttemptStatus.CANCELLED
+
+
+def test_an_order_is_not_due_a_millisecond_early() -> None:
+    """One millisecond before its due time a pending order does not expire and can be paid."""
+    order = given.order(PENDING, WAITING, due_at=given.NOW)
+    with pytest.raises(OrderNotDue):
+        decide(order, given.expire(), given.NOW - 1)
+    assert decide(order, given.settle(RailOutcome.APPROVED), given.NOW - 1).after.status is PAID
+
+
+UNSWEPT = [
+    # a command at the due time of an order that no worker came by, and the status and events it leads to
+    (given.cancel(), CANCELLED, [EventType.ORDER_EXPIRED, EventType.ORDER_CANCELLED]),
+    (given.settle(RailOutcome.APPROVED), EXPIRED, [EventType.ORDER_EXPIRED, EventType.VOID_STARTED]),
+    (given.settle(RailOutcome.SILENT), EXPIRED, [EventType.ORDER_EXPIRED]),
+]
+
+
+@pytest.mark.parametrize(("command", "to", "events"), UNSWEPT)
+def test_what_is_due_happens_first_in_the_same_change(
+    command: OrderCommand, to: OrderStatus, events: list[EventType]
+) -> None:
+    """A stopped worker never lets a card pay late: the expiry is a first event of the same change."""
+    change = decide(given.order(PENDING, WAITING, due_at=given.NOW), command, given.NOW)
+    assert [e.type for e in change.events] == events
+    assert [e.sequence for e in change.events] == [8, 9][: len(events)]
+    assert (change.after.status, change.after.totals.applied) == (to, 0)
+
+
+@pytest.mark.parametrize("command", [given.begin(), given.submit_otp()])
+@pytest.mark.parametrize(
+    ("action", "refusal"),
+    [(DueAction.EXPIRE, OrderExpired), (DueAction.CANCEL, OrderAlreadyCancelled)],
+)
+def test_card_entry_is_refused_on_an_order_that_is_due(
+    command: OrderCommand, action: DueAction, refusal: type[Refusal]
+) -> None:
+    """A payer who comes too late is refused although nobody has swept the order, and nothing is written."""
+    order = given.order(PENDING, WAITING, due_at=given.NOW, due_action=action)
+    with pytest.raises(refusal):
+        decide(order, command, given.NOW)
+    assert order.status is PENDING
+
+
+FIRST_TOLD = [
+    # the order, a command that several refusals fit, the one that is told
+    (given.order(PAID), given.submit_otp(transaction_id="?"), RecordNotFound),
+    (given.order(CANCELLED), given.settle(RailOutcome.APPROVED, transaction_id="?"), RecordNotFound),
+    (given.order(PAID, given.attempt(AttemptStatus.APPROVED)), given.submit_otp(), AttemptAlreadyCompleted),
+    (given.order(PAID, given.attempt(AttemptStatus.DECLINED)), given.submit_otp(), OrderAlreadyPaid),
+    (
+        given.order(CANCELLED, given.attempt(AttemptStatus.CANCELLED)),
+        given.submit_otp(),
+        OrderAlreadyCancelled,
+    ),
+    (given.order(CANCELLED, CALLING), given.submit_otp(), OrderAlreadyCancelled),
+    (given.order(EXPIRED, given.attempt(AttemptStatus.FAILED)), given.submit_otp(), OrderExpired),
+    (given.order(PAID, CALLING), given.begin(max_attempts=1), OrderAlreadyPaid),
+    (given.order(CANCELLED, CALLING), given.begin(max_attempts=1), OrderAlreadyCancelled),
+    (given.order(EXPIRED, CALLING), given.begin(max_attempts=1), OrderExpired),
+    (given.order(PENDING, CALLING, due_at=1), given.begin(max_attempts=1), OrderExpired),
+    (given.order(PENDING, CALLING), given.begin(max_attempts=1), AttemptInProgress),
+    (given.order(PENDING, WAITING), given.begin(max_attempts=1), TooManyAttempts),
+]
+
+
+@pytest.mark.parametrize(("order", "command", "refusal"), FIRST_TOLD)
+def test_of_several_refusals_the_first_in_precedence_is_told(
+    order: Order, command: OrderCommand, refusal: type[Refusal]
+) -> None:
+    """Where several refusals fit, the one that the written precedence puts first is told."""
+    with pytest.raises(Refusal) as caught:
+        decide(order, command, given.NOW)
+    assert type(caught.value) is refusal
+
+
+def test_a_new_order_is_pending_and_owes_nothing() -> None:
+    """Creating makes version 1 with one event, no money, and every term that was asked for."""
+    command = given.create_order(
+        sub_account_id="S", due_at=99, due_action=DueAction.CANCEL, late_money=LateMoney.HOLD
+    )
+    change = create(command, given.CREATED_AT)
+    after = change.after
+    assert change.before is None
+    assert change.terms is command.terms
+    assert (after.status, after.version, after.totals, after.attempts) == (PENDING, 1, Totals(), ())
+    assert (after.account_id, after.order_id, after.reference, after.sub_account_id) == ("M", "O", "R", "S")
+    assert (after.amount, after.currency) == (given.AMOUNT, "NGN")
+    assert (after.due_at, after.due_action, after.late_money) == (99, DueAction.CANCEL, LateMoney.HOLD)
+    assert (after.created_at, after.updated_at) == (given.CREATED_AT, given.CREATED_AT)
+    (event,) = change.events
+    assert (event.type, event.before, event.after) == (EventType.ORDER_CREATED, None, PENDING)

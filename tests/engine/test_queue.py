@@ -1,0 +1,199 @@
+"""The queue: bounded, fair to accounts, foreground first, and nothing that it accepted is lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import pytest
+
+from engine.given import FaultyStore, ending, running, served, status, together
+from given_store import OTHER, add_orders, cancel, new_order
+from opentill.engine.engine import Engine, EngineSettings
+from opentill.engine.errors import EngineError, Overloaded
+from opentill.engine.gathering import Gathering, Limits
+
+T = TypeVar("T")
+
+
+class Kitchen:
+    """Carries out groups of words when it is let, and remembers the groups."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.begun = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
+        self.errors: list[Exception] = []
+
+    async def carry_out(self, asked: Sequence[str]) -> Sequence[str | EngineError]:
+        self.groups.append(list(asked))
+        self.begun.set()
+        await self.open.wait()
+        if self.errors:
+            raise self.errors.pop()
+        return [word.upper() for word in asked]
+
+
+def _gathered(
+    work: Callable[[Kitchen, Gathering[str, str]], Awaitable[T]], group: int = 8, waiting: int = 100
+) -> T:
+    async def main() -> T:
+        kitchen = Kitchen()
+        gathering: Gathering[str, str] = Gathering(kitchen.carry_out, Limits(group, waiting))
+        gathering.start()
+        try:
+            return await work(kitchen, gathering)
+        finally:
+            kitchen.open.set()
+            await gathering.close()
+
+    return asyncio.run(main())
+
+
+def test_beyond_the_limit_callers_are_turned_away() -> None:
+    """The queue takes as many as its limit, and more again as soon as some were served."""
+
+    async def work(_kitchen: Kitchen, gathering: Gathering[str, str]) -> str:
+        accepted = [gathering.submit("a", str(i)) for i in range(10)]
+        with pytest.raises(Overloaded):
+            gathering.submit("a", "10")
+        await asyncio.gather(*accepted)
+        return await gathering.submit("b", "10")
+
+    assert _gathered(work, waiting=10) == "B"
+
+
+def test_one_account_gets_half_of_the_queue() -> None:
+    """An account that floods the queue is turned away at half of it, while others still get in."""
+
+    async def work(_kitchen: Kitchen, gathering: Gathering[str, str]) -> list[str]:
+        accepted = [gathering.submit("a", "flood") for _ in range(5)]
+        with pytest.raises(Overloaded):
+            gathering.submit("a", "flood")
+        accepted.append(gathering.submit("b", "calm"))
+        await asyncio.gather(*accepted)
+        return [*await asyncio.gather(*accepted), await gathering.submit("c", "flood")]
+
+    assert _gathered(work, waiting=10) == ["A"] * 5 + ["B", "C"]
+
+
+def test_an_engine_turns_away_the_flood_of_one_merchant(store: FaultyStore) -> None:
+    """Eight places: the fifth command of one merchant gets Overloaded, another merchant's is done."""
+
+    async def work(engine: Engine) -> list[str]:
+        flood = [engine.submit(new_order(f"r{i}")) for i in range(5)]
+        answers = await together(*flood, engine.submit(new_order("r", OTHER)))
+        return [ending(answer) for answer in answers]
+
+    answers = served(store, work, settings=EngineSettings(queue_limit=8))
+    assert answers == ["done"] * 4 + ["Overloaded", "done"]
+    assert status(store, "r4") == "none"
+
+
+def test_foreground_goes_before_background() -> None:
+    """Background work that came first goes behind the foreground work that fills the next groups."""
+
+    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> list[list[str]]:
+        for i in range(4):
+            gathering.submit(f"b{i}", "m", background=True)
+        for i in range(10):
+            gathering.submit(f"f{i}", "m")
+        await gathering.close()
+        return kitchen.groups
+
+    first, second = _gathered(work, group=8)
+    assert first == [f"f{i}" for i in range(8)]
+    assert second == ["f8", "f9", "b0", "b1", "b2", "b3"]
+
+
+def test_background_takes_at_most_half_a_group() -> None:
+    """Even alone, background work leaves half of each group to a foreground command that may come."""
+
+    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> list[int]:
+        for i in range(10):
+            gathering.submit(f"b{i}", "m", background=True)
+        await gathering.close()
+        return [len(group) for group in kitchen.groups]
+
+    assert _gathered(work, group=8) == [4, 4, 2]
+
+
+def test_background_is_not_starved() -> None:
+    """Under foreground load that fills every group some background work is still done in each."""
+
+    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> list[list[str]]:
+        for i in range(4):
+            gathering.submit(f"b{i}", "m", background=True)
+        for i in range(96):
+            gathering.submit(f"f{i}", str(i))
+        await gathering.close()
+        return kitchen.groups
+
+    groups = _gathered(work, group=32, waiting=200)
+    assert ["b0" in groups[0], "b2" in groups[1]] == [True, True]
+
+
+def test_what_comes_while_one_group_is_served_is_the_next_group() -> None:
+    """A lone request is taken at once; those that come meanwhile gather and are served together."""
+
+    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> list[list[str]]:
+        kitchen.open.clear()
+        first = gathering.submit("a", "m")
+        await kitchen.begun.wait()
+        rest = [gathering.submit(word, "m") for word in "bcd"]
+        kitchen.open.set()
+        await asyncio.gather(first, *rest)
+        return kitchen.groups
+
+    assert _gathered(work) == [["a"], ["b", "c", "d"]]
+
+
+def test_no_waiter_hangs_when_the_work_fails() -> None:
+    """Everybody of a group whose work raised gets the error, and the next group is served."""
+
+    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> str:
+        kitchen.errors.append(ZeroDivisionError())
+        answers = await asyncio.gather(
+            gathering.submit("a", "m"), gathering.submit("b", "m"), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [ZeroDivisionError] * 2
+        return await gathering.submit("c", "m")
+
+    assert _gathered(work) == "C"
+
+
+# --- the engine's end, and waiters that go away -----------------------------------------------------------
+
+
+def test_nothing_accepted_is_lost_on_close(store: FaultyStore) -> None:
+    """Commands that wait when the engine closes are committed and answered; later ones are turned away."""
+
+    async def main() -> list[str]:
+        async with running(store, settings=EngineSettings(max_batch=4)) as engine:
+            accepted = [asyncio.ensure_future(engine.submit(new_order(f"r{i}"))) for i in range(20)]
+            accepted.append(asyncio.ensure_future(engine.submit(new_order("b"), background=True)))
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(engine.close())
+            await asyncio.sleep(0)
+            late = await together(engine.submit(new_order("late")))
+            await closing
+            assert all(task.done() for task in accepted)
+            return [ending(answer) for answer in [*await asyncio.gather(*accepted), *late]]
+
+    assert asyncio.run(main()) == ["done"] * 21 + ["Overloaded"]
+    assert [status(store, name) for name in ("r0", "r19", "b", "late")] == ["PENDING"] * 3 + ["none"]
+
+
+def test_a_waiter_that_goes_away_takes_nothing_with_it(store: FaultyStore) -> None:
+    """The command of a cancelled waiter is carried out, and its neighbours of the batch are answered."""
+    add_orders(store, "r", "s", "t")
+
+    async def work(engine: Engine) -> list[str]:
+        tasks = [asyncio.create_task(engine.submit(cancel(name))) for name in "rst"]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        return [ending(answer) for answer in answers]
+
+    assert served(store, work) == ["done", "CancelledError", "done"]
+    assert [status(store, name) for name in "rst"] == ["CANCELLED"] * 3

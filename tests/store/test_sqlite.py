@@ -1,0 +1,218 @@
+"""The SQLite store: the whole law, and what is its own business."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, inspect
+
+from given_store import ACCOUNT, add_orders, open_store, read
+from opentill.store import schema
+from opentill.store.interface import Store, StoreUnusable
+from opentill.store.journal import RailJournal, RailPayment, RailTry
+from opentill.store.migrate import HEAD
+from opentill.store.sqlite import SqliteStore, open_sqlite
+from store import conformance
+
+
+@pytest.mark.parametrize("law", conformance.LAW, ids=lambda law: law.__name__)
+def test_law(law: Callable[[Store], None], tmp_path: Path) -> None:
+    """The SQLite store keeps every law of stores."""
+    store = open_store(tmp_path)
+    try:
+        law(store)
+    finally:
+        store.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = open_store(tmp_path)
+    assert isinstance(store, SqliteStore)
+    yield store
+    store.close()
+
+
+def test_every_commit_is_durable(store: SqliteStore) -> None:
+    """The connection that writes does so to a WAL that is synced at every commit."""
+    pragmas = {
+        name: store._writer.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous")
+    }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2}  # 2 is FULL
+
+
+def test_the_connection_that_reads_can_not_write(store: SqliteStore) -> None:
+    """No statement of a snapshot changes anything, whatever it says."""
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        store._reader.execute("UPDATE installation SET clock_offset = 5")
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+    """An order survives the end of the store that wrote it, and is read by another one at once."""
+    first = open_store(tmp_path)
+    (order,) = add_orders(first, "r")
+    second = open_store(tmp_path)
+    assert read(second, (ACCOUNT, "r")) == [order]
+    first.close()
+    second.close()
+    third = open_store(tmp_path)
+    assert read(third, (ACCOUNT, "r")) == [order]
+    third.close()
+
+
+# --- the schema ---------------------------------------------------------------------------------------
+
+
+def _described(engine: Engine) -> dict[str, dict[str, Any]]:
+    """Every table with its columns, keys, constraints and indexes, in an order of their own."""
+    found = inspect(engine)
+    return {
+        table: {
+            "columns": [
+                (c["name"], str(c["type"]), c["nullable"], c["default"], c["primary_key"])
+                for c in found.get_columns(table)
+            ],
+            "primary key": found.get_pk_constraint(table)["constrained_columns"],
+            "unique": sorted(
+                (str(u["name"]), u["column_names"]) for u in found.get_unique_constraints(table)
+            ),
+            "checks": sorted(
+                (str(c["name"]), " ".join(c["sqltext"].split())) for c in found.get_check_constraints(table)
+            ),
+            "indexes": sorted(
+                (str(i["name"]), i["column_names"], bool(i["unique"])) for i in found.get_indexes(table)
+            ),
+            "foreign keys": found.get_foreign_keys(table),
+        }
+        for table in found.get_table_names()
+    }
+
+
+def test_the_migrations_make_the_schema(tmp_path: Path) -> None:
+    """What the migrations have made is what ``schema`` says, to the last constraint and index."""
+    open_store(tmp_path).close()
+    migrated = create_engine(f"sqlite:///{tmp_path / 'opentill.db'}")
+    described = create_engine(f"sqlite:///{tmp_path / 'described.db'}")
+    try:
+        schema.metadata.create_all(described)
+        made = _described(migrated)
+        assert made.pop("alembic_version")
+        assert made == _described(described)
+        assert len(made["orders"]["checks"]) >= 10  # SQLite tells its CHECKs: they were compared
+    finally:
+        migrated.dispose()
+        described.dispose()
+
+
+def test_a_database_at_the_newest_schema_is_stamped(store: SqliteStore) -> None:
+    """The revision that stands in the code as the newest is the one the migrations leave behind."""
+    assert store._reader.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
+
+
+# --- databases that can not be used -------------------------------------------------------------------
+
+
+def _not_a_database(path: Path) -> None:
+    path.write_bytes(b"Dear diary, " * 1000)
+
+
+def _of_a_newer_version(path: Path) -> None:
+    open_sqlite(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+
+
+def _a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_not_a_database, "is an opentill database"),
+        (_of_a_newer_version, "newer than this opentill"),
+        (_a_folder, "can not be opened"),
+    ],
+)
+def test_what_is_no_database_of_ours_is_refused(
+    tmp_path: Path, spoil: Callable[[Path], None], says: str
+) -> None:
+    """A file that can not be used is refused in one sentence with the fix, and is left as it was."""
+    path = tmp_path / "opentill.db"
+    spoil(path)
+    before = path.read_bytes() if path.is_file() else b""
+    with pytest.raises(StoreUnusable, match=says) as refused:
+        open_sqlite(path)
+    assert _is_one_sentence(str(refused.value))
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """A path into nowhere is refused in one sentence, and no folder is made."""
+    with pytest.raises(StoreUnusable, match="folder exists") as refused:
+        open_sqlite(tmp_path / "nowhere" / "opentill.db")
+    assert _is_one_sentence(str(refused.value))
+    assert not (tmp_path / "nowhere").exists()
+
+
+def _is_one_sentence(text: str) -> bool:
+    return "\n" not in text and text[0].isupper() and text.endswith(".")
+
+
+# --- the journal of the sandbox rail ------------------------------------------------------------------
+
+PAYMENT = RailPayment("T", "otp_required", 100_00, "NGN", "T0", "Kindly enter the OTP")
+
+
+def _try(number: int, outcome: str = "otp_rejected") -> RailTry:
+    return RailTry("T", number, outcome, "T1", f"answer {number}")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[RailJournal]:
+    journal = RailJournal(tmp_path / "rail.db")
+    yield journal
+    journal.close()
+
+
+def test_the_journal_keeps_the_first_answer(journal: RailJournal) -> None:
+    """The first payment under an id and the first answer to a try stay; later ones get them back."""
+    assert journal.payment("T") is None
+    assert journal.begin(PAYMENT) == PAYMENT
+    assert journal.begin(RailPayment("T", "declined", 1, "NGN", "05", "no")) == PAYMENT
+    assert journal.confirm(_try(1)) == _try(1)
+    assert journal.confirm(_try(1, "approved")) == _try(1)
+    assert journal.payment("T") == PAYMENT
+
+
+def test_the_journal_moves_a_payment_along_once(journal: RailJournal) -> None:
+    """An approved payment answers later tries with what it has become."""
+    journal.begin(PAYMENT)
+    journal.confirm(_try(1, "approved"))
+    assert journal.confirm(_try(2, "declined")).outcome == "approved"
+    payment = journal.payment("T")
+    assert payment is not None
+    assert (payment.state, payment.amount, payment.message) == ("approved", 100_00, "answer 1")
+
+
+def test_the_journal_survives_reopening(tmp_path: Path, journal: RailJournal) -> None:
+    """What one process has answered another one knows, at once and after the first has gone."""
+    other = RailJournal(tmp_path / "rail.db")
+    journal.begin(PAYMENT)
+    assert other.payment("T") == PAYMENT
+    assert other.void("T").state == "never_happened"
+    journal.close()
+    assert other.begin(PAYMENT).state == "never_happened"
+    other.close()
+
+
+def test_the_journal_is_durable(journal: RailJournal) -> None:
+    """The journal's answers are synced to a WAL before they are given."""
+    with journal._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2

@@ -1,0 +1,190 @@
+"""The workers' rounds over a real store: what is due, what a crash left, what nobody needs any more."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from engine.given import ask, claim, event_types, status
+from given_store import ACCOUNT, IDS, NOW, OTHER, TOKEN, add_token, new_order, write
+from opentill.domain.lifecycle import create
+from opentill.domain.order import DueAction
+from opentill.engine.reader import Reader
+from opentill.engine.threads import StoreThreads
+from opentill.workers import PURGE, SWEEP, Workers
+from rails.given import LATER, Till, at_the_till
+
+T = TypeVar("T")
+DAY = 86_400_000
+
+
+@dataclass
+class Shift:
+    """Workers at a till."""
+
+    till: Till
+    workers: Workers
+
+
+def _at_work(folder: Path, work: Callable[[Shift], Awaitable[T]], now: int = NOW) -> T:
+    async def at_the(till: Till) -> T:
+        threads = StoreThreads(till.store)
+        reader = Reader(threads, 1000)
+        reader.start()
+        workers = Workers(
+            engine=till.engine,
+            reader=reader,
+            threads=threads,
+            desk=till.desk,
+            clock=till.clock,
+            ids=IDS,
+            sweep_seconds=3600,
+            purge_seconds=3600,
+        )
+        try:
+            return await work(Shift(till, workers))
+        finally:
+            await workers.close()
+            await reader.close()
+            threads.close()
+
+    return at_the_till(folder, at_the, now=now)
+
+
+def _add_due(till: Till, reference: str, due_at: int, action: DueAction = DueAction.EXPIRE) -> None:
+    write(till.store, [create(new_order(reference, due_at=due_at, due_action=action), NOW)])
+
+
+def test_what_is_due_is_expired_or_cancelled(tmp_path: Path) -> None:
+    """Orders whose time has come expire, or are cancelled where they asked for it; others stay."""
+
+    async def work(shift: Shift) -> None:
+        till = shift.till
+        _add_due(till, "due", NOW + 1_000)
+        _add_due(till, "cancels", NOW + 1_000, DueAction.CANCEL)
+        _add_due(till, "later", NOW + 1_001)
+        assert await shift.workers.expire() == 0
+        till.clock.time = NOW + 1_000
+        assert await shift.workers.expire() == 2
+        assert await shift.workers.expire() == 0
+        states = {name: status(till.store, name) for name in ("due", "cancels", "later")}
+        assert states == {"due": "EXPIRED", "cancels": "CANCELLED", "later": "PENDING"}
+        assert event_types(till.store, "due") == ["order_created", "order_expired"]
+        assert ask(till.store, "SELECT DISTINCT actor_kind FROM events WHERE sequence = 2") == [("worker",)]
+
+    _at_work(tmp_path, work)
+
+
+def test_due_is_business_time(tmp_path: Path) -> None:
+    """Moving the sandbox clock makes orders due without a moment of real time."""
+
+    async def work(shift: Shift) -> None:
+        _add_due(shift.till, "r", NOW + 1_800_000)
+        assert await shift.workers.expire() == 0
+        shift.till.store.advance_clock(1_800_000)
+        assert await shift.workers.expire() == 1
+        assert status(shift.till.store, "r") == "EXPIRED"
+
+    _at_work(tmp_path, work)
+
+
+def test_a_sweep_is_bounded(tmp_path: Path) -> None:
+    """More due orders than one sweep takes are swept in several, longest due first."""
+
+    async def work(shift: Shift) -> None:
+        orders = [create(new_order(f"r{i}", due_at=NOW + 1 + i), NOW) for i in range(SWEEP + 3)]
+        write(shift.till.store, orders)
+        shift.till.clock.time = NOW + 10_000
+        assert await shift.workers.expire() == SWEEP
+        assert status(shift.till.store, f"r{SWEEP}") == "PENDING"
+        assert await shift.workers.expire() == 3
+        assert ask(shift.till.store, "SELECT DISTINCT status FROM orders") == [("EXPIRED",)]
+
+    _at_work(tmp_path, work)
+
+
+def test_two_processes_that_sweep_do_no_harm(tmp_path: Path) -> None:
+    """Two rounds at the same time expire each order once."""
+
+    async def work(shift: Shift) -> None:
+        _add_due(shift.till, "r", NOW + 1)
+        shift.till.clock.time = NOW + 1
+        await asyncio.gather(shift.workers.expire(), shift.workers.expire())
+        assert event_types(shift.till.store, "r") == ["order_created", "order_expired"]
+
+    _at_work(tmp_path, work)
+
+
+def test_calls_that_a_crash_left_are_finished(tmp_path: Path) -> None:
+    """A confirmation approved at the rail and cut off before its answer is settled pays the order."""
+
+    async def crash(till: Till) -> None:
+        write(till.store, [create(new_order("r"), NOW)])
+        await till.charge()
+        till.rail.way_back.clear()
+        confirming = asyncio.ensure_future(till.confirm("9999"))
+        await till.rail.held.wait()
+        await till.desk.close(seconds=0)
+        await asyncio.gather(confirming, return_exceptions=True)
+
+    async def too_early(shift: Shift) -> None:
+        assert await shift.workers.finish_attempts() == 0
+
+    async def work(shift: Shift) -> None:
+        assert shift.till.attempts == ["CALLING"]
+        assert await shift.workers.finish_attempts() == 1
+        assert (shift.till.order, shift.till.attempts) == ("PAID", ["APPROVED"])
+        assert await shift.workers.finish_attempts() == 0
+
+    at_the_till(tmp_path, crash)
+    _at_work(tmp_path, too_early, now=NOW + 29_999)
+    _at_work(tmp_path, work, now=LATER)
+
+
+def test_a_purge_goes_on_until_all_is_gone(tmp_path: Path) -> None:
+    """More ended keys and tokens than one step deletes go in one round; what may be needed stays."""
+
+    async def work(shift: Shift) -> None:
+        store = shift.till.store
+        with store.batch() as batch:
+            batch.claim_keys([claim(f"k{i}") for i in range(PURGE + 5)], NOW, NOW + DAY)
+            batch.claim_keys([claim("kept", account_id=OTHER)], NOW, NOW + DAY + 1)
+            batch.commit()
+        add_token(store)
+        assert await shift.workers.purge() == 0
+        shift.till.clock.time = NOW + DAY
+        assert await shift.workers.purge() == PURGE + 6
+        assert ask(store, "SELECT account_id, key FROM idempotency_keys") == [(OTHER, "kept")]
+        assert ask(store, "SELECT count(*) FROM tokens WHERE account_id = ?", ACCOUNT) == [(0,)]
+
+    _at_work(tmp_path, work)
+
+
+def test_a_token_that_is_good_is_not_purged(tmp_path: Path) -> None:
+    """A refresh token is kept to the last moment at which it can be used."""
+
+    async def work(shift: Shift) -> None:
+        add_token(shift.till.store)
+        shift.till.clock.time = NOW + DAY - 1
+        assert await shift.workers.purge() == 0
+        with shift.till.store.snapshot() as snapshot:
+            assert snapshot.facts([TOKEN]).dead_tokens == frozenset()
+
+    _at_work(tmp_path, work)
+
+
+def test_the_loops_work_from_their_start(tmp_path: Path) -> None:
+    """Started, the workers do a first round at once, and they end when they are closed."""
+
+    async def work(shift: Shift) -> None:
+        _add_due(shift.till, "r", NOW + 1)
+        shift.till.clock.time = NOW + 1
+        shift.workers.start()
+        async with asyncio.timeout(30):
+            while status(shift.till.store, "r") == "PENDING":
+                await shift.till.engine.submit(new_order(IDS.uuid()))
+        await shift.workers.close()
+        assert status(shift.till.store, "r") == "EXPIRED"
+
+    _at_work(tmp_path, work)

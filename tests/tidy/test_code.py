@@ -1,0 +1,62 @@
+"""The rules, held against the whole repository."""
+
+import pytest
+
+from tidy import rules
+from tidy.rules import ROOT, Rule, Source
+
+SRC = rules.sources("src")
+TESTS = rules.sources("tests")
+BENCH = rules.sources("bench")
+
+MOST_MEDIAN_LINES = 12
+"""Above this the code has begun to sprawl; it is written with about 8 in mind."""
+
+RULES: list[tuple[Rule, list[Source]]] = [
+    (rules.layers, SRC),
+    (rules.sql_only_in_the_store, SRC),
+    (rules.status_words_have_one_home, SRC),
+    (rules.envelope_has_one_home, SRC),
+    (rules.sizes, [*SRC, *TESTS, *BENCH]),
+    (rules.names, [*SRC, *TESTS, *BENCH]),
+    (rules.time_and_chance_are_injected, SRC),
+    (rules.tests_do_not_sleep, TESTS),
+    (rules.tests_say_their_claim, TESTS),
+]
+
+
+@pytest.mark.parametrize(("rule", "sources"), RULES, ids=[rule.__name__ for rule, _ in RULES])
+def test_the_code_keeps_the_rule(rule: Rule, sources: list[Source]) -> None:
+    """No file of ours gives this rule a reason to complain."""
+    assert sources
+    complaints = [f"{source.path}:{complaint}" for source in sources for complaint in rule(source)]
+    assert not complaints, "\n".join(["", rule.__doc__ or "", *complaints])
+
+
+def test_functions_are_short() -> None:
+    """Half of all functions have about eight lines or fewer."""
+    assert rules.median_function_lines(SRC) <= MOST_MEDIAN_LINES
+
+
+def test_nothing_is_left_over_in_any_file() -> None:
+    """No committed text holds a note to self or a path of somebody's machine."""
+    complaints = [
+        f"{path}:{each}" for path, text in rules.texts().items() for each in rules.nothing_left_over(text)
+    ]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_every_link_of_a_page_leads_somewhere() -> None:
+    """No page links or names a file that is not there."""
+    files = rules.texts()
+    pages = {path: text for path, text in files.items() if path.endswith(".md")}
+    complaints = [f"{p}:{c}" for p, text in pages.items() for c in rules.links_lead_somewhere(p, text, files)]
+    assert {"README.md", "ARCHITECTURE.md"} <= set(pages)
+    assert not complaints, "\n".join(complaints)
+
+
+def test_every_decision_is_linked_from_the_list() -> None:
+    """docs/decisions/README.md leads to each decision."""
+    folder = ROOT / "docs/decisions"
+    decisions = [file.name for file in folder.glob("[0-9]*.md")]
+    assert not list(rules.decisions_are_linked((folder / "README.md").read_text(encoding="utf-8"), decisions))
