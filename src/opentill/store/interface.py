@@ -124,9 +124,6 @@ class Batch(Protocol):
     def store_replies(self, replies: Mapping[Name, Reply]) -> None:
         """Complete running idempotency keys by (account, key); keys already completed stay as they are."""
 
-    def release_keys(self, keys: Collection[Name]) -> None:
-        """Forget running keys, so that the next request with one of them is carried out."""
-
     def contains(self, witness: "Witness") -> bool:
         """Whether what the witness names was committed earlier."""
 

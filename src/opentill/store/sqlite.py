@@ -273,10 +273,6 @@ class SqliteBatch:
         done = sorted((*name, r.status, r.reason, r.body.decode()) for name, r in replies.items())
         self._insert(statements.STORE_REPLIES, done)
 
-    def release_keys(self, keys: Collection[Name]) -> None:
-        """See ``Batch.release_keys``."""
-        self._insert(statements.RELEASE_KEYS, sorted(keys))
-
     def contains(self, witness: Witness) -> bool:
         """See ``Batch.contains``."""
         w = witness

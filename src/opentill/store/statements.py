@@ -62,12 +62,6 @@ STORE_REPLIES: Final = """
        AND idempotency_keys.status IS NULL
 """
 
-RELEASE_KEYS: Final = """
-    DELETE FROM idempotency_keys
-     WHERE status IS NULL
-       AND (account_id, key) IN (SELECT w.value ->> 0, w.value ->> 1 FROM json_each(?) AS w)
-"""
-
 
 def _orders_by(key: str, columns: tuple[str, ...]) -> str:
     return f"""
@@ -139,5 +133,3 @@ DUE_ORDERS: Final = f"""
      WHERE due_at <= ? AND status = '{OrderStatus.PENDING.value}'
      ORDER BY due_at LIMIT ?
 """
-
-PROBE_WRITE: Final = "UPDATE installation SET write_probed_at = ?"
