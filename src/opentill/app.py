@@ -197,7 +197,7 @@ def _collect_garbage_seldom() -> None:
     """Leave what was loaded at start out of collections, and make them a hundred times rarer.
 
     What a request allocates dies by reference count; collecting cycles at Python's default pace costs a
-    third of the processor time of a cancel and doubles its slowest answers (docs/decisions/0002-collect-garbage-seldom.md).
+    third of the processor time of a cancel and doubles its slowest answers (docs/decisions/0002).
     """
     gc.collect()
     gc.freeze()
