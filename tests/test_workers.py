@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from engine.given import ask, claim, event_types, status
+from engine.given import ask, begin, claim, event_types, status
 from given_store import ACCOUNT, IDS, NOW, OTHER, TOKEN, add_token, new_order, write
 from opentill.domain.lifecycle import create
 from opentill.domain.order import DueAction
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.workers import PURGE, SWEEP, Workers
-from rails.given import LATER, Till, at_the_till
+from opentill.workers import PURGE, SWEEP, TRIES_BEFORE_PARKING, Workers
+from rails.given import CARD, LATER, Till, at_the_till
 
 T = TypeVar("T")
 DAY = 86_400_000
@@ -188,3 +188,22 @@ def test_the_loops_work_from_their_start(tmp_path: Path) -> None:
         assert status(shift.till.store, "r") == "EXPIRED"
 
     _at_work(tmp_path, work)
+
+
+def test_an_order_that_can_not_be_settled_stops_no_other(tmp_path: Path) -> None:
+    """One whose settling always fails is parked after five rounds; the others are finished in the first."""
+
+    async def work(shift: Shift) -> tuple[list[int], list[str]]:
+        till = shift.till
+        for reference in ("a", "b"):
+            await till.engine.submit(new_order(reference))
+            await till.engine.submit(begin(reference, f"T{reference}"))
+            await till.rail.charge(f"T{reference}", 100, "NGN", CARD)
+        till.rail.poisoned = "Ta"
+        till.clock.time = LATER
+        tried = [await shift.workers.finish_attempts() for _ in range(TRIES_BEFORE_PARKING + 2)]
+        return tried, till.attempts
+
+    tried, attempts = _at_work(tmp_path, work)
+    assert tried == [2, 1, 1, 1, 1, 0, 0]
+    assert attempts == ["CALLING", "AWAITING_OTP"]

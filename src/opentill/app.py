@@ -30,7 +30,7 @@ from opentill.workers import Workers
 JOURNAL_FILE: Final = "sandbox-rail.db"
 DEMO_REFERENCE: Final = "opentill-demo"
 DEMO_AMOUNT_MINOR: Final = 10_000_00
-_LAST_CALLS_SECONDS: Final = 0.3
+_LAST_CALLS_SECONDS: Final = 0.1
 """How long rail calls may still take when open requests have had ``shutdown_seconds`` already."""
 
 _log = structlog.get_logger("opentill")

@@ -5,6 +5,7 @@ nothing, because each step is a command or a verb that decides in its own transa
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -14,7 +15,7 @@ from opentill.clock import Clock, Ids
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine
-from opentill.engine.errors import EngineError
+from opentill.engine.errors import CommandFailed, EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.rails.desk import CardDesk
@@ -23,6 +24,10 @@ from opentill.store.interface import Snapshot, StoreError
 WORKER: Final = Actor(ActorKind.WORKER)
 SWEEP: Final = 128
 """How many orders one sweep takes: half a batch, so that foreground commands always fit beside it."""
+BUSY_SECONDS: Final = 0.01
+"""Pause between two sweeps while there is plenty to do."""
+TRIES_BEFORE_PARKING: Final = 5
+"""How often an order's calls may fail to be settled before this process leaves them to a person."""
 PURGE: Final = 500
 """How many rows of each kind one purge deletes."""
 
@@ -53,6 +58,8 @@ class Workers:
         self._sweep_seconds = sweep_seconds
         self._purge_seconds = purge_seconds
         self._tasks: list[asyncio.Task[None]] = []
+        self._failures: Counter[str] = Counter()
+        self._parked: set[str] = set()
 
     def start(self) -> None:
         """Begin the loops, inside the running event loop."""
@@ -86,11 +93,24 @@ class Workers:
         await self._engine.submit(command, background=True)
 
     async def finish_attempts(self) -> int:
-        """Settle up to SWEEP orders' rail calls whose callers are taken for dead."""
-        overdue = await self._reader.ask(lambda s: s.overdue_calls(self._clock.now(), SWEEP), None)
-        for view in overdue:
-            await self._desk.finish(view.order)
-        return len(overdue)
+        """Settle up to SWEEP orders' calls whose callers are taken for dead; returns how many it tried."""
+        most = SWEEP + len(self._parked)
+        overdue = await self._reader.ask(lambda s: s.overdue_calls(self._clock.now(), most), None)
+        orders = [view.order for view in overdue if view.order.order_id not in self._parked]
+        await asyncio.gather(*(self._finish(order) for order in orders))
+        return len(orders)
+
+    async def _finish(self, order: Order) -> None:
+        """Settle one order's calls. One that fails each time is left to a person and stops no other."""
+        try:
+            await self._desk.finish(order)
+        except CommandFailed:
+            self._failures[order.order_id] += 1
+            if self._failures[order.order_id] >= TRIES_BEFORE_PARKING:
+                self._parked.add(order.order_id)
+                _log.error("attempt_parked", account_id=order.account_id, order_id=order.order_id)
+        except EngineError as error:
+            _log.warning("attempt_waits", order_id=order.order_id, error=type(error).__name__)
 
     async def purge(self) -> int:
         """Delete idempotency keys and tokens that nobody can need again, in bounded steps."""
@@ -101,7 +121,7 @@ class Workers:
         return gone
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
-        """Repeat for ever; more at once while there is plenty, and a failure only ends this round."""
+        """Repeat for ever; soon again while there is plenty, and a failure only ends this round."""
         while True:
             done = 0
             try:
@@ -110,4 +130,4 @@ class Workers:
                 _log.warning("worker_waits", work=work.__name__, error=type(error).__name__)
             except Exception:  # noqa: BLE001 - a bug in one round must not end the loop
                 _log.exception("worker_failed", work=work.__name__)
-            await asyncio.sleep(0 if done >= SWEEP else seconds)
+            await asyncio.sleep(min(seconds, BUSY_SECONDS) if done >= SWEEP else seconds)

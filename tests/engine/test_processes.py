@@ -11,7 +11,7 @@ PROCESSES, COMMITS, ORDERS = 3, 200, 40
 
 
 def test_writers_get_fair_turns(tmp_path: Path, store: FaultyStore) -> None:
-    """When the first of three saturated writers is done, the others have had a third as many turns or more."""
+    """When the first of three saturated writers is done, the others have had a third of its turns."""
     told = run_together(write_in_turn, tmp_path, PROCESSES, COMMITS)
     assert told == dict.fromkeys(range(PROCESSES), COMMITS)
     writers = [str(row[0])[0] for row in ask(store, "SELECT reference FROM orders ORDER BY rowid")]

@@ -198,7 +198,7 @@ def _fulfils(ended: str, wanted: str) -> bool:
 
 TestThePromise = TheEngine.TestCase
 TestThePromise.settings = settings(
-    max_examples=200,
+    max_examples=120,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -26,7 +26,7 @@ from opentill.api.wire import (
 from opentill.domain.refusals import Refusal
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.observe import request_id
-from opentill.store.interface import Reply
+from opentill.store.interface import Reply, StoreError
 
 __all__ = ["ApiApp", "ApiDeps"]
 
@@ -112,7 +112,7 @@ class ApiApp:
             return call.route.refusals[type(refusal)]
         except CommandFailed:
             return SERVER_ERROR
-        except (EngineError, asyncio.CancelledError):
+        except (EngineError, StoreError, asyncio.CancelledError):
             return UNAVAILABLE  # cancelled: the server stops, and what was begun is finished without us
         except _Gone:
             raise

@@ -25,6 +25,10 @@ _BAD_REQUEST: Final = _last_answer(b"400 Bad Request", envelope("400", "Request 
 _STOPPING: Final = _last_answer(b"503 Service Unavailable", UNAVAILABLE.body)
 
 
+class _BadHead(Exception):
+    """The parser may not go on with this request."""
+
+
 class EnvelopeProtocol(HttpToolsProtocol):
     """Answers what is not HTTP with 400 in the envelope (contract 2.1), then closes the connection.
 
@@ -34,15 +38,27 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     _head_open = False
     _head_bytes = 0
+    _hosts = 0
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._head_open, self._head_bytes = True, 0
+        self._head_open, self._head_bytes, self._hosts = True, 0, 0
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; raising here makes the parser refuse the request."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise _BadHead
+        if len(name) == len(b"host") and name.lower() == b"host":
+            self._hosts += 1
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Its head is whole."""
+        """Its head is whole; HTTP/1.1 names exactly one host (RFC 9112, section 3.2)."""
         self._head_open = False
+        if self._hosts != 1 and (self._hosts > 1 or self.parser.get_http_version() == "1.1"):
+            raise _BadHead
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:

@@ -304,7 +304,7 @@ def _cell(order: Order, column: OrderInput) -> Cell:
 def _without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:
     """The attempts, those that wait for the payer abandoned; a call in flight goes on."""
     return tuple(
-        replace(a, status=target, updated_at=at)
+        replace(a, status=target, updated_at=at, response_code="", message="")
         if (target := ATTEMPT_TABLE[a.status].get(_I.ABANDONED))
         else a
         for a in order.attempts

@@ -53,7 +53,7 @@ class Gathering(Generic[Asked, Answer]):
         Raises Overloaded when too many wait already or the server is stopping: nothing was accepted.
         """
         waiting_now = len(self._foreground) + len(self._background)
-        share = self._limits.waiting // 2
+        share = max(self._limits.waiting // 2, 1)
         if self._closing or waiting_now >= self._limits.waiting or self._waiting_of[account_id] >= share:
             raise Overloaded
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -82,10 +82,11 @@ class Gathering(Generic[Asked, Answer]):
                 await self._wake.wait()
 
     def _take(self) -> "list[_Waiting[Asked, Answer]]":
-        """The next group: foreground first; background gets what is left, at most half, never nothing."""
+        """The next group: foreground first; background gets what is left, a sixteenth to a half of it."""
         most = self._limits.group
-        group = [self._foreground.popleft() for _ in range(min(most, len(self._foreground)))]
-        room = min(max(most - len(group), most // 16), max(most // 2, 1))
+        reserved = min(len(self._background), most // 16)
+        group = [self._foreground.popleft() for _ in range(min(most - reserved, len(self._foreground)))]
+        room = min(most - len(group), max(most // 2, 1))
         group += [self._background.popleft() for _ in range(min(room, len(self._background)))]
         for waiting in group:
             self._waiting_of[waiting.account_id] -= 1

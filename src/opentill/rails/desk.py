@@ -77,15 +77,11 @@ class CardDesk:
 
         Raises what ``Engine.submit`` raises, and Overloaded when the server stops before the rail answers.
         """
-        begun = await self._engine.submit(command, render=_refusals_only(render), claim=claim, token=token)
-        if not isinstance(begun.outcome, Change):
-            return begun
-        order = begun.outcome.after
 
-        def call() -> Awaitable[RailAnswer]:
+        def call(order: Order) -> Awaitable[RailAnswer]:
             return self._rail.charge(command.transaction_id, order.amount, order.currency, card)
 
-        return await self._finish_later(self._call(order, command.transaction_id, call, render))
+        return await self._finish_later(self._both_phases(command, call, render, claim, token))
 
     async def confirm(
         self,
@@ -97,17 +93,13 @@ class CardDesk:
         token: TokenId | None = None,
     ) -> Result:
         """Confirm an attempt with the payer's one-time password; as ``charge``."""
-        begun = await self._engine.submit(command, render=_refusals_only(render), claim=claim, token=token)
-        if not isinstance(begun.outcome, Change):
-            return begun
-        order = begun.outcome.after
-        attempt = order.attempt(command.transaction_id)
-        assert attempt is not None
 
-        def call() -> Awaitable[RailAnswer]:
+        def call(order: Order) -> Awaitable[RailAnswer]:
+            attempt = order.attempt(command.transaction_id)
+            assert attempt is not None
             return self._rail.confirm(attempt.transaction_id, attempt.otp_tries, otp)
 
-        return await self._finish_later(self._call(order, command.transaction_id, call, render))
+        return await self._finish_later(self._both_phases(command, call, render, claim, token))
 
     async def finish(self, order: Order) -> None:
         """Settle every call of this order whose caller is taken for dead."""
@@ -141,10 +133,19 @@ class CardDesk:
         task.add_done_callback(self._running.discard)
         return task
 
-    async def _call(
-        self, order: Order, transaction_id: str, call: Callable[[], Awaitable[RailAnswer]], render: Render
+    async def _both_phases(
+        self,
+        command: BeginAttempt | SubmitOtp,
+        call: Callable[[Order], Awaitable[RailAnswer]],
+        render: Render,
+        claim: KeyClaim | None,
+        token: TokenId | None,
     ) -> Result:
-        answer = await self._answer(call, transaction_id)
+        begun = await self._engine.submit(command, render=_refusals_only(render), claim=claim, token=token)
+        if not isinstance(begun.outcome, Change):
+            return begun
+        order, transaction_id = begun.outcome.after, command.transaction_id
+        answer = await self._answer(lambda: call(order), transaction_id)
         attempt = order.attempt(transaction_id)
         key = attempt.call.key if attempt and attempt.call else None
         result = await self._settle(order, transaction_id, answer, render=render, completes_key=key)

@@ -160,8 +160,8 @@ def _confirm(connection: Connection, answer: RailTry) -> RailTry:
         return RailTry(**earlier)
     payment = _payment(connection, answer.transaction_id)
     if payment is None or payment.state != "otp_required":
-        state, message = (payment.state, payment.message) if payment else ("declined", "unknown payment")
-        return RailTry(answer.transaction_id, answer.try_number, state, "", message)
+        told = payment or RailPayment(answer.transaction_id, "declined", 0, "", "", "unknown payment")
+        return RailTry(answer.transaction_id, answer.try_number, told.state, told.response_code, told.message)
     connection.execute(insert(_tries).values(**_fields(answer)))
     if answer.outcome in ("approved", "declined"):
         moved = replace(

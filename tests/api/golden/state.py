@@ -1,0 +1,89 @@
+"""What a server has on disk, so that a test can say: nothing changed."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import httpx2
+
+from server import Server, client, signed_in
+
+OTP_CARD = "5434621074252808"
+PASSING = {"installation"}
+"""Tables that change although nobody asked: the readiness probe writes there."""
+
+
+def rows(server: Server) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table, by the table's name."""
+    with closing(sqlite3.connect(f"file:{server.data / 'opentill.db'}?mode=ro", uri=True)) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name: sorted(database.execute(f"SELECT * FROM {name}").fetchall(), key=repr)
+            for name in names
+            if name not in PASSING
+        }
+
+
+def files(server: Server) -> dict[str, bytes]:
+    """Every file of the data folder."""
+    found = (file for file in server.data.rglob("*") if file.is_file())
+    return {file.relative_to(server.data).as_posix(): file.read_bytes() for file in found}
+
+
+@contextmanager
+def unchanged(server: Server) -> Iterator[None]:
+    """Whatever is done meanwhile changes no row, and the server serves afterwards as it did before."""
+    before, logged = rows(server), server.log_file.read_text()
+    seen = sight(server)
+    yield
+    assert rows(server) == before
+    assert sight(server) == seen
+    new_lines = server.log_file.read_text().removeprefix(logged)
+    assert not any(word in new_lines for word in ('"error"', "Traceback", "request_failed"))
+
+
+def sight(server: Server) -> str:
+    """What merchants see of the orders that tests may not change."""
+    with client(server) as http:
+        return hashlib.sha256(
+            http.get("/v1/checkout/order/victim").content
+            + http.get("/v1/transactions/accounts/single?orderReference=waiting").content
+            + http.get("/health/live").content
+        ).hexdigest()
+
+
+def given_orders(server: Server) -> str:
+    """Open ``victim`` and ``waiting``, the latter with a card attempt; returns its transaction id."""
+    with client(server, headers=signed_in(server)) as http:
+        for reference in ("victim", "waiting"):
+            assert create(http, reference).status_code == 200
+        answer = submit_card(http, "waiting")
+    transaction: str = answer.json()["data"]["transactionId"]
+    return transaction
+
+
+def create(http: httpx2.Client, reference: str, **more: object) -> httpx2.Response:
+    """Ask for an order of 100 naira."""
+    order = {
+        "orderReference": reference,
+        "amount": "100.00",
+        "currency": "NGN",
+        "customerEmail": "a@b.example",
+    }
+    return http.post("/v1/checkout/order", json={"order": order | more})
+
+
+def cancel(http: httpx2.Client, reference: str) -> httpx2.Response:
+    """Ask for a cancel."""
+    return http.post("/v1/checkout/order/cancel", json={"orderReference": reference})
+
+
+def submit_card(http: httpx2.Client, reference: str, card_number: str = OTP_CARD) -> httpx2.Response:
+    """Pay by card; the test card then waits for its password."""
+    details = (
+        f'{{"cardCVV":"737","cardExpiryMonth":"10","cardExpiryYear":"30","cardNumber":"{card_number}",'
+        '"cardPin":"8391"}'
+    )
+    body = {"cardDetails": details, "key": "", "orderReference": reference, "saveCard": False}
+    return http.post("/v1/checkout/checkout-card-detail", json=body)

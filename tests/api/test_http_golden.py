@@ -1,0 +1,211 @@
+"""Every golden conversation, held with a real server.
+
+``GOLDEN_UPDATE=1 pytest tests/api/test_http_golden.py`` writes the answers that the server gives now into
+the files; read each changed one against the contract before keeping it.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from api.golden.conversation import Conversation, Known, Replay
+from opentill.api import wire
+from opentill.api.operations import OPERATIONS
+from opentill.api.routing import Operation, Router
+from opentill.api.wire import REFUSALS
+from opentill.domain import refusals
+from opentill.domain.refusals import Refusal
+from opentill.keyring import open_keyring
+from opentill.settings import load_settings
+from opentill.store.interface import Mode, Reply
+from server import Server, new_merchant, token
+
+GOLDEN: Final = Path(__file__).with_name("golden")
+CASES: Final = {
+    file.stem: Conversation.read(file.read_text(encoding="utf-8")) for file in sorted(GOLDEN.glob("*.http"))
+}
+UPDATING: Final = "GOLDEN_UPDATE" in os.environ
+
+SECRET_KEY: Final = "5e" * 32
+STUCK_RAIL: Final = {"sandbox_rail_delay_milliseconds": 60_000, "idempotency_wait_seconds": 0}
+SERVERS: Final[dict[str, dict[str, Any]]] = {
+    "sandbox": {},
+    "strict": {"refusal_http_status": 200, "max_attempts": 1},
+    "limited": {"post_limit": 1, "other_limit": 1, "rate_window_seconds": 3600},
+    "slow": STUCK_RAIL | {"card_timeout_seconds": 60},  # the rail is still thinking
+    "silent": STUCK_RAIL | {"card_timeout_seconds": 0.1},  # the rail did not answer in time
+    "live": {"mode": "live", "secret_key": SECRET_KEY},
+    "locked": {},  # another program holds the database's write lock
+    "broken": {},  # a table is gone
+}
+
+
+class Servers:
+    """The servers that cases need, each started when it is first asked for."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._running: dict[str, tuple[Server, Known]] = {}
+
+    def __getitem__(self, name: str) -> tuple[Server, Known]:
+        if name not in self._running:
+            server = self._stack.enter_context(Server(self._folder / name, **SERVERS[name]))
+            self._running[name] = server, known(server, live=name == "live")
+            self._spoil(name, server)
+        return self._running[name]
+
+    def _spoil(self, name: str, server: Server) -> None:
+        if name in {"locked", "broken"}:
+            database = sqlite3.connect(server.data / "opentill.db", isolation_level=None)
+            self._stack.callback(database.close)
+            database.execute("BEGIN EXCLUSIVE" if name == "locked" else "ALTER TABLE events RENAME TO lost")
+
+
+def known(server: Server, *, live: bool) -> Known:
+    """What the placeholders of a server's own stand for; merchants and tokens are made when asked for."""
+    own = once(lambda: new_merchant(server, "Live shop") if live else server.credentials)
+    other = once(lambda: new_merchant(server, "Other shop"))
+    return {
+        "text:server": lambda: server.url,
+        "uuid:account": lambda: own()["OPENTILL_ACCOUNT_ID"],
+        "uuid:sub-account": lambda: own()["OPENTILL_SUB_ACCOUNT_ID"],
+        "uuid:client": lambda: own()["OPENTILL_CLIENT_ID"],
+        "text:client-secret": lambda: own()["OPENTILL_CLIENT_SECRET"],
+        "short:account": lambda: own()["OPENTILL_ACCOUNT_ID"][:5],
+        "uuid:other-account": lambda: other()["OPENTILL_ACCOUNT_ID"],
+        "uuid:other-sub-account": lambda: other()["OPENTILL_SUB_ACCOUNT_ID"],
+        "jwt:token": once(lambda: token(server, own())),
+        "jwt:other-token": once(lambda: token(server, other())),
+        "jwt:expired-token": lambda: expired_token(server, own()),
+    }
+
+
+def once(make: Callable[[], Any]) -> Callable[[], Any]:
+    """The same, made at most once."""
+    made: list[Any] = []
+
+    def get() -> Any:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
+
+
+def expired_token(server: Server, credentials: Mapping[str, str]) -> str:
+    """A token as the server would have made it in the year 2023."""
+    settings = load_settings({}, data_dir=str(server.data))
+    account, client = credentials["OPENTILL_ACCOUNT_ID"], credentials["OPENTILL_CLIENT_ID"]
+    made_at = 1_700_000_000_000
+    return open_keyring(settings).sign_token(account, client, client, made_at, made_at + 1)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(tmp_path_factory.mktemp("golden"), stack)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_golden_conversation_is_held_to_the_letter(name: str, servers: Servers) -> None:
+    """Each answer has the golden status, headers and body; only what chance makes may differ."""
+    case = CASES[name]
+    server, own = servers[case.server]
+    replay = Replay(server.address, own, show_rate=case.server == "limited")
+    try:
+        for exchange in case.exchanges:
+            (replay.record if UPDATING else replay.check)(exchange)
+    finally:
+        replay.close()
+    if UPDATING:
+        (GOLDEN / f"{name}.http").write_text(case.write(), encoding="utf-8")
+
+
+# --- nothing is left out --------------------------------------------------------------------------
+
+ANSWERS: Final = [(exchange, case) for case in CASES.values() for exchange in case.exchanges]
+INTERNAL: Final = {refusals.OrderNotDue}
+"""Refusals of commands that no request can give: only the server's own workers expire orders."""
+
+
+def golden_operation(request_line: str) -> Operation | None:
+    """The operation that a golden request reaches."""
+    method, target = request_line.split(" ")
+    found = Router(OPERATIONS, sandbox=True, refusal_http_status=400).find(
+        method, target.partition("?")[0].encode()
+    )
+    return found[0].operation if found else None
+
+
+SHOWN: Final = {
+    (operation.name, exchange.answer[:3] == "200" and '"code":"00"' in exchange.answer)
+    for exchange, _ in ANSWERS
+    if exchange.answer and (operation := golden_operation(exchange.first_line))
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
+def test_every_operation_is_shown(operation: Operation) -> None:
+    """Each row of the route table has a golden success, and a golden refusal unless it takes no input."""
+    if operation.enveloped:
+        assert (operation.name, True) in SHOWN
+    takes_input = operation.name not in {"getOpenApi", "getLiveness"}
+    if takes_input:
+        assert (operation.name, False) in SHOWN
+
+
+@pytest.mark.parametrize("refusal", set(REFUSALS) - INTERNAL, ids=lambda each: each.__name__)
+def test_every_refusal_is_shown(refusal: type[Refusal]) -> None:
+    """Each row of the refusal table that a request can meet has a golden answer with its text and reason."""
+    row = REFUSALS[refusal]
+    statuses = {row.status} if row.status else {400, 200}
+    assert any(
+        int(exchange.answer[:3]) in statuses
+        and f'"code":"{row.code}","description":"{row.text}"' in exchange.answer
+        and (not refusal.reason or f"\nrefusal-reason: {refusal.reason}\n" in exchange.answer)
+        for exchange, _ in ANSWERS
+        if exchange.answer
+    )
+
+
+FIXED: Final = {name: value for name, value in vars(wire).items() if isinstance(value, Reply)}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_every_fixed_answer_is_shown(name: str) -> None:
+    """Each answer that the wire keeps ready has a golden file with its status, reason and body."""
+    answer = FIXED[name]
+    assert any(
+        exchange.answer.startswith(str(answer.status))
+        and exchange.answer.endswith("\n" + answer.body.decode())
+        and (not answer.reason or f"\nrefusal-reason: {answer.reason}\n" in exchange.answer)
+        for exchange, _ in ANSWERS
+    )
+
+
+@pytest.mark.parametrize("reason", ["order-already-paid", "order-already-cancelled"])
+def test_the_setting_for_refusals_is_shown_both_ways(reason: str) -> None:
+    """Cancel's refusals are golden with HTTP 400 and, in strict emulation, with HTTP 200 (ruling 2)."""
+    shown = {
+        (case.server, exchange.answer[:3])
+        for exchange, case in ANSWERS
+        if f"refusal-reason: {reason}" in exchange.answer
+        and golden_operation(exchange.first_line) == next(o for o in OPERATIONS if o.name == "cancelOrder")
+    }
+    assert {("sandbox", "400"), ("strict", "200")} <= shown
+
+
+def test_cases_say_what_they_claim() -> None:
+    """Each file has a sentence, a server that exists, and ends with an answer."""
+    for name, case in CASES.items():
+        assert case.claim.endswith("."), name
+        assert case.server in SERVERS, name
+        assert case.exchanges[-1].answer, name
+    assert {case.server for case in CASES.values()} == set(SERVERS)
+    assert {Mode.LIVE.value, "sandbox"} <= set(SERVERS)

@@ -1,0 +1,68 @@
+"""The published sample, as a newcomer pastes it into a shell."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from server import Server
+
+SAMPLE = r"""
+curl --request POST \
+  --url https://api.nomba.com/v1/checkout/order/cancel \
+  --header 'Content-Type: application/json' \
+  --data '{
+    "orderReference": "OD-69923-2e102708-ee34-4a29-b713-a826ca928a12"
+  }'
+"""
+SUCCESS = """
+{
+  "code": "00",
+  "description": "success",
+  "data": {
+    "success": true,
+    "message": "Order cancelled successfully"
+  }
+}
+"""
+ERROR = """
+{
+  "code": "01",
+  "description": "Error cancelling order",
+  "data": null
+}
+"""
+"""The request and both answers of https://developer.nomba.com, "Cancel a Checkout Order", to the letter."""
+
+
+def shell(command: str) -> str:
+    """What a shell prints for this command."""
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the sample is a curl command")
+def test_the_published_sample_cancels_once(tmp_path: Path) -> None:
+    """After the printed create, the sample with only its host changed prints the sample's two answers."""
+    with Server(tmp_path) as server:
+        sample = SAMPLE.replace("https://api.nomba.com", server.url)
+        printed = server.output
+        create = printed[printed.index("curl ") : printed.index("Cancel it:")]
+
+        created = json.loads(shell(create))
+        first, second, third = (shell(sample) for _ in range(3))
+
+    assert created["data"]["orderReference"] == "OD-69923-2e102708-ee34-4a29-b713-a826ca928a12"
+    assert (json.loads(first), json.loads(second)) == (json.loads(SUCCESS), json.loads(ERROR))
+    assert third == second
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the sample is a curl command")
+def test_nothing_is_seeded(tmp_path: Path) -> None:
+    """Before its order is created the sample is told that there is no such record."""
+    with Server(tmp_path) as server:
+        answer = json.loads(shell(SAMPLE.replace("https://api.nomba.com", server.url)))
+
+    assert answer == {"code": "404", "description": "Record not found", "data": None}
