@@ -171,9 +171,7 @@ def load(server: Server, operation: str, seconds: int, *, at_rate: float = 0, **
 
 def median(rounds: list[Load]) -> Load:
     """The middle of several rounds, figure by figure."""
-    return Load(
-        *(statistics.median(getattr(one, name) for one in rounds) for name in Load.__slots__)
-    )
+    return Load(*(statistics.median(getattr(one, name) for one in rounds) for name in Load.__slots__))
 
 
 # --- what is measured --------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ Redaction is the last step before rendering and covers every value of every line
 our own events, the libraries' standard logging, messages, nested values and exception texts.
 """
 
+import contextlib
 import logging
 import re
 import sys
 from collections.abc import Mapping, Set
 from contextvars import ContextVar
-from typing import Final, TextIO
+from typing import Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -120,7 +121,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     ``level`` is debug, info, warning or error; below it a log call does nothing at all. Lines go to
     ``stream``, by default stderr. Calling it again replaces what was configured before.
     """
-    stream = stream or sys.stderr
+    stream = cast("TextIO", _Lossy(stream or sys.stderr))
     least = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=_CHAIN,
@@ -136,6 +137,24 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
         logging.getLogger(name).setLevel(max(least, logging.WARNING))
+
+
+class _Lossy:
+    """A stream that loses a line rather than fail whoever wrote it: the disk may be full, the pipe closed."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _formatter() -> logging.Formatter:

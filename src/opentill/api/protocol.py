@@ -10,19 +10,19 @@ MAX_HEAD_BYTES: Final = 65_536
 """Request line and headers together; the parser itself knows no limit."""
 
 
-def _last_answer(status_line: bytes, body: bytes) -> bytes:
+def _last_answer(head: bytes, body: bytes) -> bytes:
     return (
         b"HTTP/1.1 %b\r\n"
         b"Content-Type: application/json\r\n"
         b"Content-Length: %d\r\n"
         b"Connection: close\r\n"
         b"\r\n"
-        b"%b" % (status_line, len(body), body)
+        b"%b" % (head, len(body), body)
     )
 
 
 _BAD_REQUEST: Final = _last_answer(b"400 Bad Request", envelope("400", "Request failed."))
-_STOPPING: Final = _last_answer(b"503 Service Unavailable", UNAVAILABLE.body)
+_STOPPING: Final = _last_answer(b"503 Service Unavailable\r\nRetry-After: 1", UNAVAILABLE.body)
 
 
 class _BadHead(Exception):

@@ -69,7 +69,11 @@ class Engine:
         self._gathering.start()
 
     async def close(self) -> None:
-        """Refuse what is new, commit and answer everything that was accepted."""
+        """Refuse what is new, commit and answer everything that was accepted.
+
+        While the database does not take writes, the answer is Overloaded at once: nothing was done.
+        """
+        self._committer.stopping = True
         await self._gathering.close()
 
     async def submit(
@@ -116,6 +120,9 @@ class _Committer:
         self._store = store
         self._clock = clock
         self._key_milliseconds = key_seconds * 1000
+        self.stopping = False
+        self._hopeless = False
+        """The database refused a write while the server stops; the rest is not even tried."""
 
     def carry_out(self, submissions: Sequence[Submission]) -> Sequence[Result | EngineError]:
         """Run the commands together; if one of them is poison, each alone, so that only it fails."""
@@ -131,9 +138,12 @@ class _Committer:
 
     def _run(self, submissions: Sequence[Submission]) -> Sequence[Result]:
         for _ in range(TRIES):
+            if self._hopeless:
+                break
             try:
                 return self._commit(submissions)
             except Transient as error:
+                self._hopeless = self.stopping
                 _log.warning("batch_runs_again", commands=len(submissions), error=str(error))
                 self._clock.pause(PAUSE_MILLISECONDS)
             except _CommitLost as lost:

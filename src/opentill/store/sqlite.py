@@ -16,6 +16,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
+from opentill.clock import Clock, SystemClock
 from opentill.domain.ledger import entries_for
 from opentill.domain.lifecycle import Change
 from opentill.domain.order import Attempt, Order
@@ -44,8 +45,9 @@ from opentill.store.migrate import bring_up_to_date
 from opentill.store.transactions import select_transactions
 from opentill.store.turnstile import Turnstile
 
-BUSY_SECONDS: Final = 5.0
-"""How long a writer waits for a foreign program that holds the file outside our turnstile."""
+PATIENCE_MILLISECONDS: Final = 500
+"""How long a writer waits for its turn, and then for a foreign program that holds the file beside our
+turnstile. A write in good health takes a hundredth of it; the engine asks three times."""
 
 _WRITER_PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
@@ -77,10 +79,10 @@ _as_set = msgspec.json.Encoder().encode
 T = TypeVar("T")
 
 
-def open_sqlite(path: Path) -> "SqliteStore":
+def open_sqlite(path: Path, clock: Clock | None = None) -> "SqliteStore":
     """Open the database file, made and migrated as needed; raises StoreUnusable with the fix."""
     try:
-        return SqliteStore(path)
+        return SqliteStore(path, clock)
     except (StoreError, sqlite3.Error, OSError) as error:
         raise StoreUnusable(
             f"The database {path} can not be opened ({error}); check that the folder exists, is writable "
@@ -91,8 +93,8 @@ def open_sqlite(path: Path) -> "SqliteStore":
 class SqliteStore(Directory):
     """The store contract on one SQLite file. One thread may write and one may read at a time."""
 
-    def __init__(self, path: Path):
-        self._turnstile = Turnstile(path)
+    def __init__(self, path: Path, clock: Clock | None = None):
+        self._turnstile = Turnstile(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
         self._writer = _connect(path, _WRITER_PRAGMAS)
         self._writer_sql = _core(self._writer)
         self._write_lock = Lock()
@@ -295,7 +297,11 @@ class SqliteBatch:
 def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
     make_private(path)
     connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+        path,
+        timeout=PATIENCE_MILLISECONDS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
     )
     for pragma in pragmas:
         connection.execute(pragma)

@@ -11,27 +11,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from opentill.clock import Clock
+from opentill.store.interface import Transient
+
 
 class Turnstile:
     """Two lock files beside the database; used by one thread of a process at a time."""
 
-    def __init__(self, database: Path):
+    def __init__(self, database: Path, clock: Clock, patience_milliseconds: int):
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._queue = os.open(f"{database}.queue", flags, 0o600)
         self._turn = os.open(f"{database}.turn", flags, 0o600)
+        self._clock = clock
+        self._patience_milliseconds = patience_milliseconds
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for this process's turn to write, and hold it for the length of the block."""
-        fcntl.flock(self._queue, fcntl.LOCK_EX)
+        """Wait for this process's turn to write, and hold it for the length of the block.
+
+        Raises Transient when it does not come in time: another process hangs, or was stopped, in its own.
+        """
+        deadline = self._clock.now() + self._patience_milliseconds
+        self._lock(self._queue, deadline)
         try:
-            fcntl.flock(self._turn, fcntl.LOCK_EX)
+            self._lock(self._turn, deadline)
         finally:
             fcntl.flock(self._queue, fcntl.LOCK_UN)
         try:
             yield
         finally:
             fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def _lock(self, file: int, deadline: int) -> None:
+        """Take a lock by asking for it again and again: a wait inside the kernel could not be ended."""
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._clock.now() >= deadline:
+                    raise Transient("another process does not give up its turn to write") from None
+                self._clock.pause(1)
+            else:
+                return
 
     def close(self) -> None:
         """Give back the lock files' handles, and with them any lock still held."""

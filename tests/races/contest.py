@@ -1,0 +1,207 @@
+"""A race below HTTP: several processes, each with an engine on a store of its own, on one SQLite file.
+
+Round after round they set upon one order together. Whoever has loaded the order waits a little for the
+others to have loaded it too. On the real store that wait is always in vain, because loading happens
+inside the one write transaction; the careless store lets them all judge the same old order.
+"""
+
+import asyncio
+import itertools
+import multiprocessing
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from threading import BrokenBarrierError
+from typing import Any, Final
+
+from given_store import ACCOUNT, ACTOR, add_orders, open_store
+from opentill.clock import SystemClock
+from opentill.domain.commands import BeginAttempt, CancelOrder, OrderCommand, RailOutcome, SettleAttempt
+from opentill.domain.lifecycle import Change
+from opentill.domain.order import OrderStatus
+from opentill.engine.engine import Engine, EngineSettings, Result
+from opentill.engine.errors import EngineError
+from opentill.engine.threads import StoreThreads
+from races.laws import Heard, Told
+from races.stores import OpenContested
+
+ROUNDS: Final = 12
+GATHER_SECONDS: Final = 0.25
+"""How long one who has judged waits for the others to judge the same order."""
+PATIENCE_SECONDS: Final = 60
+"""A bound for waits that end at once unless something is broken."""
+
+Ask = Callable[[str], OrderCommand]
+
+
+# --- the contestants ------------------------------------------------------------------------------
+
+
+def _command(name: str) -> dict[str, Any]:
+    return {"account_id": ACCOUNT, "command_id": str(uuid.uuid4()), "actor": ACTOR, "name": name}
+
+
+def _cancel(name: str) -> OrderCommand:
+    return CancelOrder(**_command(name))
+
+
+def _transaction(name: str) -> str:
+    return f"WEB-ONLINE_C-{name}"
+
+
+def _begin(name: str) -> OrderCommand:
+    return BeginAttempt(
+        **_command(name),
+        transaction_id=_transaction(name),
+        card_masked="543462******2808",
+        card_brand="Mastercard",
+        call_until=SystemClock().now() + 600_000,
+        max_attempts=1,
+    )
+
+
+def _approve(name: str) -> OrderCommand:
+    return SettleAttempt(
+        **_command(name),
+        transaction_id=_transaction(name),
+        outcome=RailOutcome.APPROVED,
+        answers_try=0,
+        response_code="00",
+        message="Approved",
+        call_until=SystemClock().now() + 600_000,
+        max_otp_tries=5,
+    )
+
+
+CONTESTANTS: Final[Sequence[tuple[Ask, Told]]] = (
+    (_approve, Told.PAID),
+    (_cancel, Told.CANCELLED),
+    (_cancel, Told.CANCELLED),
+)
+"""What each process asks, and what it has won when that is done."""
+
+
+def _won(result: Result, told: Told) -> bool:
+    return isinstance(result.outcome, Change) and result.outcome.after.status is OrderStatus(told.value)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One order to fight for, and where the contestants meet: before they ask, and once they have judged."""
+
+    name: str
+    start: Barrier
+    judged: Barrier
+
+
+class _Judging:
+    """Waits, in the round that is on, for the others to have judged; notes the rounds in which they had."""
+
+    def __init__(self) -> None:
+        self.round: Round | None = None
+        self.together: list[str] = []
+
+    def __call__(self) -> None:
+        if self.round is None:
+            return
+        here, self.round = self.round, None  # a batch that runs again waits no more
+        try:
+            here.judged.wait(GATHER_SECONDS)
+        except BrokenBarrierError:
+            return
+        self.together.append(here.name)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one contestant, or all of them, took away."""
+
+    won: list[Heard]
+    together: set[str]
+    """Orders that all contestants had loaded before any of them wrote."""
+
+
+def _contend(open_contested: OpenContested, path: Path, which: int, rounds: Sequence[Round]) -> Report:
+    judging = _Judging()
+    store = open_contested(path, judging)
+    threads = StoreThreads(store)
+    ask, told = CONTESTANTS[which]
+
+    async def fight() -> list[Heard]:
+        engine = Engine(threads, SystemClock(), EngineSettings())
+        engine.start()
+        won = []
+        for each in rounds:
+            each.start.wait(PATIENCE_SECONDS)
+            judging.round = each
+            try:
+                if _won(await engine.submit(ask(each.name)), told):
+                    won.append(Heard(each.name, told))
+            except EngineError:
+                continue
+        await engine.close()
+        return won
+
+    won = asyncio.run(fight())
+    threads.close()
+    store.close()
+    return Report(won, set(judging.together))
+
+
+def _process(report: Connection, open_contested: OpenContested, path: Path, which: int, rounds: Any) -> None:
+    report.send(_contend(open_contested, path, which, rounds))
+
+
+# --- the contest ----------------------------------------------------------------------------------
+
+
+def held(open_contested: OpenContested, folder: Path) -> Report:
+    """The wins of all rounds of a contest between processes with such stores, on a file in this folder."""
+    names = [f"contested-{number}" for number in range(ROUNDS)]
+    _prepare(folder, names)
+    context = multiprocessing.get_context("spawn")
+    parties = len(CONTESTANTS)
+    rounds = [Round(name, context.Barrier(parties), context.Barrier(parties)) for name in names]
+    reports = []
+    with ExitStack() as running:
+        for which in range(parties):
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (sender, open_contested, folder / "opentill.db", which, rounds)
+            process = context.Process(target=_process, args=arguments, daemon=True)
+            process.start()
+            sender.close()
+            running.callback(process.join, PATIENCE_SECONDS)
+            reports.append(receiver)
+        together = [_received(report) for report in reports]
+    return Report(
+        list(itertools.chain.from_iterable(report.won for report in together)),
+        set.intersection(*(report.together for report in together)),
+    )
+
+
+def _received(report: Connection) -> Report:
+    assert report.poll(PATIENCE_SECONDS), "a contestant did not come to an end"
+    received = report.recv()
+    assert isinstance(received, Report)
+    return received
+
+
+def _prepare(folder: Path, names: Sequence[str]) -> None:
+    """Orders whose cards are being charged: the rail's answer and the cancels are yet to come."""
+    store = open_store(folder)
+    add_orders(store, *names)
+    threads = StoreThreads(store)
+
+    async def begin() -> None:
+        engine = Engine(threads, SystemClock(), EngineSettings())
+        engine.start()
+        await asyncio.gather(*(engine.submit(_begin(name)) for name in names))
+        await engine.close()
+
+    asyncio.run(begin())
+    threads.close()
+    store.close()

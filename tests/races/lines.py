@@ -1,0 +1,106 @@
+"""Connections to servers: each line stays with one process, and every answer says which one gave it."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import httpx2
+
+from server import Server, signed_in
+
+OTP_CARD: Final = "5434621074252808"
+GOOD_OTP: Final = "9999"
+AMOUNT: Final = "1500.50"
+MOST_TRIES: Final = 400
+
+CANCELLED_BODY: Final = (
+    b'{"code":"00","description":"success","data":{"success":true,"message":"Order cancelled successfully"}}'
+)
+NOT_CANCELLED_BODY: Final = b'{"code":"01","description":"Error cancelling order","data":null}'
+
+
+class Line:
+    """What a merchant's program and its payer can do, over one kept connection."""
+
+    def __init__(self, url: str, headers: dict[str, str], most_connections: int = 1):
+        self._client = httpx2.AsyncClient(
+            base_url=url,
+            headers=headers,
+            trust_env=False,
+            timeout=30,
+            verify=False,
+            limits=httpx2.Limits(max_connections=most_connections),
+        )
+
+    async def create(self, reference: str, key: str = "") -> httpx2.Response:
+        order = {
+            "orderReference": reference,
+            "amount": AMOUNT,
+            "currency": "NGN",
+            "customerEmail": "payer@example.com",
+        }
+        return await self._post("/v1/checkout/order", {"order": order}, key)
+
+    async def cancel(self, reference: str, key: str = "") -> httpx2.Response:
+        return await self._post("/v1/checkout/order/cancel", {"orderReference": reference}, key)
+
+    async def card(self, reference: str, key: str = "") -> httpx2.Response:
+        details = {
+            "cardNumber": OTP_CARD,
+            "cardCVV": "123",
+            "cardExpiryMonth": "10",
+            "cardExpiryYear": "30",
+            "cardPin": "1234",
+        }
+        body = {"cardDetails": json.dumps(details), "key": "", "orderReference": reference}
+        return await self._post("/v1/checkout/checkout-card-detail", body, key)
+
+    async def otp(self, reference: str, transaction: str, key: str = "") -> httpx2.Response:
+        body = {"otp": GOOD_OTP, "orderReference": reference, "transactionId": transaction}
+        return await self._post("/v1/checkout/checkout-card-otp", body, key)
+
+    async def look_up(self, reference: str) -> str:
+        """The order's status."""
+        answer = await self._client.get(f"/v1/checkout/order/{reference}")
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["data"]["order"]["status"])
+
+    async def get(self, path: str) -> httpx2.Response:
+        return await self._client.get(path)
+
+    async def _post(self, path: str, body: dict[str, Any], key: str) -> httpx2.Response:
+        return await self._client.post(path, json=body, headers={"X-Idempotent-key": key} if key else {})
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def process_of(answer: httpx2.Response) -> str:
+    """Which process gave this answer: a process begins all its request ids alike."""
+    return answer.headers["x-request-id"].rpartition("-")[0]
+
+
+def paid(answer: httpx2.Response) -> bool:
+    """Whether the answer to a one-time password says that the order is paid."""
+    return answer.status_code == 200 and answer.json()["data"]["status"]
+
+
+@asynccontextmanager
+async def lines(servers: Sequence[Server], processes: int, each: int) -> AsyncIterator[list[list[Line]]]:
+    """``each`` lines to every one of the processes that stand behind these servers."""
+    headers = await asyncio.gather(*(asyncio.to_thread(signed_in, server) for server in servers))
+    found: dict[str, list[Line]] = defaultdict(list)
+    async with AsyncExitStack() as open_lines:
+        for number in range(MOST_TRIES):
+            which = number % len(servers)
+            line = Line(servers[which].url, headers[which])
+            open_lines.push_async_callback(line.close)
+            found[process_of(await line.get("/health/live"))].append(line)
+            if len(found) == processes and min(map(len, found.values())) >= each:
+                break
+        else:
+            raise AssertionError(f"{list(map(len, found.values()))} lines to {processes} processes")
+        yield [of_process[:each] for of_process in found.values()]
