@@ -1,10 +1,13 @@
-"""The law of a store as plain functions. Each takes a freshly opened, installed store of any kind.
+"""The law of a store as plain functions. Each takes how to open a store of one kind, installed.
 
 ``LAW`` lists them all; each kind of store runs every one of them (see the test modules beside this).
+The first opening makes a fresh store; a later one opens the same store again.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from functools import wraps
 from typing import Final
 
 import pytest
@@ -28,9 +31,11 @@ from opentill.domain.lifecycle import Change, create, decide
 from opentill.domain.order import AttemptStatus, DueAction, LateMoney, Order, OrderStatus, Split, Terms
 from opentill.store.interface import (
     Client,
+    Facts,
     KeyClaim,
     Merchant,
     Mode,
+    OpenStore,
     Reply,
     Store,
     StoreError,
@@ -42,13 +47,55 @@ from opentill.store.interface import (
     Witness,
 )
 
-LAW: Final[list[Callable[[Store], None]]] = []
+LAW: Final[list[Callable[[OpenStore], None]]] = []
 DAY = 86_400_000
 
 
-def law(function: Callable[[Store], None]) -> Callable[[Store], None]:
+def law(function: Callable[[Store], None]) -> None:
+    """A law about one open store."""
+
+    @wraps(function)
+    def opened(open_store: OpenStore) -> None:
+        with closing(open_store()) as store:
+            function(store)
+
+    LAW.append(opened)
+
+
+def law_of_opening(function: Callable[[OpenStore], None]) -> None:
+    """A law about opening a store, maybe more than once."""
     LAW.append(function)
-    return function
+
+
+# --- opening --------------------------------------------------------------------------------------
+
+
+@law_of_opening
+def what_was_committed_outlives_its_process(open_store: OpenStore) -> None:
+    """A store that is closed and opened again has every committed order, key and token, and its clock."""
+    with closing(open_store()) as store:
+        (order,) = add_orders(store, "r1")
+        add_token(store)
+        store.advance_clock(60_000)
+        with store.batch() as batch:
+            batch.claim_keys([_claim("k")], NOW, NOW + DAY)
+            batch.commit()
+    with closing(open_store()) as store:
+        assert read(store, (ACCOUNT, "r1")) == [order]
+        with store.batch() as batch:
+            assert batch.facts([TOKEN]) == Facts(60_000, frozenset())
+            assert list(batch.claim_keys([_claim("k")], NOW, NOW + DAY)) == [(ACCOUNT, "k")]
+
+
+@law_of_opening
+def two_that_are_open_see_each_other(open_store: OpenStore) -> None:
+    """What one open store commits, another on the same database judges and shows at once."""
+    with closing(open_store()) as first, closing(open_store()) as second:
+        (order,) = add_orders(first, "r1")
+        assert read(second, (ACCOUNT, "r1")) == [order]
+        write(second, [cancelled(order)])
+        with pytest.raises(Transient):
+            write(first, [cancelled(order)])
 
 
 # --- orders ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Engine, Table, create_engine, inspect
 
 from given_store import ACCOUNT, add_orders, open_store, read
 from opentill.store import schema
-from opentill.store.interface import Store, StoreUnusable
+from opentill.store.interface import OpenStore, StoreUnusable
 from opentill.store.journal import RailJournal, RailPayment, RailTry
 from opentill.store.migrate import HEAD
 from opentill.store.sqlite import SqliteStore, open_sqlite
@@ -18,13 +18,9 @@ from store import conformance
 
 
 @pytest.mark.parametrize("law", conformance.LAW, ids=lambda law: law.__name__)
-def test_law(law: Callable[[Store], None], tmp_path: Path) -> None:
+def test_law(law: Callable[[OpenStore], None], tmp_path: Path) -> None:
     """The SQLite store keeps every law of stores."""
-    store = open_store(tmp_path)
-    try:
-        law(store)
-    finally:
-        store.close()
+    law(lambda: open_store(tmp_path))
 
 
 @pytest.fixture
