@@ -6,6 +6,7 @@ our own events, the libraries' standard logging, messages, nested values and exc
 
 import contextlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, Set
@@ -144,17 +145,20 @@ class _Lossy:
 
     def __init__(self, stream: TextIO):
         self._stream = stream
+        self._descriptor: int | None = None
+        with contextlib.suppress(OSError, ValueError):
+            self._descriptor = stream.fileno()
 
     def write(self, text: str) -> int:
-        """Write if that is possible."""
+        """Write if that is possible; past Python's buffer, which would fail the exit with what it kept."""
         with contextlib.suppress(OSError, ValueError):
-            return self._stream.write(text)
-        return 0
+            if self._descriptor is None:
+                return self._stream.write(text)
+            os.write(self._descriptor, text.encode())
+        return len(text)
 
     def flush(self) -> None:
-        """Flush if that is possible."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
+        """Nothing is kept back."""
 
 
 def _formatter() -> logging.Formatter:
