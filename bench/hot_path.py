@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from opentill.clock import RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
-from opentill.domain.lifecycle import Change, create, decide
+from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Terms
 from opentill.store.sqlite import SqliteStore, open_sqlite
 

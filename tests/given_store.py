@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
-from opentill.domain.lifecycle import Change, create, decide
+from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order, Terms
 from opentill.store.interface import IssuedToken, Mode, Name, Store, TokenId
 from opentill.store.sqlite import open_sqlite

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from engine.given import ask, begin, claim, event_types, status
 from given_store import ACCOUNT, IDS, NOW, OTHER, TOKEN, add_token, new_order, write
-from opentill.domain.lifecycle import create
+from opentill.domain.decisions import create
 from opentill.domain.order import DueAction
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.workers import PURGE, SWEEP, TRIES_BEFORE_PARKING, Workers
+from opentill.workers import NEXT_LOOK_MILLISECONDS, PURGE, SWEEP, TRIES_BEFORE_PARKING, Workers
 from rails.given import CARD, LATER, Till, at_the_till
 
 T = TypeVar("T")
@@ -201,7 +201,10 @@ def test_an_order_that_can_not_be_settled_stops_no_other(tmp_path: Path) -> None
             await till.rail.charge(f"T{reference}", 100, "NGN", CARD)
         till.rail.poisoned = "Ta"
         till.clock.time = LATER
-        tried = [await shift.workers.finish_attempts() for _ in range(TRIES_BEFORE_PARKING + 2)]
+        tried = []
+        for _ in range(TRIES_BEFORE_PARKING + 2):
+            tried.append(await shift.workers.finish_attempts())
+            till.clock.time += NEXT_LOOK_MILLISECONDS
         return tried, till.attempts
 
     tried, attempts = _at_work(tmp_path, work)

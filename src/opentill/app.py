@@ -4,30 +4,35 @@ import asyncio
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
+from opentill.api import shown, told
 from opentill.api.asgi import ApiApp, ApiDeps
-from opentill.api.charge import late_reply
+from opentill.api.routing import AsgiApp
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
-from opentill.domain.order import OrderStatus, Terms
+from opentill.domain.order import Challenge, OrderStatus, Terms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.keyring import Keyring, open_keyring
-from opentill.payer.pages import PayerPages
+from opentill.keyring import CARD_KEY_FILE, CardKey, Keyring, open_keyring
+from opentill.payer.challenge import BANK_PATH, BankPages, ReturnPage
+from opentill.payer.pages import PayerPages, Templates
 from opentill.rails.desk import CardDesk, DeskSettings
-from opentill.rails.rail import CardRail, NoCardRail
+from opentill.rails.rail import NoCardRail
 from opentill.rails.sandbox_card import SandboxCardRail
 from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode, Store, StoreUnusable
-from opentill.store.journal import RailJournal
+from opentill.store.journal import RailJournal, RailSwitch
 from opentill.store.sqlite import open_sqlite
 from opentill.workers import Workers
 
 JOURNAL_FILE: Final = "sandbox-rail.db"
+CHALLENGE_SECONDS: Final = 900
+"""How long the sandbox's bank waits for the payer's answer."""
 DEMO_REFERENCE: Final = "opentill-demo"
 DEMO_AMOUNT_MINOR: Final = 10_000_00
 _LAST_CALLS_SECONDS: Final = 0.1
@@ -43,6 +48,8 @@ class Prepared:
     settings: Settings
     store: Store
     keyring: Keyring
+    card_key: CardKey | None
+    """Given where card details must come encrypted."""
 
     def demo_link(self, clock: Clock, ids: Ids) -> str:
         """A payer link to an unpaid order of the default merchant; opened through the engine if need be."""
@@ -71,13 +78,14 @@ def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
             "choose another one with --data."
         ) from error
     keyring = open_keyring(settings)
+    card_key = keyring.card_key(settings.data_dir / CARD_KEY_FILE) if settings.card_encryption else None
     store = open_sqlite(settings.database_path)
     try:
         store.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
     except StoreUnusable:
         store.close()
         raise
-    return Prepared(settings, store, keyring)
+    return Prepared(settings, store, keyring, card_key)
 
 
 def create_app(settings: Settings | None = None) -> "App":
@@ -133,14 +141,16 @@ class _Running:
         self._engine = Engine(self._threads, clock, engine_settings(settings))
         self._reader = Reader(self._threads, settings.queue_limit)
         sandbox = settings.mode is Mode.SANDBOX
-        self._journal = RailJournal(settings.data_dir / JOURNAL_FILE) if sandbox else None
+        keyring = prepared.keyring
+        self._bank = _SandboxBank(settings, keyring, clock) if sandbox else None
+        return_url = partial(told.return_url, settings.public_url, keyring)
         self._desk = CardDesk(
             self._engine,
-            _card_rail(self._journal, settings),
+            self._bank.rail if self._bank else NoCardRail(),
             clock,
             ids,
-            DeskSettings(settings.card_timeout_seconds, settings.call_grace_seconds, settings.max_otp_tries),
-            late_reply(settings.refusal_http_status),
+            desk_settings(settings),
+            told.late_reply(settings.refusal_http_status, return_url),
         )
         self._workers = Workers(
             engine=self._engine,
@@ -152,7 +162,6 @@ class _Running:
             sweep_seconds=settings.sweep_interval_seconds,
             purge_seconds=settings.purge_interval_seconds,
         )
-        pages = PayerPages(self._reader, self._threads, prepared.keyring, sandbox=sandbox)
         self.api = ApiApp(
             ApiDeps(
                 settings=settings,
@@ -160,13 +169,23 @@ class _Running:
                 reader=self._reader,
                 threads=self._threads,
                 desk=self._desk,
-                keyring=prepared.keyring,
+                keyring=keyring,
                 clock=clock,
                 ids=ids,
                 default_account_id=store.default_account_id() if sandbox else None,
-                pages=pages.application(),
+                card_key=prepared.card_key,
+                switch_rail=self._bank.switch_rail if self._bank else None,
+                pages=self._pages(keyring, clock, ids),
             )
         )
+
+    def _pages(self, keyring: Keyring, clock: Clock, ids: Ids) -> AsgiApp:
+        """Everything that payers' browsers ask for."""
+        templates = Templates(sandbox=self._bank is not None)
+        pages = PayerPages(self._reader, self._threads, keyring, templates)
+        back = ReturnPage(keyring, self._desk, self._reader, ids, pages, shown.transaction_id)
+        bank = BankPages(keyring, clock, self._bank.rail.answer_challenge, templates) if self._bank else None
+        return pages.application([*back.routes(), *(bank.routes() if bank else ())])
 
     def start(self) -> None:
         _collect_garbage_seldom()
@@ -182,15 +201,39 @@ class _Running:
         await self._reader.close()
         self._threads.close()
         self._threads.store.close()
-        if self._journal is not None:
-            self._journal.close()
+        if self._bank is not None:
+            self._bank.close()
 
 
-def _card_rail(journal: RailJournal | None, settings: Settings) -> CardRail:
-    """The sandbox's rail; in live mode none, since a live rail takes cards on its own page (ruling 15)."""
-    if journal is None:
-        return NoCardRail()
-    return SandboxCardRail(journal, settings.sandbox_rail_delay_milliseconds)
+class _SandboxBank:
+    """The card rail of a sandbox, and how it is told what to do.
+
+    Live mode has none, and takes no card itself: a live rail does that on its own page (ruling 15).
+    """
+
+    def __init__(self, settings: Settings, keyring: Keyring, clock: Clock):
+        self._journal = RailJournal(settings.data_dir / JOURNAL_FILE)
+        self._url = f"{settings.public_url}{BANK_PATH}"
+        self._keyring = keyring
+        self._clock = clock
+        delay = settings.sandbox_rail_delay_milliseconds
+        self.rail = SandboxCardRail(self._journal, delay, self._challenge)
+
+    def _challenge(self, transaction_id: str, return_url: str) -> Challenge:
+        expires_at = self._clock.now() + CHALLENGE_SECONDS * 1000
+        jwt = self._keyring.sign_challenge(transaction_id, return_url, expires_at)
+        return Challenge(self._url, jwt, transaction_id)
+
+    async def switch_rail(
+        self, operation: str, outcome: str | None, delay_milliseconds: int, calls: int
+    ) -> None:
+        """Make the next calls behave so, on every process; see ``RailJournal.set_switch``."""
+        switch = RailSwitch(operation, outcome, delay_milliseconds)
+        await asyncio.to_thread(self._journal.set_switch, switch, calls)
+
+    def close(self) -> None:
+        """Give back the journal."""
+        self._journal.close()
 
 
 def _collect_garbage_seldom() -> None:
@@ -202,6 +245,16 @@ def _collect_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+def desk_settings(settings: Settings) -> DeskSettings:
+    """The desk's part of the settings."""
+    return DeskSettings(
+        timeout_seconds=settings.card_timeout_seconds,
+        grace_seconds=settings.call_grace_seconds,
+        refund_wait_seconds=settings.refund_wait_seconds,
+        max_otp_tries=settings.max_otp_tries,
+    )
 
 
 def engine_settings(settings: Settings) -> EngineSettings:

@@ -15,18 +15,22 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from opentill.api.operations import OPERATIONS
+from opentill.api.routing import Operation
 from opentill.api.wire import REFUSALS, envelope
+from opentill.domain.commands import RefundOutcome
+from opentill.domain.decisions import IN_FLIGHT
 from opentill.domain.lifecycle import (
+    ATTEMPT_REFUSAL_OF,
     ATTEMPT_TABLE,
-    IN_FLIGHT,
     ORDER_TABLE,
-    OTP_REFUSAL_OF,
+    REFUND_TABLE,
+    REFUSAL_IN,
     REFUSAL_OF,
     AttemptInput,
     OrderInput,
     Take,
 )
-from opentill.domain.order import AttemptStatus, OrderStatus
+from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus
 from opentill.domain.refusals import (
     PRECEDENCE,
     AttemptAlreadyCompleted,
@@ -38,11 +42,14 @@ from opentill.domain.refusals import (
     OrderAlreadyPaid,
     OrderExpired,
     OrderNotDue,
+    OrderNotPaid,
     OrderReferenceUsed,
     RecordNotFound,
+    RefundExceedsPaid,
     Refusal,
     TokenRevoked,
     TooManyAttempts,
+    TooManyOtps,
 )
 from opentill.settings import settings_page
 
@@ -65,10 +72,17 @@ _ATTEMPT_MEANING: Final[Mapping[AttemptStatus, str]] = {
     AttemptStatus.UNKNOWN: "the rail did not answer in time; a worker finds out",
     AttemptStatus.APPROVED: "its money pays for the order",
     AttemptStatus.DECLINED: "the rail took no money",
-    AttemptStatus.CANCELLED: "while it waited for the payer the order ended, or a newer attempt replaced it",
+    AttemptStatus.CANCELLED: "cancelled by the merchant, by the end of its order, or by a newer attempt",
     AttemptStatus.VOIDING: "the rail took money that the order does not want; it is being given back",
     AttemptStatus.VOIDED: "that money is back with the payer",
     AttemptStatus.FAILED: "the rail never saw the call, and refuses it should it still arrive",
+}
+
+_REFUND_MEANING: Final[Mapping[RefundStatus, str]] = {
+    RefundStatus.RUNNING: "the rail has been, or is about to be, asked",
+    RefundStatus.UNKNOWN: "the rail did not answer in time; a worker asks about it until it does",
+    RefundStatus.DONE: "the money is on its way to the payer or the bank account",
+    RefundStatus.REFUSED: "the rail would not pay it; the money is the merchant's again",
 }
 
 _INSTEAD: Final[Mapping[type[Refusal], str]] = {
@@ -85,12 +99,20 @@ _INSTEAD: Final[Mapping[type[Refusal], str]] = {
     AttemptEnded: "Start a new attempt, if the order is still unpaid.",
     AttemptInProgress: "Ask again in a few seconds; the attempt then has its answer, or a worker finds it.",
     TooManyAttempts: "Create a new order under a new reference.",
+    OrderNotPaid: "Cancel the order if it is not to be paid; its paying transaction can be refunded.",
+    RefundExceedsPaid: "Look the order up, and refund at most what is left of the payment.",
+    TooManyOtps: "Start a new attempt, or cancel the order.",
 }
 
 
+_REFUSABLE: Final = frozenset(
+    {AttemptInput.OTP_SUBMITTED, AttemptInput.CHALLENGE_RETURNED, AttemptInput.CANCEL_REQUESTED}
+)
+"""What payers and merchants ask for, unlike what rails tell."""
+
 _ABOUT_STATES: Final = """\
-Two tables in [`lifecycle.py`](../src/opentill/domain/lifecycle.py) decide everything about an order. A cell
-says where an input leads; a missing cell is a refusal, and is named here."""
+Three tables in [`lifecycle.py`](../src/opentill/domain/lifecycle.py) decide everything about an order, its
+attempts and its refunds. A cell says where an input leads; a missing cell is a refusal, and is named here."""
 
 _ABOUT_ORDERS: Final = f"""\
 *Due* counts from the due time on, whether or not a worker has come by: any command first carries out what
@@ -103,12 +125,17 @@ An attempt is *{AttemptInput.ABANDONED}* when its order ends or a newer attempt 
 answer of the rail is a fact and never refused: where its cell is missing (`-`) it tells nothing new and
 changes nothing. An approval pays for the order if the order's table applies the money; else the attempt
 becomes {AttemptStatus.VOIDING}. When the order has ended, an answer that would wait for the payer abandons
-the attempt at once."""
+the attempt at once. *closed*: the attempt had ended before the answer came, which now closes its call."""
+
+_ABOUT_REFUNDS: Final = f"""\
+A refund counts against what may be refunded from the moment it is {RefundStatus.RUNNING} until it is
+{RefundStatus.REFUSED}. It keeps its one id on every try. The rail answers one id in one way for ever, so an
+answer whose cell is missing (`-`) is known already."""
 
 _ABOUT_REFUSALS: Final = """\
 A refusal was understood and may not be done; it changes nothing. When several hold, the first in the order of
-this page is told. Its word travels in the header `Refusal-Reason`, never in the body. An operation with a
-text of its own for every refusal of code `01` says that in place of the sentence below:
+this page is told. Its word travels in the header `Refusal-Reason`, never in the body. An operation with an
+answer of its own, for every refusal of code `01` or for one alone, gives that in place of the one below:
 
 """
 
@@ -119,7 +146,7 @@ def pages() -> dict[str, str]:
 
 
 def states_page() -> str:
-    """The two tables of ``domain/lifecycle.py``, every cell of them, with diagrams."""
+    """The three tables of ``domain/lifecycle.py``, every cell of them, with diagrams."""
     return _joined(
         "# States",
         _MADE_BY,
@@ -132,9 +159,15 @@ def states_page() -> str:
         "## Attempt",
         "An attempt is one try of a payer to pay by card. An order has at most one live attempt.",
         _meanings(_ATTEMPT_MEANING),
-        _diagram(AttemptStatus.CALLING, _attempt_edges(), finals=_attempt_finals()),
+        _diagram(AttemptStatus.CALLING, _attempt_edges(), finals=_finals(ATTEMPT_TABLE)),
         _table(AttemptInput, AttemptStatus, _attempt_cell),
         _ABOUT_ATTEMPTS,
+        "## Refund",
+        "A refund gives back what an attempt was paid, in whole or in part.",
+        _meanings(_REFUND_MEANING),
+        _diagram(RefundStatus.RUNNING, _refund_edges(), finals=_finals(REFUND_TABLE)),
+        _table(RefundOutcome, RefundStatus, _refund_cell),
+        _ABOUT_REFUNDS,
     )
 
 
@@ -145,11 +178,15 @@ def refusals_page() -> str:
 
 
 def _own_texts() -> str:
-    return "\n".join(
-        f"- `{operation.method} {operation.path}`: `{envelope('01', operation.refusal_description).decode()}`"
-        for operation in OPERATIONS
-        if operation.refusal_description
-    )
+    return "\n".join(line for operation in OPERATIONS for line in _own_texts_of(operation))
+
+
+def _own_texts_of(operation: Operation) -> Iterable[str]:
+    of = f"- `{operation.method} {operation.path}`"
+    if operation.refusal_description:
+        yield f"{of}: `{envelope('01', operation.refusal_description).decode()}`"
+    for refusal, row in operation.refusal_rows.items():
+        yield f"{of}, {_heading(refusal)} alone: `{envelope(row.code, row.text, row.data).decode()}`"
 
 
 def _refusal_parts(refusal: type[Refusal]) -> tuple[str, str, str]:
@@ -175,7 +212,7 @@ def _order_cell(status: OrderStatus, column: OrderInput) -> str:
     cell = ORDER_TABLE[status].get(column)
     if cell is None:
         word = "no effect" if column is OrderInput.DUE else "refused"
-        return f"{word}: {_link(REFUSAL_OF[status])}"
+        return f"{word}: {_link(REFUSAL_IN.get(column) or REFUSAL_OF[status])}"
     step = f"→ **{cell.to}**" if cell.to is not status else "stays"
     return step if cell.take is Take.NOTHING else f"{step}, money {cell.take}"
 
@@ -184,10 +221,15 @@ def _attempt_cell(status: AttemptStatus, column: AttemptInput) -> str:
     target = ATTEMPT_TABLE[status].get(column)
     if target is not None:
         unwanted = f" or **{AttemptStatus.VOIDING}**" if target is AttemptStatus.APPROVED else ""
-        return f"→ **{target}**{unwanted}"
-    if column is AttemptInput.OTP_SUBMITTED:
-        return f"refused: {_link(OTP_REFUSAL_OF[status])}"
+        return "closed" if target is status else f"→ **{target}**{unwanted}"
+    if column in _REFUSABLE:
+        return f"refused: {_link(ATTEMPT_REFUSAL_OF[status])}"
     return "goes on" if column is AttemptInput.ABANDONED and status in IN_FLIGHT else "-"
+
+
+def _refund_cell(status: RefundStatus, column: RefundOutcome) -> str:
+    target = REFUND_TABLE[status].get(column)
+    return f"→ **{target}**" if target else "-"
 
 
 def _order_edges() -> Iterable[tuple[str, str, str]]:
@@ -198,13 +240,20 @@ def _order_edges() -> Iterable[tuple[str, str, str]]:
 def _attempt_edges() -> Iterable[tuple[str, str, str]]:
     for status, row in ATTEMPT_TABLE.items():
         for column, target in row.items():
+            if target is status:
+                continue
             yield status, target, _words(column)
             if target is AttemptStatus.APPROVED:
                 yield status, AttemptStatus.VOIDING, "approved but not wanted"
 
 
-def _attempt_finals() -> Iterable[AttemptStatus]:
-    return (status for status, row in ATTEMPT_TABLE.items() if not row)
+def _refund_edges() -> Iterable[tuple[str, str, str]]:
+    for status, row in REFUND_TABLE.items():
+        yield from ((status, target, outcome) for outcome, target in row.items())
+
+
+def _finals(table: Mapping[_Row, Mapping[_Column, _Row]]) -> Iterable[str]:
+    return (status for status, row in table.items() if not row)
 
 
 def _diagram(first: str, edges: Iterable[tuple[str, str, str]], finals: Iterable[str]) -> str:
@@ -216,7 +265,7 @@ def _diagram(first: str, edges: Iterable[tuple[str, str, str]], finals: Iterable
     return "\n".join(["```mermaid", "stateDiagram-v2", f"    [*] --> {first}", *arrows, *ends, "```"])
 
 
-def _meanings(meaning: Mapping[OrderStatus, str] | Mapping[AttemptStatus, str]) -> str:
+def _meanings(meaning: Mapping[_Row, str]) -> str:
     return "\n".join(f"- **{status}**: {text}" for status, text in meaning.items())
 
 

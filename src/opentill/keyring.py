@@ -9,12 +9,15 @@ import re
 import tempfile
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import jwt
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -24,8 +27,12 @@ from opentill.store.interface import Mode
 
 SECRET_MIN_BYTES: Final = 32
 SECRET_KEY_FILE: Final = "secret.key"  # noqa: S105 - the name of a file
+CARD_KEY_FILE: Final = "card-key.pem"
+CARD_KEY_BITS: Final = 2048
 MAX_TOKEN_CHARACTERS: Final = 1024
 """Ours have about 400; anything longer is not looked at."""
+MAX_CHALLENGE_CHARACTERS: Final = 8192
+"""As MAX_TOKEN_CHARACTERS, for challenges, which hold a URL of ours."""
 
 _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
@@ -48,6 +55,47 @@ class TokenClaims:
     expires_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class ChallengeClaims:
+    """What a 3-D Secure challenge of the sandbox says."""
+
+    transaction_id: str
+    return_url: str
+    """Where the payer's browser goes when the challenge is over."""
+
+
+class Undecryptable(Exception):
+    """The text was not encrypted for our card key; nothing more is ever told."""
+
+
+class CardKey:
+    """The RSA key under which clients may send card details to us (contract 3.8)."""
+
+    public_key: str
+    """For clients: the DER of its SubjectPublicKeyInfo in base64."""
+
+    def __init__(self, private_key: rsa.RSAPrivateKey) -> None:
+        self._private_key = private_key
+        public = private_key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.public_key = base64.b64encode(public).decode()
+
+    def __repr__(self) -> str:
+        return "CardKey(<withheld>)"
+
+    def decrypt(self, text: str) -> bytes:
+        """What a base64 text holds that was encrypted with RSA-OAEP (SHA-256, MGF1 with SHA-256).
+
+        Raises Undecryptable, always the same, whatever is wrong with the text.
+        """
+        oaep = padding.OAEP(padding.MGF1(SHA256()), SHA256(), label=None)
+        try:
+            return self._private_key.decrypt(base64.b64decode(text, validate=True), oaep)
+        except ValueError:
+            raise Undecryptable from None
+
+
 class Keyring:
     """Keys for each purpose, derived by HKDF-SHA256 so that none tells anything of another."""
 
@@ -60,6 +108,9 @@ class Keyring:
         self.fingerprint_of_key = _derive(secret, "fingerprint of the secret")[:16].hex()
         self._key_id = _derive(secret, "key id")[:_KEY_ID_BYTES]
         self._link_key = _derive(secret, "payer link")
+        self._return_key = _derive(secret, "return from a challenge")
+        self._challenge_key = _derive(secret, "sandbox challenge")
+        self._card_key_passphrase = _derive(secret, "card key at rest").hex().encode()
         self._request_key = _derive(secret, "request fingerprint")
         self._box = AESGCM(_derive(secret, "sealed at rest"))
         self._tokens = _Tokens(_derive(secret, "access token"), self._key_id.hex())
@@ -87,19 +138,61 @@ class Keyring:
 
         Raises ValueError when one of the two is not a UUID.
         """
-        names = uuid.UUID(account_id).bytes + uuid.UUID(order_id).bytes
-        mac = hmac.digest(self._link_key, names, "sha256")[:_LINK_MAC_BYTES]
-        return base64.urlsafe_b64encode(names + mac).decode()
+        return _link(self._link_key, account_id, order_id)
 
     def open_link(self, token: str) -> tuple[str, str] | None:
         """The (account id, order id) of a link token, or None when we did not make it."""
-        try:
-            raw = base64.b64decode(token, altchars=b"-_", validate=True)
-            account_id, order_id = str(uuid.UUID(bytes=raw[:16])), str(uuid.UUID(bytes=raw[16:32]))
-        except ValueError:
+        return _opened(self._link_key, token)
+
+    def return_token(self, account_id: str, transaction_uuid: str) -> str:
+        """As ``link_token``, for the page to which a payer comes back from a 3-D Secure challenge.
+
+        Names the transaction by the UUID that its id ends with. No payer link opens as this, or the
+        other way round.
+        """
+        return _link(self._return_key, account_id, transaction_uuid)
+
+    def open_return(self, token: str) -> tuple[str, str] | None:
+        """The (account id, transaction's UUID) of a return token, or None when we did not make it."""
+        return _opened(self._return_key, token)
+
+    def sign_challenge(self, transaction_id: str, return_url: str, expires_at: int) -> str:
+        """The sandbox bank's challenge for a transaction (JWT, HS256); ``expires_at`` is real time, in ms."""
+        payload = {"md": transaction_id, "return_url": return_url, "exp": expires_at // 1000}
+        return jwt.encode(payload, self._challenge_key, "HS256")
+
+    def verify_challenge(self, text: str, now: int) -> ChallengeClaims | None:
+        """What a challenge says, or None when it is not ours or its time (real, UTC ms) is over."""
+        if len(text) > MAX_CHALLENGE_CHARACTERS:
             return None
-        expected = self.link_token(account_id, order_id)
-        return (account_id, order_id) if hmac.compare_digest(expected, token) else None
+        try:
+            said = jwt.decode(text, self._challenge_key, ["HS256"], options={"verify_exp": False})
+        except (jwt.PyJWTError, UnicodeError):
+            return None
+        over = now >= said["exp"] * 1000
+        return None if over else ChallengeClaims(said["md"], said["return_url"])
+
+    def card_key(self, file: Path) -> CardKey:
+        """The card key in this file, made on first use and encrypted at rest.
+
+        Raises InvalidSetting when the file holds anything else.
+        """
+        pem = _read_or_make(file, self._new_card_key)
+        try:
+            key = serialization.load_pem_private_key(pem.encode(), self._card_key_passphrase)
+        except (ValueError, TypeError):
+            key = None
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise InvalidSetting(
+                f"{file} is not a card key made under this secret key; remove it, and a new one is made."
+            )
+        return CardKey(key)
+
+    def _new_card_key(self) -> str:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=CARD_KEY_BITS)
+        sealing = serialization.BestAvailableEncryption(self._card_key_passphrase)
+        form = serialization.PrivateFormat.PKCS8
+        return key.private_bytes(serialization.Encoding.PEM, form, sealing).decode()
 
     def fingerprint(self, method: str, path: str, body: bytes) -> str:
         """What makes two requests "the same" for idempotency (ruling 9): a keyed digest in hex."""
@@ -199,11 +292,26 @@ def open_keyring(settings: Settings) -> Keyring:
             "for instance from `openssl rand -hex 32`, and keep it."
         )
     file = settings.data_dir / SECRET_KEY_FILE
-    return Keyring(_decode(_read_or_make(file), str(file)))
+    return Keyring(_decode(_read_or_make(file, _new_secret), str(file)))
 
 
 def _derive(secret: bytes, purpose: str) -> bytes:
     return HKDF(SHA256(), length=32, salt=None, info=f"opentill 1 {purpose}".encode()).derive(secret)
+
+
+def _link(key: bytes, account_id: str, other_id: str) -> str:
+    names = uuid.UUID(account_id).bytes + uuid.UUID(other_id).bytes
+    mac = hmac.digest(key, names, "sha256")[:_LINK_MAC_BYTES]
+    return base64.urlsafe_b64encode(names + mac).decode()
+
+
+def _opened(key: bytes, token: str) -> tuple[str, str] | None:
+    try:
+        raw = base64.b64decode(token, altchars=b"-_", validate=True)
+        account_id, other_id = str(uuid.UUID(bytes=raw[:16])), str(uuid.UUID(bytes=raw[16:32]))
+    except ValueError:
+        return None
+    return (account_id, other_id) if hmac.compare_digest(_link(key, account_id, other_id), token) else None
 
 
 def _decode(text: str, source: str) -> bytes:
@@ -219,13 +327,17 @@ def _decode(text: str, source: str) -> bytes:
     return secret
 
 
-def _read_or_make(file: Path) -> str:
-    """The text of the key file. Of several processes that start at once, all read the one that came first."""
+def _new_secret() -> str:
+    return os.urandom(SECRET_MIN_BYTES).hex() + "\n"
+
+
+def _read_or_make(file: Path, make: Callable[[], str]) -> str:
+    """The text of a key file, for us alone. Of several processes that start at once, all read the first."""
     if not file.exists():
         descriptor, draft = tempfile.mkstemp(dir=file.parent)  # mkstemp makes it 0600
         try:
             with os.fdopen(descriptor, "w") as writer:
-                writer.write(os.urandom(SECRET_MIN_BYTES).hex() + "\n")
+                writer.write(make())
                 writer.flush()
                 os.fsync(writer.fileno())
             _link_unless_there(Path(draft), file)

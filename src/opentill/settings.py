@@ -151,6 +151,19 @@ class Settings:
     ] = 0
     max_attempts: Annotated[int, _about("Tries to pay one order by card.", ge=1, le=1000)] = 10
     max_otp_tries: Annotated[int, _about("One-time passwords taken for one attempt.", ge=1, le=100)] = 5
+    max_otp_sends: Annotated[
+        int, _about("How often the one-time password of one attempt is sent again.", ge=0, le=100)
+    ] = 5
+    refund_wait_seconds: Annotated[
+        float, _about("How long a refund waits for the rail before it is answered as running.", ge=0, le=60)
+    ] = 5.0
+    card_encryption: Annotated[
+        bool,
+        _about(
+            "Card details must be sent encrypted under the RSA key that looking an order up tells, "
+            "`card-key.pem` in the data folder; sandbox mode only, as card entry over the API is."
+        ),
+    ] = False
     shutdown_seconds: Annotated[
         float, _about("How long open requests may take to end after SIGTERM.", ge=1, le=60)
     ] = 2.0
@@ -196,6 +209,10 @@ class Settings:
         if self.mode is Mode.LIVE and self.allow_public_sandbox:
             raise InvalidSetting(
                 "OPENTILL_ALLOW_PUBLIC_SANDBOX opens access and can not be set in live mode."
+            )
+        if self.mode is Mode.LIVE and self.card_encryption:
+            raise InvalidSetting(
+                "OPENTILL_CARD_ENCRYPTION has no use in live mode, which never takes card details."
             )
         if self.mode is Mode.SANDBOX and not (self.allow_public_sandbox or _is_loopback(self.host)):
             raise InvalidSetting(

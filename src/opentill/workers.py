@@ -5,6 +5,7 @@ nothing, because each step is a command or a verb that decides in its own transa
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -26,6 +27,8 @@ SWEEP: Final = 128
 """How many orders one sweep takes: half a batch, so that foreground commands always fit beside it."""
 BUSY_SECONDS: Final = 0.01
 """Pause between two sweeps while there is plenty to do."""
+NEXT_LOOK_MILLISECONDS: Final = 2000
+"""How long an order whose call could not be settled is passed over, so that it never blocks the others."""
 TRIES_BEFORE_PARKING: Final = 5
 """How often an order's calls may fail to be settled before this process leaves them to a person."""
 PURGE: Final = 500
@@ -59,7 +62,8 @@ class Workers:
         self._purge_seconds = purge_seconds
         self._tasks: list[asyncio.Task[None]] = []
         self._failures: Counter[str] = Counter()
-        self._parked: set[str] = set()
+        self._not_before: dict[str, float] = {}
+        """By order id, when its calls may be looked up again; infinity for one that is left to a person."""
 
     def start(self) -> None:
         """Begin the loops, inside the running event loop."""
@@ -94,20 +98,23 @@ class Workers:
 
     async def finish_attempts(self) -> int:
         """Settle up to SWEEP orders' calls whose callers are taken for dead; returns how many it tried."""
-        most = SWEEP + len(self._parked)
-        overdue = await self._reader.ask(lambda s: s.overdue_calls(self._clock.now(), most), None)
-        orders = [view.order for view in overdue if view.order.order_id not in self._parked]
+        now = self._clock.now()
+        self._not_before = {order_id: at for order_id, at in self._not_before.items() if at > now}
+        most = SWEEP + len(self._not_before)
+        overdue = await self._reader.ask(lambda s: s.overdue_calls(now, most), None)
+        orders = [view.order for view in overdue if view.order.order_id not in self._not_before]
         await asyncio.gather(*(self._finish(order) for order in orders))
         return len(orders)
 
     async def _finish(self, order: Order) -> None:
         """Settle one order's calls. One that fails each time is left to a person and stops no other."""
+        self._not_before[order.order_id] = self._clock.now() + NEXT_LOOK_MILLISECONDS
         try:
             await self._desk.finish(order)
         except CommandFailed:
             self._failures[order.order_id] += 1
             if self._failures[order.order_id] >= TRIES_BEFORE_PARKING:
-                self._parked.add(order.order_id)
+                self._not_before[order.order_id] = math.inf
                 _log.error("attempt_parked", account_id=order.account_id, order_id=order.order_id)
         except EngineError as error:
             _log.warning("attempt_waits", order_id=order.order_id, error=type(error).__name__)

@@ -4,6 +4,7 @@
 the files; read each changed one against the contract before keeping it.
 """
 
+import http.client
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -32,10 +33,14 @@ CASES: Final = {
 UPDATING: Final = "GOLDEN_UPDATE" in os.environ
 
 SECRET_KEY: Final = "5e" * 32
-STUCK_RAIL: Final = {"sandbox_rail_delay_milliseconds": 60_000, "idempotency_wait_seconds": 0}
+STUCK_RAIL: Final = {
+    "sandbox_rail_delay_milliseconds": 60_000,
+    "idempotency_wait_seconds": 0,
+    "refund_wait_seconds": 0.05,
+}
 SERVERS: Final[dict[str, dict[str, Any]]] = {
-    "sandbox": {},
-    "strict": {"refusal_http_status": 200, "max_attempts": 1},
+    "sandbox": {"sweep_interval_seconds": 0.1},
+    "strict": {"refusal_http_status": 200, "max_attempts": 1, "max_otp_sends": 1},
     "limited": {"post_limit": 1, "other_limit": 1, "rate_window_seconds": 3600},
     "slow": STUCK_RAIL | {"card_timeout_seconds": 60},  # the rail is still thinking
     "silent": STUCK_RAIL | {"card_timeout_seconds": 0.1},  # the rail did not answer in time
@@ -71,6 +76,7 @@ def known(server: Server, *, live: bool) -> Known:
     """What the placeholders of a server's own stand for; merchants and tokens are made when asked for."""
     own = once(lambda: new_merchant(server, "Live shop") if live else server.credentials)
     other = once(lambda: new_merchant(server, "Other shop"))
+    ledger = once(lambda: new_merchant(server, "Shop of one case"))
     return {
         "text:server": lambda: server.url,
         "uuid:account": lambda: own()["OPENTILL_ACCOUNT_ID"],
@@ -80,8 +86,11 @@ def known(server: Server, *, live: bool) -> Known:
         "short:account": lambda: own()["OPENTILL_ACCOUNT_ID"][:5],
         "uuid:other-account": lambda: other()["OPENTILL_ACCOUNT_ID"],
         "uuid:other-sub-account": lambda: other()["OPENTILL_SUB_ACCOUNT_ID"],
+        "uuid:ledger-account": lambda: ledger()["OPENTILL_ACCOUNT_ID"],
+        "short:ledger-account": lambda: ledger()["OPENTILL_ACCOUNT_ID"][:5],
         "jwt:token": once(lambda: token(server, own())),
         "jwt:other-token": once(lambda: token(server, other())),
+        "jwt:ledger-token": once(lambda: token(server, ledger())),
         "jwt:expired-token": lambda: expired_token(server, own()),
     }
 
@@ -106,6 +115,17 @@ def expired_token(server: Server, credentials: Mapping[str, str]) -> str:
     return open_keyring(settings).sign_token(account, client, client, made_at, made_at + 1)
 
 
+class Browser(Replay):
+    """A conversation that may ask for pages, too; of those it shows the status and where they lead."""
+
+    def _as_text(self, answer: http.client.HTTPResponse) -> str:
+        if answer.headers.get_content_type() == "application/json":
+            return super()._as_text(answer)
+        answer.read()
+        location = answer.headers["location"]
+        return f"{answer.status}\nlocation: {location}" if location else str(answer.status)
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with ExitStack() as stack:
@@ -117,7 +137,7 @@ def test_a_golden_conversation_is_held_to_the_letter(name: str, servers: Servers
     """Each answer has the golden status, headers and body; only what chance makes may differ."""
     case = CASES[name]
     server, own = servers[case.server]
-    replay = Replay(server.address, own, show_rate=case.server == "limited")
+    replay = Browser(server.address, own, show_rate=case.server == "limited")
     try:
         for exchange in case.exchanges:
             (replay.record if UPDATING else replay.check)(exchange)
@@ -132,6 +152,8 @@ def test_a_golden_conversation_is_held_to_the_letter(name: str, servers: Servers
 ANSWERS: Final = [(exchange, case) for case in CASES.values() for exchange in case.exchanges]
 INTERNAL: Final = {refusals.OrderNotDue}
 """Refusals of commands that no request can give: only the server's own workers expire orders."""
+NEVER_FOUND: Final = {"requeryTransaction"}
+"""Operations without a success so far: it asks for transfers, and cards alone are taken."""
 
 
 def golden_operation(request_line: str) -> Operation | None:
@@ -153,7 +175,7 @@ SHOWN: Final = {
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
 def test_every_operation_is_shown(operation: Operation) -> None:
     """Each row of the route table has a golden success, and a golden refusal unless it takes no input."""
-    if operation.enveloped:
+    if operation.enveloped and operation.name not in NEVER_FOUND:
         assert (operation.name, True) in SHOWN
     takes_input = operation.name not in {"getOpenApi", "getLiveness"}
     if takes_input:

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from opentill.api import transactions, wire
-from opentill.api.charge import late_reply
 from opentill.api.gate import bearer, idempotency_key
 from opentill.api.operations import OPERATIONS
 from opentill.api.ratelimit import UNLIMITED, RateLimiter
@@ -19,6 +18,7 @@ from opentill.api.shown import (
     transaction_id,
     transaction_of_tx_ref,
 )
+from opentill.api.told import late_reply
 from opentill.api.wire import REFUSALS, Rejected, refusal_replies
 from opentill.domain import refusals
 from opentill.domain.commands import (
@@ -31,7 +31,7 @@ from opentill.domain.commands import (
     RailOutcome,
     SettleAttempt,
 )
-from opentill.domain.lifecycle import Change, create, decide
+from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import AttemptStatus, CallKind, Order, Terms
 from opentill.domain.refusals import Refusal
 
@@ -293,6 +293,7 @@ def settle(outcome: RailOutcome) -> SettleAttempt:
 
 
 CANCEL = CancelOrder(**WHO, name="r")
+LATE = late_reply(400, lambda account, transaction: f"{account}/{transaction}")
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ def test_what_became_of_a_charge_is_told_truly(
     commands: tuple[Command, ...], status: bool, code: str, words: str
 ) -> None:
     """Only taken money is success; silence is "being checked"; a cancelled order's money is going back."""
-    render = late_reply(400)(CallKind.CHARGE, TRANSACTION)
+    render = LATE(CallKind.CHARGE, TRANSACTION)
     answer = render(after(*commands))
     assert answer is not None
     data = json.loads(answer.body)["data"]
@@ -329,7 +330,7 @@ def test_what_became_of_a_charge_is_told_truly(
 
 def test_a_wrong_password_is_not_success() -> None:
     """After a confirmation, only an approved attempt has status true."""
-    render = late_reply(400)(CallKind.CONFIRM, TRANSACTION)
+    render = LATE(CallKind.CONFIRM, TRANSACTION)
     waiting = render(after(BEGIN, settle(RailOutcome.OTP_REQUIRED)))
     paid = render(after(BEGIN, settle(RailOutcome.APPROVED)))
     assert waiting is not None

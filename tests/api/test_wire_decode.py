@@ -2,7 +2,8 @@ import msgspec
 import pytest
 
 from opentill.api import decode
-from opentill.api.charge import CardDetails, CardRequest, OtpRequest
+from opentill.api.card import CardDetails
+from opentill.api.charge import CardRequest, OtpRequest
 from opentill.api.checkout import CancelRequest
 from opentill.api.creation import CreateRequest
 from opentill.api.transactions import ListQuery, SingleQuery

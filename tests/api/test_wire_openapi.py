@@ -18,14 +18,16 @@ def test_the_description_is_valid_openapi(sandbox: bool) -> None:
 def test_every_operation_is_described_once() -> None:
     """Each row of the route table stands in the document under its own id, and nothing else does."""
     described = operations_of(document(OPERATIONS, URL, sandbox=False))
-    assert set(described) == {each.name for each in OPERATIONS}
+    assert set(described) == {each.name for each in OPERATIONS if not each.sandbox_only}
+    described = operations_of(document(OPERATIONS, URL, sandbox=True))
+    assert {each.name for each in OPERATIONS} <= set(described)
 
 
 def test_the_alias_is_described_in_the_sandbox_only() -> None:
     """/sandbox/checkout/* is the same as /v1/checkout/*, and exists in sandbox mode alone."""
     sandbox = document(OPERATIONS, URL, sandbox=True)["paths"]
     live = document(OPERATIONS, URL, sandbox=False)["paths"]
-    aliases = {path for path in sandbox if path.startswith("/sandbox/")}
+    aliases = {path for path in sandbox if path.startswith("/sandbox/checkout/")}
     assert {path.replace("/sandbox/", "/v1/") for path in aliases} == {
         path for path in live if path.startswith("/v1/checkout/")
     }

@@ -7,19 +7,38 @@ from opentill.domain.commands import (
     Actor,
     ActorKind,
     BeginAttempt,
+    BeginRefund,
+    CancelAttempt,
     CancelOrder,
     CreateOrder,
     ExpireOrder,
     RailOutcome,
+    RefundOutcome,
+    ResendOtp,
+    ReturnFromChallenge,
     SettleAttempt,
+    SettleRefund,
     SubmitOtp,
 )
-from opentill.domain.order import Attempt, AttemptStatus, Call, CallKind, Order, OrderStatus, Terms, Totals
+from opentill.domain.order import (
+    Attempt,
+    AttemptStatus,
+    Call,
+    CallKind,
+    Challenge,
+    Order,
+    OrderStatus,
+    Refund,
+    RefundStatus,
+    Terms,
+    Totals,
+)
 
 AMOUNT = 10_000_50
 CREATED_AT = 1_000
 NOW = 5_000
 ACTOR = Actor(ActorKind.API_KEY, "client-1")
+CHALLENGE = Challenge("https://issuer.example/acs", "jwt-1", "md-1")
 
 
 def command_id(number: int) -> str:
@@ -67,6 +86,18 @@ def submit_otp(*, number: int = 1, transaction_id: str = "T") -> SubmitOtp:
     return SubmitOtp(**_common(number), name="R", transaction_id=transaction_id, call_until=NOW + 30_000)
 
 
+def resend(*, number: int = 1, max_otp_sends: int = 3) -> ResendOtp:
+    return ResendOtp(**_common(number), name="R", max_otp_sends=max_otp_sends)
+
+
+def return_from_challenge(*, number: int = 1, transaction_id: str = "T") -> ReturnFromChallenge:
+    return ReturnFromChallenge(**_common(number), transaction_id=transaction_id, call_until=NOW + 30_000)
+
+
+def cancel_attempt(*, number: int = 1, transaction_id: str = "T") -> CancelAttempt:
+    return CancelAttempt(**_common(number), transaction_id=transaction_id)
+
+
 def settle(
     outcome: RailOutcome,
     *,
@@ -85,10 +116,58 @@ def settle(
         message="what the rail said",
         call_until=NOW + 30_000,
         max_otp_tries=max_otp_tries,
+        challenge=CHALLENGE if outcome is RailOutcome.CHALLENGE_REQUIRED else None,
     )
 
 
-def attempt(status: AttemptStatus, *, transaction_id: str = "T", otp_tries: int = 0) -> Attempt:
+def begin_refund(
+    amount: int | None = None, *, number: int = 1, refund_id: str = "F-new", transaction_id: str = "T-paid"
+) -> BeginRefund:
+    return BeginRefund(
+        **_common(number),
+        transaction_id=transaction_id,
+        refund_id=refund_id,
+        amount=amount,
+        call_until=NOW + 30_000,
+        reply_key="key-1",
+    )
+
+
+def settle_refund(
+    outcome: RefundOutcome, *, number: int = 1, refund_id: str = "F", transaction_id: str = "T-paid"
+) -> SettleRefund:
+    return SettleRefund(
+        **_common(number),
+        transaction_id=transaction_id,
+        refund_id=refund_id,
+        outcome=outcome,
+        response_code="61",
+        message="what the rail said",
+    )
+
+
+def refund(status: RefundStatus, *, refund_id: str = "F", amount: int = 100) -> Refund:
+    """A refund in this status; it waits for a call where such a refund does."""
+    calls = {
+        RefundStatus.RUNNING: Call(CallKind.REFUND, NOW, "key-0"),
+        RefundStatus.UNKNOWN: Call(CallKind.REFUND, NOW),
+    }
+    return Refund(
+        refund_id=refund_id,
+        transaction_id="T-paid",
+        amount=amount,
+        status=status,
+        account_number=None,
+        bank_code=None,
+        started_at=CREATED_AT,
+        updated_at=CREATED_AT,
+        call=calls.get(status),
+    )
+
+
+def attempt(
+    status: AttemptStatus, *, transaction_id: str = "T", confirmations: int = 0, otp_sends: int = 0
+) -> Attempt:
     """An attempt in this status; it waits for a call where such an attempt does."""
     calls = {
         AttemptStatus.CALLING: Call(CallKind.CHARGE, NOW, "key-0"),
@@ -104,15 +183,18 @@ def attempt(status: AttemptStatus, *, transaction_id: str = "T", otp_tries: int 
         started_at=CREATED_AT,
         updated_at=CREATED_AT,
         call=calls.get(status),
-        otp_tries=otp_tries,
+        confirmations=confirmations,
+        otp_sends=otp_sends,
+        challenge=CHALLENGE if status is AttemptStatus.AWAITING_3DS else None,
     )
 
 
-def order(status: OrderStatus, *attempts: Attempt, **changes: Any) -> Order:
-    """An order in this status, with the timestamps and totals that its status and attempts imply."""
+def order(status: OrderStatus, *attempts: Attempt, refunds: tuple[Refund, ...] = (), **changes: Any) -> Order:
+    """An order in this status, with the timestamps and totals that its status and children imply."""
     paid = AMOUNT if status is OrderStatus.PAID else 0
     returning = AMOUNT * sum(a.status is AttemptStatus.VOIDING for a in attempts)
     returned = AMOUNT * sum(a.status is AttemptStatus.VOIDED for a in attempts)
+    refunded = sum(r.amount for r in refunds if r.status is not RefundStatus.REFUSED)
     ended: dict[OrderStatus, dict[str, Any]] = {
         OrderStatus.PAID: {"paid_at": CREATED_AT, "paid_by": "T-paid"},
         OrderStatus.CANCELLED: {"cancelled_at": CREATED_AT},
@@ -131,9 +213,15 @@ def order(status: OrderStatus, *attempts: Attempt, **changes: Any) -> Order:
         "created_at": CREATED_AT,
         "updated_at": CREATED_AT,
         "attempt_count": len(attempts),
+        "refund_count": len(refunds),
         "totals": Totals(
-            received=paid + returning + returned, applied=paid, returning=returning, returned=returned
+            received=paid + returning + returned,
+            applied=paid,
+            returning=returning,
+            returned=returned,
+            refunded=refunded,
         ),
         "attempts": attempts,
+        "refunds": refunds,
     }
     return Order(**(known | ended[status] | changes))

@@ -5,16 +5,18 @@ import dataclasses
 import pytest
 
 from domain import given
-from opentill.domain.commands import RailOutcome
+from opentill.domain.commands import Command, RailOutcome
+from opentill.domain.decisions import decide
 from opentill.domain.events import EventType
-from opentill.domain.lifecycle import decide
-from opentill.domain.order import AttemptStatus, Call, CallKind, OrderStatus, Totals
+from opentill.domain.order import Attempt, AttemptStatus, Call, CallKind, Order, OrderStatus, Totals
 from opentill.domain.refusals import (
     AttemptAlreadyCompleted,
     AttemptEnded,
     AttemptInProgress,
+    RecordNotFound,
     Refusal,
     TooManyAttempts,
+    TooManyOtps,
 )
 
 S = AttemptStatus
@@ -22,37 +24,43 @@ PENDING = OrderStatus.PENDING
 ENDED = [OrderStatus.PAID, OrderStatus.CANCELLED, OrderStatus.EXPIRED]
 
 # What the rail answers about an attempt of a PENDING order; "." is an answer that changes nothing.
+# CANCELLED+ was cancelled while the rail was being asked: the answer closes that call.
 WHILE_PENDING = """
-              approved  declined  otp_required  otp_rejected  silent   never_happened  voided
-CALLING       APPROVED  DECLINED  AWAITING_OTP  AWAITING_OTP  UNKNOWN  FAILED          VOIDED
-UNKNOWN       APPROVED  DECLINED  AWAITING_OTP  AWAITING_OTP  .        FAILED          VOIDED
-AWAITING_OTP  APPROVED  DECLINED  .             .             .        .               VOIDED
-AWAITING_3DS  APPROVED  DECLINED  .             .             .        .               VOIDED
-APPROVED      .         .         .             .             .        .               .
-DECLINED      VOIDING   .         .             .             .        .               VOIDED
-CANCELLED     VOIDING   .         .             .             .        .               VOIDED
-FAILED        VOIDING   .         .             .             .        .               VOIDED
-VOIDING       .         .         .             .             .        .               VOIDED
-VOIDED        .         .         .             .             .        .               .
+             approved declined  otp_required challenge_required otp_rejected silent  never_happened voided
+CALLING      APPROVED DECLINED  AWAITING_OTP AWAITING_3DS       AWAITING_OTP UNKNOWN FAILED         VOIDED
+UNKNOWN      APPROVED DECLINED  AWAITING_OTP AWAITING_3DS       AWAITING_OTP .       FAILED         VOIDED
+AWAITING_OTP APPROVED DECLINED  .            .                  .            .       .              VOIDED
+AWAITING_3DS APPROVED DECLINED  .            .                  .            .       .              VOIDED
+APPROVED     .        .         .            .                  .            .       .              .
+DECLINED     VOIDING  .         .            .                  .            .       .              VOIDED
+CANCELLED    VOIDING  .         .            .                  .            .       .              VOIDED
+CANCELLED+   VOIDING  CANCELLED CANCELLED    CANCELLED          CANCELLED    .       CANCELLED      VOIDED
+FAILED       VOIDING  .         .            .                  .            .       .              VOIDED
+VOIDING      .        .         .            .                  .            .       .              VOIDED
+VOIDED       .        .         .            .                  .            .       .              .
 """
 
 # The same once the order has ended: no approval is wanted, and nobody waits for a payer any more.
 AFTER_THE_END = """
-              approved  declined  otp_required  otp_rejected  silent   never_happened  voided
-CALLING       VOIDING   DECLINED  CANCELLED     CANCELLED     UNKNOWN  FAILED          VOIDED
-UNKNOWN       VOIDING   DECLINED  CANCELLED     CANCELLED     .        FAILED          VOIDED
-AWAITING_OTP  VOIDING   DECLINED  .             .             .        .               VOIDED
-AWAITING_3DS  VOIDING   DECLINED  .             .             .        .               VOIDED
-APPROVED      .         .         .             .             .        .               .
-DECLINED      VOIDING   .         .             .             .        .               VOIDED
-CANCELLED     VOIDING   .         .             .             .        .               VOIDED
-FAILED        VOIDING   .         .             .             .        .               VOIDED
-VOIDING       .         .         .             .             .        .               VOIDED
-VOIDED        .         .         .             .             .        .               .
+             approved declined  otp_required challenge_required otp_rejected silent  never_happened voided
+CALLING      VOIDING  DECLINED  CANCELLED    CANCELLED          CANCELLED    UNKNOWN FAILED         VOIDED
+UNKNOWN      VOIDING  DECLINED  CANCELLED    CANCELLED          CANCELLED    .       FAILED         VOIDED
+AWAITING_OTP VOIDING  DECLINED  .            .                  .            .       .              VOIDED
+AWAITING_3DS VOIDING  DECLINED  .            .                  .            .       .              VOIDED
+APPROVED     .        .         .            .                  .            .       .              .
+DECLINED     VOIDING  .         .            .                  .            .       .              VOIDED
+CANCELLED    VOIDING  .         .            .                  .            .       .              VOIDED
+CANCELLED+   VOIDING  CANCELLED CANCELLED    CANCELLED          CANCELLED    .       CANCELLED      VOIDED
+FAILED       VOIDING  .         .            .                  .            .       .              VOIDED
+VOIDING      .        .         .            .                  .            .       .              VOIDED
+VOIDED       .        .         .            .                  .            .       .              .
 """
+
+CALL = Call(CallKind.CONFIRM, given.NOW, "key-0")
 
 EVENT_OF = {
     S.AWAITING_OTP: EventType.ATTEMPT_WAITING,
+    S.AWAITING_3DS: EventType.ATTEMPT_WAITING,
     S.UNKNOWN: EventType.ATTEMPT_UNKNOWN,
     S.APPROVED: EventType.PAYMENT_SUCCESS,
     S.DECLINED: EventType.PAYMENT_FAILED,
@@ -75,6 +83,37 @@ SUBMITTING_AN_OTP: dict[AttemptStatus, AttemptStatus | type[Refusal]] = {
     S.VOIDED: AttemptEnded,
 }
 
+RETURNING_FROM_A_CHALLENGE = SUBMITTING_AN_OTP | {
+    S.AWAITING_3DS: S.CALLING,
+    S.AWAITING_OTP: AttemptInProgress,
+}
+
+CANCELLING_IT: dict[AttemptStatus, AttemptStatus | type[Refusal]] = {
+    S.AWAITING_OTP: S.CANCELLED,
+    S.AWAITING_3DS: S.CANCELLED,
+    S.CALLING: S.CANCELLED,
+    S.UNKNOWN: S.CANCELLED,
+    S.APPROVED: AttemptAlreadyCompleted,
+    S.DECLINED: AttemptEnded,
+    S.CANCELLED: AttemptEnded,
+    S.FAILED: AttemptEnded,
+    S.VOIDING: AttemptEnded,
+    S.VOIDED: AttemptEnded,
+}
+
+# An approved attempt is missing: its order is paid, and refuses first.
+RESENDING_ITS_OTP: dict[AttemptStatus, AttemptStatus | type[Refusal]] = {
+    S.AWAITING_OTP: S.AWAITING_OTP,
+    S.AWAITING_3DS: AttemptInProgress,
+    S.CALLING: AttemptInProgress,
+    S.UNKNOWN: AttemptInProgress,
+    S.DECLINED: AttemptEnded,
+    S.CANCELLED: AttemptEnded,
+    S.FAILED: AttemptEnded,
+    S.VOIDING: AttemptEnded,
+    S.VOIDED: AttemptEnded,
+}
+
 BEGINNING_ANOTHER: dict[AttemptStatus, AttemptStatus | type[Refusal]] = {
     S.AWAITING_OTP: S.CANCELLED,
     S.AWAITING_3DS: S.CANCELLED,
@@ -89,10 +128,15 @@ BEGINNING_ANOTHER: dict[AttemptStatus, AttemptStatus | type[Refusal]] = {
 }
 
 
-def _cells(grid: str) -> dict[tuple[AttemptStatus, RailOutcome], AttemptStatus | None]:
+def _attempt(row: str) -> Attempt:
+    attempt = given.attempt(S(row.removesuffix("+")))
+    return dataclasses.replace(attempt, call=CALL) if row.endswith("+") else attempt
+
+
+def _cells(grid: str) -> dict[tuple[str, RailOutcome], AttemptStatus | None]:
     columns, *rows = (line.split() for line in grid.strip().splitlines())
     return {
-        (S(row[0]), RailOutcome(column)): None if cell == "." else S(cell)
+        (row[0], RailOutcome(column)): None if cell == "." else S(cell)
         for row in rows
         for column, cell in zip(columns, row[1:], strict=True)
     }
@@ -105,27 +149,44 @@ CASES = [(PENDING, *key, to) for key, to in _cells(WHILE_PENDING).items()] + [
 
 def test_every_attempt_status_has_a_case_for_every_input() -> None:
     """No cell is left out: each order status, each attempt status, each answer, and what payers do."""
-    every = {(o, s, r) for o in OrderStatus for s in AttemptStatus for r in RailOutcome}
+    rows = [*(s.value for s in AttemptStatus), "CANCELLED+"]
+    every = {(o, row, r) for o in OrderStatus for row in rows for r in RailOutcome}
     assert {case[:3] for case in CASES} == every
-    assert set(SUBMITTING_AN_OTP) == set(BEGINNING_ANOTHER) == set(AttemptStatus)
+    by_hand = [SUBMITTING_AN_OTP, RETURNING_FROM_A_CHALLENGE, CANCELLING_IT, BEGINNING_ANOTHER]
+    assert all(set(table) == set(AttemptStatus) for table in by_hand)
+    assert set(RESENDING_ITS_OTP) == set(AttemptStatus) - {S.APPROVED}
 
 
-@pytest.mark.parametrize(("order_status", "status", "outcome", "to"), CASES)
+@pytest.mark.parametrize(("order_status", "row", "outcome", "to"), CASES)
 def test_an_answer_of_the_rail_leads_where_the_table_says(
-    order_status: OrderStatus, status: AttemptStatus, outcome: RailOutcome, to: AttemptStatus | None
+    order_status: OrderStatus, row: str, outcome: RailOutcome, to: AttemptStatus | None
 ) -> None:
     """An answer is never refused: it takes the written step and event, or changes nothing."""
-    order = given.order(order_status, given.attempt(status))
+    attempt = _attempt(row)
+    order = given.order(order_status, attempt)
     change = decide(order, given.settle(outcome), given.NOW)
     if to is None:
         assert (change.after, change.events) == (order, ())
         return
     (settled,) = change.after.attempts
-    assert settled.status is to
-    news = [EventType.VOID_STARTED] if to is S.VOIDED and status is not S.VOIDING else []
-    assert [(e.type, e.transaction_id) for e in change.events] == [(t, "T") for t in [*news, EVENT_OF[to]]]
+    assert (settled.status, settled.updated_at) == (to, given.NOW)
+    last = EventType.ATTEMPT_CLOSED if to is attempt.status else EVENT_OF[to]
+    news = [EventType.VOID_STARTED] if to is S.VOIDED and attempt.status is not S.VOIDING else []
+    assert [(e.type, e.transaction_id) for e in change.events] == [(t, "T") for t in [*news, last]]
     assert change.after.status is (OrderStatus.PAID if to is S.APPROVED else order_status)
     assert change.after.totals.balanced()
+
+
+@pytest.mark.parametrize(("order_status", "row", "outcome", "to"), [c for c in CASES if c[3]])
+def test_only_who_waits_for_the_rail_or_the_issuer_has_something_to_wait_for(
+    order_status: OrderStatus, row: str, outcome: RailOutcome, to: AttemptStatus
+) -> None:
+    """A call is noted while the rail may still answer it, a challenge while the payer is with the issuer."""
+    (settled,) = decide(
+        given.order(order_status, _attempt(row)), given.settle(outcome), given.NOW
+    ).after.attempts
+    assert (settled.call is not None) == (to in {S.UNKNOWN, S.VOIDING})
+    assert settled.challenge == (given.CHALLENGE if to is S.AWAITING_3DS else None)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +194,7 @@ def test_an_answer_of_the_rail_leads_where_the_table_says(
 )
 def test_a_late_answer_to_an_earlier_call_changes_nothing(outcome: RailOutcome) -> None:
     """While a password is being confirmed, what the charge before it was answered no longer counts."""
-    order = given.order(PENDING, given.attempt(S.CALLING, otp_tries=1))
+    order = given.order(PENDING, given.attempt(S.CALLING, confirmations=1))
     change = decide(order, given.settle(outcome, answers_try=0), given.NOW)
     assert (change.after, change.events) == (order, ())
 
@@ -141,37 +202,98 @@ def test_a_late_answer_to_an_earlier_call_changes_nothing(outcome: RailOutcome) 
 @pytest.mark.parametrize("outcome", [RailOutcome.APPROVED, RailOutcome.VOIDED])
 def test_money_counts_whichever_call_it_answers(outcome: RailOutcome) -> None:
     """An answer that says money was taken is a fact, also as a late answer to an earlier call."""
-    order = given.order(PENDING, given.attempt(S.CALLING, otp_tries=1))
+    order = given.order(PENDING, given.attempt(S.CALLING, confirmations=1))
     change = decide(order, given.settle(outcome, answers_try=0), given.NOW)
     assert change.after.totals.received == given.AMOUNT
 
 
-@pytest.mark.parametrize(("order_status", "status", "outcome", "to"), [c for c in CASES if c[3]])
+@pytest.mark.parametrize(("order_status", "row", "outcome", "to"), [c for c in CASES if c[3]])
 def test_an_answer_given_twice_counts_once(
-    order_status: OrderStatus, status: AttemptStatus, outcome: RailOutcome, to: AttemptStatus | None
+    order_status: OrderStatus, row: str, outcome: RailOutcome, to: AttemptStatus | None
 ) -> None:
     """A rail may repeat itself: the same answer a second time moves no money."""
-    once = decide(given.order(order_status, given.attempt(status)), given.settle(outcome), given.NOW).after
+    once = decide(given.order(order_status, _attempt(row)), given.settle(outcome), given.NOW).after
     twice = decide(once, given.settle(outcome, number=2), given.NOW)
     assert twice.after.totals == once.totals
     assert twice.events == ()
 
 
-@pytest.mark.parametrize(("status", "expected"), SUBMITTING_AN_OTP.items())
-def test_an_otp_is_taken_only_by_an_attempt_that_waits_for_it(
+GOING_ON = [
+    *((given.submit_otp(), status, to) for status, to in SUBMITTING_AN_OTP.items()),
+    *((given.return_from_challenge(), status, to) for status, to in RETURNING_FROM_A_CHALLENGE.items()),
+]
+
+
+@pytest.mark.parametrize(("command", "status", "expected"), GOING_ON)
+def test_a_payer_goes_on_only_with_what_the_attempt_waits_for(
+    command: Command, status: AttemptStatus, expected: AttemptStatus | type[Refusal]
+) -> None:
+    """An OTP, or the way back from a challenge, resumes what waits for it, counting the try."""
+    order = given.order(PENDING, given.attempt(status, confirmations=1))
+    if expected is S.CALLING:
+        change = decide(order, command, given.NOW)
+        (resumed,) = change.after.attempts
+        assert (resumed.status, resumed.confirmations, resumed.challenge) == (S.CALLING, 2, None)
+        assert resumed.updated_at == given.NOW
+        assert [e.type for e in change.events] == [EventType.ATTEMPT_RESUMED]
+        return
+    _refused(order, command, expected)
+
+
+def _refused(order: Order, command: Command, expected: AttemptStatus | type[Refusal]) -> None:
+    with pytest.raises(Refusal) as caught:
+        decide(order, command, given.NOW)
+    assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize("order_status", OrderStatus)
+@pytest.mark.parametrize(("status", "expected"), CANCELLING_IT.items())
+def test_an_attempt_that_is_not_over_can_be_cancelled(
+    order_status: OrderStatus, status: AttemptStatus, expected: AttemptStatus | type[Refusal]
+) -> None:
+    """Cancelling an attempt ends it and leaves its order alone; one that is over refuses by its state."""
+    attempt = given.attempt(status)
+    order = given.order(order_status, attempt)
+    if expected is not S.CANCELLED:
+        _refused(order, given.cancel_attempt(), expected)
+        return
+    change = decide(order, given.cancel_attempt(), given.NOW)
+    (ended,) = change.after.attempts
+    assert (ended.status, ended.updated_at, ended.challenge) == (S.CANCELLED, given.NOW, None)
+    assert ended.call == attempt.call
+    assert (change.after.status, change.after.totals) == (order_status, order.totals)
+    assert [(e.type, e.transaction_id) for e in change.events] == [(EventType.ATTEMPT_CANCELLED, "T")]
+
+
+@pytest.mark.parametrize(("status", "expected"), RESENDING_ITS_OTP.items())
+def test_only_an_attempt_that_waits_for_an_otp_has_it_sent_again(
     status: AttemptStatus, expected: AttemptStatus | type[Refusal]
 ) -> None:
-    """An OTP resumes a waiting attempt, counting the try; any other attempt refuses it by its state."""
-    order = given.order(PENDING, given.attempt(status))
-    if expected is S.CALLING:
-        (resumed,) = decide(order, given.submit_otp(), given.NOW).after.attempts
-        assert (resumed.status, resumed.otp_tries) == (S.CALLING, 1)
-        assert resumed.call is not None
-        assert resumed.call.kind is CallKind.CONFIRM
+    """A resend is counted on the attempt and changes nothing else of it; any other attempt refuses it."""
+    attempt = given.attempt(status, otp_sends=1)
+    order = given.order(PENDING, attempt)
+    if expected is not S.AWAITING_OTP:
+        _refused(order, given.resend(), expected)
         return
-    with pytest.raises(Refusal) as caught:
-        decide(order, given.submit_otp(), given.NOW)
-    assert type(caught.value) is expected
+    change = decide(order, given.resend(), given.NOW)
+    assert change.after.attempts == (dataclasses.replace(attempt, otp_sends=2, updated_at=given.NOW),)
+    assert [(e.type, e.transaction_id) for e in change.events] == [(EventType.OTP_RESENT, "T")]
+
+
+def test_the_attempt_that_waits_is_the_one_whose_otp_is_sent_again() -> None:
+    """Attempts that were over before it, or stand beside it, are not taken for it."""
+    over = given.attempt(S.DECLINED, transaction_id="old", otp_sends=3)
+    order = given.order(PENDING, over, given.attempt(S.AWAITING_OTP))
+    assert [a.otp_sends for a in decide(order, given.resend(), given.NOW).after.attempts] == [3, 1]
+
+
+def test_the_number_of_resent_otps_is_limited() -> None:
+    """As many are sent again as the command allows, and not one more."""
+    sent = [given.attempt(S.AWAITING_OTP, otp_sends=n) for n in range(3)]
+    after = decide(given.order(PENDING, sent[1]), given.resend(max_otp_sends=2), given.NOW).after
+    assert after.attempts[0].otp_sends == 2
+    with pytest.raises(TooManyOtps):
+        decide(given.order(PENDING, sent[2]), given.resend(max_otp_sends=2), given.NOW)
 
 
 @pytest.mark.parametrize(("status", "expected"), BEGINNING_ANOTHER.items())
@@ -183,10 +305,20 @@ def test_at_most_one_attempt_of_an_order_is_live(
     if isinstance(expected, AttemptStatus):
         old, new = decide(order, given.begin(), given.NOW).after.attempts
         assert (old.status, new.status, new.transaction_id) == (expected, S.CALLING, "T-new")
-        assert new.amount == order.amount
+        assert old.updated_at == (given.NOW if expected is not status else given.CREATED_AT)
+        assert (new.amount, new.started_at, new.updated_at) == (order.amount, given.NOW, given.NOW)
+        assert (new.confirmations, new.otp_sends, new.challenge) == (0, 0, None)
         return
     with pytest.raises(expected):
         decide(order, given.begin(), given.NOW)
+
+
+@pytest.mark.parametrize("command", [given.begin(), given.cancel()])
+def test_a_challenge_ends_with_its_attempt(command: Command) -> None:
+    """An attempt that is replaced, or dies with its order, keeps nothing of its challenge."""
+    order = given.order(PENDING, given.attempt(S.AWAITING_3DS))
+    ended = decide(order, command, given.NOW).after.attempts[0]
+    assert (ended.status, ended.challenge) == (S.CANCELLED, None)
 
 
 def test_the_number_of_attempts_is_limited() -> None:
@@ -203,11 +335,28 @@ def test_the_number_of_attempts_is_limited() -> None:
 )
 def test_wrong_otps_are_limited(tries: int, to: AttemptStatus) -> None:
     """The last wrong OTP that is allowed declines the attempt; the order can be paid by another."""
-    order = given.order(PENDING, given.attempt(S.CALLING, otp_tries=tries))
+    order = given.order(PENDING, given.attempt(S.CALLING, confirmations=tries))
     after = decide(
         order, given.settle(RailOutcome.OTP_REJECTED, answers_try=tries, max_otp_tries=3), given.NOW
     ).after
     assert (after.status, after.attempts[0].status) == (PENDING, to)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "to"),
+    [
+        (RailOutcome.APPROVED, S.APPROVED),
+        (RailOutcome.SILENT, S.UNKNOWN),
+        (RailOutcome.OTP_REQUIRED, S.AWAITING_OTP),
+    ],
+)
+def test_only_a_wrong_otp_can_be_one_too_many(outcome: RailOutcome, to: AttemptStatus) -> None:
+    """What else the rail answers to the last OTP that is allowed counts as it does at any other try."""
+    order = given.order(PENDING, given.attempt(S.CALLING, confirmations=3))
+    (settled,) = decide(
+        order, given.settle(outcome, answers_try=3, max_otp_tries=3), given.NOW
+    ).after.attempts
+    assert settled.status is to
 
 
 @pytest.mark.parametrize("order_status", [PENDING, *ENDED])
@@ -267,6 +416,44 @@ def test_the_intention_of_a_call_is_recorded_before_it_is_made() -> None:
     confirm = Call(CallKind.CONFIRM, otp.call_until, "key-2")
     void = Call(CallKind.VOID, given.NOW + 30_000)
     assert calls == [Call(CallKind.CHARGE, begin.call_until, "key-1"), None, confirm, confirm, void]
+
+
+def test_coming_back_from_a_challenge_notes_its_call() -> None:
+    """The call that asks how a challenge ended has its kind, its deadline and nobody's key."""
+    command = given.return_from_challenge()
+    (asking,) = decide(given.order(PENDING, given.attempt(S.AWAITING_3DS)), command, given.NOW).after.attempts
+    assert asking.call == Call(CallKind.CHALLENGE, command.call_until)
+
+
+@pytest.mark.parametrize(
+    "command", [given.cancel_attempt(transaction_id="?"), given.submit_otp(transaction_id="?")]
+)
+def test_an_attempt_of_another_order_is_unknown(command: Command) -> None:
+    """A transaction that this order never had is told like any other unknown record."""
+    with pytest.raises(RecordNotFound):
+        decide(given.order(PENDING, given.attempt(S.AWAITING_OTP)), command, given.NOW)
+
+
+def test_a_cancelled_attempt_makes_room_and_its_approval_goes_back() -> None:
+    """After cancelling an attempt in flight another may pay; what the first still takes is returned."""
+    first = decide(given.order(PENDING, given.attempt(S.CALLING)), given.cancel_attempt(), given.NOW).after
+    second = decide(first, given.begin(number=2), given.NOW).after
+    late = decide(second, given.settle(RailOutcome.APPROVED, number=3), given.NOW).after
+    assert (late.status, [a.status for a in late.attempts]) == (PENDING, [S.VOIDING, S.CALLING])
+    won = given.settle(RailOutcome.APPROVED, number=4, transaction_id="T-new")
+    paid = decide(late, won, given.NOW).after
+    assert (paid.status, paid.paid_by) == (OrderStatus.PAID, "T-new")
+    assert paid.totals == Totals(received=2 * given.AMOUNT, applied=given.AMOUNT, returning=given.AMOUNT)
+
+
+def test_silence_leaves_the_call_of_a_cancelled_attempt_to_the_worker() -> None:
+    """Nobody knows yet whether money was taken: call and key stay until the rail is asked again."""
+    order = given.order(PENDING, _attempt("CANCELLED+"))
+    silent = decide(order, given.settle(RailOutcome.SILENT), given.NOW)
+    assert (silent.after, silent.events) == (order, ())
+    found = decide(order, given.settle(RailOutcome.NEVER_HAPPENED), given.NOW)
+    assert found.after.attempts[0].call is None
+    assert [(e.type, e.reason) for e in found.events] == [(EventType.ATTEMPT_CLOSED, "51")]
 
 
 def test_an_attempt_keeps_of_the_card_only_what_may_be_kept() -> None:

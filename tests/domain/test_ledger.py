@@ -6,27 +6,35 @@ from dataclasses import replace
 import pytest
 
 from domain import given
-from opentill.domain.commands import OrderCommand, RailOutcome
+from opentill.domain.commands import Command, RailOutcome, RefundOutcome
+from opentill.domain.decisions import create, decide
 from opentill.domain.events import TOLD_TO_MERCHANTS, EventType, event_id
-from opentill.domain.ledger import Entry, entries_for
-from opentill.domain.lifecycle import create, decide
-from opentill.domain.order import AttemptStatus, Order, OrderStatus
+from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, RETURNS_DUE, Entry, entries_for, merchant_balance
+from opentill.domain.order import AttemptStatus, Order, OrderStatus, RefundStatus
 
 CALLING, VOIDING = given.attempt(AttemptStatus.CALLING), given.attempt(AttemptStatus.VOIDING)
 APPROVED, VOIDED = given.settle(RailOutcome.APPROVED), given.settle(RailOutcome.VOIDED)
-PENDING, CANCELLED = OrderStatus.PENDING, OrderStatus.CANCELLED
+PENDING, PAID, CANCELLED = OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.CANCELLED
+RUNNING = given.refund(RefundStatus.RUNNING, amount=given.AMOUNT)
+REFUNDING = given.order(PAID, refunds=(RUNNING,))
+DONE, REFUSED = given.settle_refund(RefundOutcome.DONE), given.settle_refund(RefundOutcome.REFUSED)
 
 BOOKED = [
     (given.order(PENDING, CALLING), APPROVED, "card_rail", "merchant:M"),
     (given.order(PENDING, CALLING, sub_account_id="S"), APPROVED, "card_rail", "merchant:S"),
     (given.order(CANCELLED, CALLING), APPROVED, "card_rail", "returns_due"),
     (given.order(CANCELLED, VOIDING), VOIDED, "returns_due", "card_rail"),
+    (given.order(PAID), given.begin_refund(), "merchant:M", "refunds_due"),
+    (given.order(PAID, sub_account_id="S"), given.begin_refund(), "merchant:S", "refunds_due"),
+    (REFUNDING, DONE, "refunds_due", "card_rail"),
+    (REFUNDING, REFUSED, "refunds_due", "merchant:M"),
+    (replace(REFUNDING, sub_account_id="S"), REFUSED, "refunds_due", "merchant:S"),
 ]
 
 
 @pytest.mark.parametrize(("order", "command", "debit", "credit"), BOOKED)
 def test_money_is_booked_from_one_account_to_another(
-    order: Order, command: OrderCommand, debit: str, credit: str
+    order: Order, command: Command, debit: str, credit: str
 ) -> None:
     """Money that moves is one debit and one credit of the same amount, on the accounts it belongs to."""
     (event,) = decide(order, command, given.NOW).events
@@ -36,21 +44,36 @@ def test_money_is_booked_from_one_account_to_another(
     )
 
 
-def test_only_three_kinds_of_event_move_money() -> None:
-    """A payment, the start of a void and its end are booked; every other kind of event books nothing."""
+def test_only_six_kinds_of_event_move_money() -> None:
+    """A payment and the steps of a void and of a refund are booked, and nothing else."""
     (event,) = create(given.create_order(), given.NOW).events
     booked = {kind for kind in EventType if entries_for(replace(event, type=kind, amount=1))}
-    assert booked == {EventType.PAYMENT_SUCCESS, EventType.VOID_STARTED, EventType.PAYMENT_REVERSAL}
+    assert sorted(booked) == [
+        "payment_refunded",
+        "payment_reversal",
+        "payment_success",
+        "refund_refused",
+        "refund_started",
+        "void_started",
+    ]
 
 
-def test_merchants_are_told_of_five_kinds_of_event() -> None:
-    """Webhooks exist for the events of contract 5.1 and no others."""
+def test_the_accounts_are_distinct() -> None:
+    """No two kinds of money share an account, and no merchant's account can be taken for one of the house."""
+    assert len({CARD_RAIL, RETURNS_DUE, REFUNDS_DUE, merchant_balance("M"), merchant_balance("S")}) == 5
+    assert merchant_balance(CARD_RAIL) != CARD_RAIL
+
+
+def test_merchants_are_told_of_seven_kinds_of_event() -> None:
+    """Webhooks exist for the events of contract 5.1 and rulings 13 and 20, and for no others."""
     assert sorted(TOLD_TO_MERCHANTS) == [
         "order_cancelled",
         "order_expired",
         "payment_failed",
+        "payment_refunded",
         "payment_reversal",
         "payment_success",
+        "refund_refused",
     ]
 
 

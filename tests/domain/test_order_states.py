@@ -7,37 +7,82 @@ import pytest
 
 from domain import given
 from opentill.domain import commands
-from opentill.domain.commands import OrderCommand, RailOutcome
+from opentill.domain.commands import (
+    Command,
+    CreateOrder,
+    OrderCommand,
+    RailOutcome,
+    RefundOutcome,
+    TransactionCommand,
+)
+from opentill.domain.decisions import create, decide
 from opentill.domain.events import EventType
-from opentill.domain.lifecycle import create, decide
-from opentill.domain.order import AttemptStatus, DueAction, LateMoney, Order, OrderStatus, Totals
+from opentill.domain.order import (
+    AttemptStatus,
+    DueAction,
+    LateMoney,
+    Order,
+    OrderStatus,
+    RefundStatus,
+    Totals,
+)
 from opentill.domain.refusals import (
     AttemptAlreadyCompleted,
+    AttemptEnded,
     AttemptInProgress,
     OrderAlreadyCancelled,
     OrderAlreadyPaid,
     OrderExpired,
     OrderNotDue,
+    OrderNotPaid,
     RecordNotFound,
+    RefundExceedsPaid,
     Refusal,
     TooManyAttempts,
+    TooManyOtps,
 )
 
 PENDING, PAID, CANCELLED, EXPIRED = (OrderStatus(s) for s in ("PENDING", "PAID", "CANCELLED", "EXPIRED"))
 
 WAITING = given.attempt(AttemptStatus.AWAITING_OTP)
+CHALLENGED = given.attempt(AttemptStatus.AWAITING_3DS, transaction_id="T-3ds")
 CALLING = given.attempt(AttemptStatus.CALLING)
+RUNNING = given.refund(RefundStatus.RUNNING, amount=100)
+A = given.AMOUNT
+RETURNED = given.return_from_challenge(transaction_id="T-3ds")
+REFUND_DONE = given.settle_refund(RefundOutcome.DONE)
 
-ACCEPTED = [
-    # status, command, status afterwards, event, what becomes of the card's money
-    (PENDING, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, "none"),
-    (EXPIRED, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, "none"),
-    (PENDING, given.begin(), PENDING, EventType.ATTEMPT_STARTED, "none"),
-    (PENDING, given.submit_otp(), PENDING, EventType.ATTEMPT_RESUMED, "none"),
-    (PENDING, given.settle(RailOutcome.APPROVED), PAID, EventType.PAYMENT_SUCCESS, "applied"),
-    (PAID, given.settle(RailOutcome.APPROVED), PAID, EventType.VOID_STARTED, "returning"),
-    (CANCELLED, given.settle(RailOutcome.APPROVED), CANCELLED, EventType.VOID_STARTED, "returning"),
-    (EXPIRED, given.settle(RailOutcome.APPROVED), EXPIRED, EventType.VOID_STARTED, "returning"),
+ACCEPTED: list[tuple[OrderStatus, Command, OrderStatus, EventType, dict[str, int]]] = [
+    # status, command, status afterwards, event, by how much the totals grow
+    (PENDING, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (EXPIRED, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (PENDING, given.begin(), PENDING, EventType.ATTEMPT_STARTED, {}),
+    (PENDING, given.submit_otp(), PENDING, EventType.ATTEMPT_RESUMED, {}),
+    (PENDING, given.resend(), PENDING, EventType.OTP_RESENT, {}),
+    (PENDING, RETURNED, PENDING, EventType.ATTEMPT_RESUMED, {}),
+    (PENDING, given.cancel_attempt(), PENDING, EventType.ATTEMPT_CANCELLED, {}),
+    (PAID, given.cancel_attempt(), PAID, EventType.ATTEMPT_CANCELLED, {}),
+    (CANCELLED, given.cancel_attempt(), CANCELLED, EventType.ATTEMPT_CANCELLED, {}),
+    (EXPIRED, given.cancel_attempt(), EXPIRED, EventType.ATTEMPT_CANCELLED, {}),
+    (
+        PENDING,
+        given.settle(RailOutcome.APPROVED),
+        PAID,
+        EventType.PAYMENT_SUCCESS,
+        {"received": A, "applied": A},
+    ),
+    *(
+        (
+            ended,
+            given.settle(RailOutcome.APPROVED),
+            ended,
+            EventType.VOID_STARTED,
+            {"received": A, "returning": A},
+        )
+        for ended in (PAID, CANCELLED, EXPIRED)
+    ),
+    (PAID, given.begin_refund(), PAID, EventType.REFUND_STARTED, {"refunded": A - 100}),
+    (PAID, REFUND_DONE, PAID, EventType.PAYMENT_REFUNDED, {}),
 ]
 
 REFUSED = [
@@ -47,51 +92,60 @@ REFUSED = [
     (PAID, given.expire(), OrderAlreadyPaid),
     (CANCELLED, given.expire(), OrderAlreadyCancelled),
     (EXPIRED, given.expire(), OrderExpired),
-    (PAID, given.begin(), OrderAlreadyPaid),
-    (CANCELLED, given.begin(), OrderAlreadyCancelled),
-    (EXPIRED, given.begin(), OrderExpired),
-    (PAID, given.submit_otp(), OrderAlreadyPaid),
-    (CANCELLED, given.submit_otp(), OrderAlreadyCancelled),
-    (EXPIRED, given.submit_otp(), OrderExpired),
+    *(
+        (status, command, refusal)
+        for command in (given.begin(), given.submit_otp(), given.resend(), RETURNED)
+        for status, refusal in [
+            (PAID, OrderAlreadyPaid),
+            (CANCELLED, OrderAlreadyCancelled),
+            (EXPIRED, OrderExpired),
+        ]
+    ),
+    (PENDING, given.begin_refund(), OrderNotPaid),
+    (CANCELLED, given.begin_refund(), OrderNotPaid),
+    (EXPIRED, given.begin_refund(), OrderNotPaid),
+    (PENDING, REFUND_DONE, RecordNotFound),
+    (CANCELLED, REFUND_DONE, RecordNotFound),
+    (EXPIRED, REFUND_DONE, RecordNotFound),
 ]
+
+
+def _order(status: OrderStatus) -> Order:
+    """An order with something for every command: attempts that wait, and a refund where one can be."""
+    return given.order(status, WAITING, CHALLENGED, refunds=(RUNNING,) if status is PAID else ())
 
 
 def test_every_status_has_a_case_for_every_command() -> None:
     """No cell of the order's table is left out of the cases above."""
     covered = {(status, type(command)) for status, command, *_ in [*ACCEPTED, *REFUSED]}
-    judged = {c for c in vars(commands).values() if isinstance(c, type) and issubclass(c, OrderCommand)}
-    assert covered == {(status, kind) for status in OrderStatus for kind in judged - {OrderCommand}}
+    judged = {c for c in vars(commands).values() if isinstance(c, type) and issubclass(c, Command)}
+    judged -= {Command, OrderCommand, TransactionCommand, CreateOrder}
+    assert covered == {(status, kind) for status in OrderStatus for kind in judged}
 
 
-@pytest.mark.parametrize(("status", "command", "to", "event", "money"), ACCEPTED)
+@pytest.mark.parametrize(("status", "command", "to", "event", "growth"), ACCEPTED)
 def test_an_accepted_command_leads_where_the_table_says(
-    status: OrderStatus, command: OrderCommand, to: OrderStatus, event: EventType, money: str
+    status: OrderStatus, command: Command, to: OrderStatus, event: EventType, growth: dict[str, int]
 ) -> None:
     """An accepted command takes one step: status, version, event and money change as the design says."""
-    waiting = given.order(status, WAITING)
-    change = decide(waiting, command, given.NOW)
-    moved = 0 if money == "none" else given.AMOUNT
-    assert change.before is waiting
+    before = _order(status)
+    change = decide(before, command, given.NOW)
+    assert change.before is before
     assert (change.after.status, change.after.version) == (to, 8)
     assert [(e.type, e.before, e.after, e.sequence) for e in change.events] == [(event, status, to, 8)]
-    assert change.events[0].amount == moved
-    assert change.after.totals == _with(waiting.totals, money, moved)
-
-
-def _with(totals: Totals, kind: str, moved: int) -> Totals:
-    if not moved:
-        return totals
-    return dataclasses.replace(
-        totals, received=totals.received + moved, **{kind: getattr(totals, kind) + moved}
-    )
+    assert change.events[0].amount == (100 if command is REFUND_DONE else max(growth.values(), default=0))
+    assert {(e.account_id, e.order_id, e.at) for e in change.events} == {("M", "O", given.NOW)}
+    assert change.after.updated_at == given.NOW
+    grown = {name: getattr(before.totals, name) + by for name, by in growth.items()}
+    assert change.after.totals == dataclasses.replace(before.totals, **grown)
 
 
 @pytest.mark.parametrize(("status", "command", "refusal"), REFUSED)
 def test_a_refusal_names_its_reason_and_changes_nothing(
-    status: OrderStatus, command: OrderCommand, refusal: type[Refusal]
+    status: OrderStatus, command: Command, refusal: type[Refusal]
 ) -> None:
     """A refused command leaves the order equal to what it was, and the next command meets it so."""
-    order = given.order(status, WAITING)
+    order = _order(status)
     untouched = deepcopy(order)
     with pytest.raises(Refusal) as caught:
         decide(order, command, given.NOW)
@@ -135,8 +189,9 @@ def test_a_cancel_ends_the_attempts_that_wait_for_the_payer_and_no_other(status:
     """Attempts waiting for OTP or 3-D Secure die with the order; a call in flight goes on."""
     attempts = [given.attempt(s, transaction_id=s) for s in AttemptStatus]
     after = decide(given.order(status, *attempts), given.cancel(), given.NOW).after
-    changed = {a.transaction_id: a.status for a in after.attempts if a not in attempts}
-    assert changed == {"AWAITING_OTP": AttemptStatus.CANCELLED, "AWAITING_3DS": AttemptStatus.CANCELLED}
+    changed = {a.transaction_id: (a.status, a.updated_at) for a in after.attempts if a not in attempts}
+    ended = (AttemptStatus.CANCELLED, given.NOW)
+    assert changed == {"AWAITING_OTP": ended, "AWAITING_3DS": ended}
 
 
 DUE = [
@@ -167,11 +222,13 @@ def test_an_order_is_not_due_a_millisecond_early() -> None:
     assert decide(order, given.settle(RailOutcome.APPROVED), given.NOW - 1).after.status is PAID
 
 
+A_VOID = [EventType.VOID_STARTED, EventType.PAYMENT_REVERSAL]
 UNSWEPT = [
     # a command at the due time of an order that no worker came by, and the status and events it leads to
     (given.cancel(), CANCELLED, [EventType.ORDER_EXPIRED, EventType.ORDER_CANCELLED]),
     (given.settle(RailOutcome.APPROVED), EXPIRED, [EventType.ORDER_EXPIRED, EventType.VOID_STARTED]),
     (given.settle(RailOutcome.SILENT), EXPIRED, [EventType.ORDER_EXPIRED]),
+    (given.settle(RailOutcome.VOIDED), EXPIRED, [EventType.ORDER_EXPIRED, *A_VOID]),
 ]
 
 
@@ -182,20 +239,20 @@ def test_what_is_due_happens_first_in_the_same_change(
     """A stopped worker never lets a card pay late: the expiry is a first event of the same change."""
     change = decide(given.order(PENDING, WAITING, due_at=given.NOW), command, given.NOW)
     assert [e.type for e in change.events] == events
-    assert [e.sequence for e in change.events] == [8, 9][: len(events)]
+    assert [e.sequence for e in change.events] == [8, 9, 10][: len(events)]
     assert (change.after.status, change.after.totals.applied) == (to, 0)
 
 
-@pytest.mark.parametrize("command", [given.begin(), given.submit_otp()])
+@pytest.mark.parametrize("command", [given.begin(), given.submit_otp(), given.resend(), RETURNED])
 @pytest.mark.parametrize(
     ("action", "refusal"),
     [(DueAction.EXPIRE, OrderExpired), (DueAction.CANCEL, OrderAlreadyCancelled)],
 )
 def test_card_entry_is_refused_on_an_order_that_is_due(
-    command: OrderCommand, action: DueAction, refusal: type[Refusal]
+    command: Command, action: DueAction, refusal: type[Refusal]
 ) -> None:
     """A payer who comes too late is refused although nobody has swept the order, and nothing is written."""
-    order = given.order(PENDING, WAITING, due_at=given.NOW, due_action=action)
+    order = given.order(PENDING, WAITING, CHALLENGED, due_at=given.NOW, due_action=action)
     with pytest.raises(refusal):
         decide(order, command, given.NOW)
     assert order.status is PENDING
@@ -220,12 +277,31 @@ FIRST_TOLD = [
     (given.order(PENDING, CALLING, due_at=1), given.begin(max_attempts=1), OrderExpired),
     (given.order(PENDING, CALLING), given.begin(max_attempts=1), AttemptInProgress),
     (given.order(PENDING, WAITING), given.begin(max_attempts=1), TooManyAttempts),
+    (given.order(PAID), given.return_from_challenge(transaction_id="?"), RecordNotFound),
+    (
+        given.order(PAID, given.attempt(AttemptStatus.APPROVED)),
+        given.return_from_challenge(),
+        AttemptAlreadyCompleted,
+    ),
+    (given.order(PAID, CALLING), given.return_from_challenge(), OrderAlreadyPaid),
+    (given.order(PENDING), given.cancel_attempt(), RecordNotFound),
+    (given.order(CANCELLED), given.cancel_attempt(), RecordNotFound),
+    (given.order(PENDING, WAITING, due_at=1), given.cancel_attempt(), AttemptEnded),
+    (given.order(PENDING, WAITING, due_at=1), given.resend(max_otp_sends=0), OrderExpired),
+    (given.order(CANCELLED), given.resend(max_otp_sends=0), OrderAlreadyCancelled),
+    (given.order(PENDING), given.resend(max_otp_sends=0), AttemptEnded),
+    (given.order(PENDING, WAITING), given.resend(max_otp_sends=0), TooManyOtps),
+    (given.order(PENDING, due_at=1), given.begin_refund(0), OrderNotPaid),
+    (given.order(CANCELLED), given.begin_refund(A + 1), OrderNotPaid),
+    (given.order(PAID), given.begin_refund(A + 1, transaction_id="T"), OrderNotPaid),
+    (given.order(PAID), given.begin_refund(A + 1), RefundExceedsPaid),
+    (given.order(PAID), given.settle_refund(RefundOutcome.DONE, refund_id="?"), RecordNotFound),
 ]
 
 
 @pytest.mark.parametrize(("order", "command", "refusal"), FIRST_TOLD)
 def test_of_several_refusals_the_first_in_precedence_is_told(
-    order: Order, command: OrderCommand, refusal: type[Refusal]
+    order: Order, command: Command, refusal: type[Refusal]
 ) -> None:
     """Where several refusals fit, the one that the written precedence puts first is told."""
     with pytest.raises(Refusal) as caught:
@@ -242,7 +318,8 @@ def test_a_new_order_is_pending_and_owes_nothing() -> None:
     after = change.after
     assert change.before is None
     assert change.terms is command.terms
-    assert (after.status, after.version, after.totals, after.attempts) == (PENDING, 1, Totals(), ())
+    assert (after.status, after.version, after.totals) == (PENDING, 1, Totals())
+    assert (after.attempts, after.refunds, after.attempt_count, after.refund_count) == ((), (), 0, 0)
     assert (after.account_id, after.order_id, after.reference, after.sub_account_id) == ("M", "O", "R", "S")
     assert (after.amount, after.currency) == (given.AMOUNT, "NGN")
     assert (after.due_at, after.due_action, after.late_money) == (99, DueAction.CANCEL, LateMoney.HOLD)

@@ -9,20 +9,38 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from domain import given
-from opentill.domain.commands import OrderCommand, RailOutcome
+from opentill.domain.commands import Command, RailOutcome, RefundOutcome
+from opentill.domain.decisions import Change, create, decide
 from opentill.domain.events import Event
-from opentill.domain.ledger import CARD_RAIL, RETURNS_DUE, entries_for, merchant_balance
-from opentill.domain.lifecycle import Change, create, decide
-from opentill.domain.order import DueAction, Order, OrderStatus
+from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, RETURNS_DUE, entries_for, merchant_balance
+from opentill.domain.order import DueAction, Order, OrderStatus, Refund, RefundStatus
 from opentill.domain.refusals import Refusal
 
 PENDING, PAID, CANCELLED = OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.CANCELLED
 
-quickly = settings(max_examples=60, deadline=None)
+MOST_STEPS = 16
+quickly = settings(max_examples=40, deadline=None)
 
-# A step is what is asked, of which attempt (counted from the newest), and at what time.
-ASKED = ["cancel", "expire", *["begin"] * 4, *["otp"] * 3, *RailOutcome, RailOutcome.APPROVED]
+Step = tuple[str | RailOutcome | RefundOutcome, int, int]
+
+# A step is what is asked, of which attempt or refund (counted from the newest), and at what time.
+ASKED: list[str | RailOutcome | RefundOutcome] = [
+    *["cancel", "expire", "cancel attempt", "resend"],
+    *["begin"] * 4,
+    *["otp", "return"] * 2,
+    *["refund most", "refund some", "refund the rest"],
+    *RailOutcome,
+    *[RailOutcome.APPROVED] * 2,
+    *RefundOutcome,
+]
 STEP = st.tuples(st.sampled_from(ASKED), st.sampled_from([0, 0, 0, 1, 2]), st.integers(0, 40))
+# How a story begins: most of them are led to where chance alone would seldom come.
+BEGINNINGS: list[list[Step]] = [
+    [],
+    [("begin", 0, 6), (RailOutcome.SILENT, 0, 7)],
+    [("begin", 0, 6), (RailOutcome.CHALLENGE_REQUIRED, 0, 7)],
+    [("begin", 0, 6), (RailOutcome.APPROVED, 0, 7), ("refund most", 0, 8)],
+]
 DUE_AT = st.sampled_from([None, None, 12, 25, 40])
 
 
@@ -43,30 +61,40 @@ class Story:
         return [event for change in self.changes for event in change.events]
 
 
-def _command(order: Order, asked: str, back: int, number: int) -> OrderCommand:
-    name = f"T{order.attempt_count - back}"
-    plain: dict[str, Callable[[], OrderCommand]] = {
+def _command(order: Order, asked: str | RailOutcome | RefundOutcome, back: int, number: int) -> Command:
+    name, refund = f"T{order.attempt_count - back}", f"F{order.refund_count - back}"
+    if isinstance(asked, RefundOutcome):
+        return given.settle_refund(asked, number=number, refund_id=refund)
+    if isinstance(asked, RailOutcome):
+        attempt = order.attempt(name)
+        tries = attempt.confirmations if attempt else 0
+        answers = tries - (number % 4 == 0)
+        return given.settle(asked, number=number, transaction_id=name, answers_try=answers, max_otp_tries=2)
+    plain: dict[str, Callable[[], Command]] = {
         "cancel": lambda: given.cancel(number=number),
         "expire": lambda: given.expire(number=number),
         "begin": lambda: given.begin(
             number=number, transaction_id=f"T{order.attempt_count + 1}", max_attempts=4
         ),
         "otp": lambda: given.submit_otp(number=number, transaction_id=name),
+        "return": lambda: given.return_from_challenge(number=number, transaction_id=name),
+        "resend": lambda: given.resend(number=number, max_otp_sends=2),
+        "cancel attempt": lambda: given.cancel_attempt(number=number, transaction_id=name),
+        "refund most": lambda: _refund(order, given.AMOUNT * 6 // 10, number),
+        "refund some": lambda: _refund(order, given.AMOUNT // 4, number),
+        "refund the rest": lambda: _refund(order, None, number),
     }
-    if asked in plain:
-        return plain[asked]()
-    attempt = order.attempt(name)
-    tries = attempt.otp_tries if attempt else 0
-    return given.settle(
-        RailOutcome(asked),
-        number=number,
-        transaction_id=name,
-        answers_try=tries - (number % 4 == 0),
-        max_otp_tries=2,
+    return plain[asked]()
+
+
+def _refund(order: Order, amount: int | None, number: int) -> Command:
+    refund_id = f"F{order.refund_count + 1}"
+    return given.begin_refund(
+        amount, number=number, refund_id=refund_id, transaction_id=order.paid_by or "T1"
     )
 
 
-def _tell(steps: list[tuple[str, int, int]], due_at: int | None, action: DueAction) -> Story:
+def _tell(steps: list[Step], due_at: int | None, action: DueAction) -> Story:
     changes = [create(given.create_order(due_at=due_at, due_action=action), 5)]
     times, refused = [5], 0
     for number, (asked, back, at) in enumerate(steps, start=1):
@@ -80,7 +108,10 @@ def _tell(steps: list[tuple[str, int, int]], due_at: int | None, action: DueActi
     return Story(changes, times, refused)
 
 
-stories = st.builds(_tell, st.lists(STEP, min_size=1, max_size=14), DUE_AT, st.sampled_from(DueAction))
+steps = st.builds(
+    list.__add__, st.sampled_from(BEGINNINGS), st.lists(STEP, min_size=1, max_size=MOST_STEPS - 3)
+)
+stories = st.builds(_tell, steps, DUE_AT, st.sampled_from(DueAction))
 
 
 @for_all(stories)
@@ -108,22 +139,63 @@ def test_events_tell_the_whole_way_of_the_status(story: Story) -> None:
     assert afters[-1] is story.end.status
 
 
+def _balances(events: list[Event]) -> defaultdict[str, int]:
+    balances: defaultdict[str, int] = defaultdict(int)
+    for event in events:
+        for entry in entries_for(event):
+            balances[entry.account] += entry.amount
+    return balances
+
+
 @for_all(stories)
 @quickly
 def test_the_ledger_sums_to_zero_and_agrees_with_the_totals(story: Story) -> None:
-    """Every event's booking is zero in sum; together they are what the order's totals say."""
-    balances: defaultdict[str, int] = defaultdict(int)
+    """Every booking is zero in sum; together they are at every moment what the order's totals say."""
     for event in story.events:
         entries = entries_for(event)
         assert sum(entry.amount for entry in entries) == 0
         assert {entry.currency for entry in entries} <= {"NGN"}
-        for entry in entries:
-            balances[entry.account] += entry.amount
-    totals = story.end.totals
-    assert balances[CARD_RAIL] == totals.received - totals.returned
-    assert balances[RETURNS_DUE] == -totals.returning
-    assert balances[merchant_balance("M")] == -totals.applied
-    assert set(balances) <= {CARD_RAIL, RETURNS_DUE, merchant_balance("M")}
+    for number, change in enumerate(story.changes, start=1):
+        balances = _balances([e for c in story.changes[:number] for e in c.events])
+        totals = change.after.totals
+        assert sum(balances.values()) == 0
+        assert balances[CARD_RAIL] == totals.received - totals.returned - _sum(
+            change.after, RefundStatus.DONE
+        )
+        assert balances[RETURNS_DUE] == -totals.returning
+        assert balances[REFUNDS_DUE] == -_sum(change.after, RefundStatus.RUNNING, RefundStatus.UNKNOWN)
+        assert balances[merchant_balance("M")] == totals.refunded - totals.applied
+        assert set(balances) <= {CARD_RAIL, RETURNS_DUE, REFUNDS_DUE, merchant_balance("M")}
+
+
+def _sum(order: Order, *statuses: RefundStatus) -> int:
+    return sum(refund.amount for refund in order.refunds if refund.status in statuses)
+
+
+@for_all(stories)
+@quickly
+def test_no_more_is_refunded_than_was_applied(story: Story) -> None:
+    """Refunded is the sum of the payment's refunds that were not refused, and never more than applied."""
+    for change in story.changes:
+        after = change.after
+        counted = _sum(after, RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.DONE)
+        assert after.totals.refunded == counted <= after.totals.applied
+        assert after.refund_count == len(after.refunds)
+        assert {refund.transaction_id for refund in after.refunds} <= {after.paid_by}
+
+
+@for_all(stories)
+@quickly
+def test_a_refund_owes_the_payer_its_amount_until_it_is_settled(story: Story) -> None:
+    """The entries of one refund leave what is due to the payer at its amount while it runs, then at zero."""
+    for refund in story.end.refunds:
+        due = _balances([e for e in story.events if e.refund_id == refund.refund_id])[REFUNDS_DUE]
+        assert due == (-refund.amount if refund.call else 0)
+        assert (refund.call is not None) == _under_way(refund)
+
+
+def _under_way(refund: Refund) -> bool:
+    return refund.status in {RefundStatus.RUNNING, RefundStatus.UNKNOWN}
 
 
 @for_all(stories)
@@ -156,7 +228,7 @@ def test_event_ids_are_distinct_and_fixed_by_the_command_id(story: Story) -> Non
     ids = [e.event_id for e in story.events]
     assert len(set(ids)) == len(ids)
     own = [change.events[0].event_id for change in story.changes if change.events]
-    assert set(own) <= {given.command_id(number) for number in range(15)}
+    assert set(own) <= {given.command_id(number) for number in range(MOST_STEPS + 1)}
 
 
 @for_all(stories)
@@ -168,9 +240,29 @@ def test_no_two_attempts_are_in_flight(story: Story) -> None:
         assert live["CALLING"] + live["UNKNOWN"] + live["AWAITING_OTP"] + live["AWAITING_3DS"] <= 1
 
 
+@for_all(stories)
+@quickly
+def test_whatever_waits_for_the_rail_has_its_call_noted(story: Story) -> None:
+    """A crash loses no call: each attempt that the rail may still answer for says which call it is."""
+    for attempt in (a for change in story.changes for a in change.after.attempts):
+        waits = attempt.status.value in {"CALLING", "UNKNOWN", "VOIDING"}
+        assert attempt.call is not None or not waits
+        assert attempt.call is None or waits or attempt.status.value == "CANCELLED"
+
+
+@for_all(stories)
+@quickly
+def test_an_approved_attempt_is_the_one_that_paid(story: Story) -> None:
+    """At every moment the approved attempts are exactly the one that paid the order."""
+    for change in story.changes:
+        approved = [a.transaction_id for a in change.after.attempts if a.status.value == "APPROVED"]
+        assert approved == ([change.after.paid_by] if change.after.paid_by else [])
+        assert change.after.attempt_count == len(change.after.attempts)
+
+
 @for_all(stories, STEP, st.integers(0, 20))
 @quickly
-def test_due_but_unswept_counts_as_due(story: Story, step: tuple[str, int, int], late_ms: int) -> None:
+def test_due_but_unswept_counts_as_due(story: Story, step: Step, late_ms: int) -> None:
     """A command on an overdue order ends the same whether or not the worker came by before it."""
     order = story.end
     if order.status is not PENDING or order.due_at is None or step[0] == "expire":
@@ -181,7 +273,7 @@ def test_due_but_unswept_counts_as_due(story: Story, step: tuple[str, int, int],
     assert _outcome(order, command, at) == _outcome(swept, command, at)
 
 
-def _outcome(order: Order, command: OrderCommand, at: int) -> Order | type[Refusal]:
+def _outcome(order: Order, command: Command, at: int) -> Order | type[Refusal]:
     try:
         return decide(order, command, at).after
     except Refusal as refusal:
@@ -189,7 +281,7 @@ def _outcome(order: Order, command: OrderCommand, at: int) -> Order | type[Refus
 
 
 def test_the_stories_reach_every_ending() -> None:
-    """The sequences above are not idle: some pay, cancel, expire, void money and are refused."""
+    """The sequences above are not idle: some pay, cancel, expire, void, refund and are refused."""
     reached: set[str] = set()
 
     @for_all(stories)
@@ -197,7 +289,9 @@ def test_the_stories_reach_every_ending() -> None:
     def wander(story: Story) -> None:
         reached.add(story.end.status.value)
         reached.update(a.status.value for a in story.end.attempts)
+        reached.update(f"refund {r.status.value}" for r in story.end.refunds)
         reached.update({"refused"} if story.refused else ())
 
     wander()
-    assert reached >= {"PENDING", "PAID", "CANCELLED", "EXPIRED", "UNKNOWN", "VOIDING", "refused"}
+    assert reached >= {"PENDING", "PAID", "CANCELLED", "EXPIRED", "UNKNOWN", "AWAITING_3DS", "VOIDING"}
+    assert reached >= {"refused", "refund RUNNING", "refund UNKNOWN", "refund DONE", "refund REFUSED"}

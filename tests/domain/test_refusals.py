@@ -16,9 +16,12 @@ IN_ORDER = [
     ("OrderAlreadyCancelled", "order-already-cancelled"),
     ("OrderExpired", "order-expired"),
     ("OrderNotDue", "order-not-due"),
+    ("OrderNotPaid", "order-not-paid"),
+    ("RefundExceedsPaid", "refund-exceeds-paid"),
     ("AttemptEnded", "attempt-ended"),
     ("AttemptInProgress", "attempt-in-progress"),
     ("TooManyAttempts", "too-many-attempts"),
+    ("TooManyOtps", "too-many-otps"),
 ]
 
 

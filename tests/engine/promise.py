@@ -3,19 +3,28 @@
 It knows neither the lifecycle tables nor the store, only what a merchant and a payer may rely on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, Final
 
 from opentill.domain.commands import (
     BeginAttempt,
+    BeginRefund,
+    CancelAttempt,
     CancelOrder,
     Command,
     CreateOrder,
     ExpireOrder,
     OrderCommand,
     RailOutcome,
+    RefundOutcome,
+    ResendOtp,
+    ReturnFromChallenge,
     SettleAttempt,
+    SettleRefund,
     SubmitOtp,
+    TransactionCommand,
 )
 from opentill.domain.order import DueAction
 
@@ -26,16 +35,36 @@ class Where(Enum):
     """Where a payer's try is: at the rail, with the payer, or nowhere any more."""
 
     AT_RAIL = "at the rail"
-    WITH_PAYER = "with the payer"
+    HAS_PASSWORD = "the payer is to send the password"
+    AT_BANK = "the payer is to come back from the bank"
     OVER = "over"
+
+
+_ASKS_PAYER = {
+    RailOutcome.OTP_REQUIRED: Where.HAS_PASSWORD,
+    RailOutcome.OTP_REJECTED: Where.HAS_PASSWORD,
+    RailOutcome.CHALLENGE_REQUIRED: Where.AT_BANK,
+}
 
 
 @dataclass
 class Try:
     where: Where = Where.AT_RAIL
-    passwords: int = 0
+    steps: int = 0
+    """How often the payer has gone on with it: passwords sent, and challenges returned from."""
+    passwords_again: int = 0
     money: str = ""
     """What became of the money that the rail took: applied, returning or returned; empty: it took none."""
+
+
+@dataclass
+class Repayment:
+    """Paid money that the merchant gives back."""
+
+    transaction_id: str
+    amount: int
+    state: str = "due"
+    """Due to the payer, done, or refused by the rail."""
 
 
 @dataclass
@@ -48,6 +77,7 @@ class Promised:
     due_cancels: bool
     won: str | None = None
     tries: dict[str, Try] = field(default_factory=dict)
+    refunds: dict[str, Repayment] = field(default_factory=dict)
 
     def due(self, now: int) -> bool:
         return self.due_at is not None and self.due_at <= now
@@ -63,10 +93,13 @@ class Promised:
     def money(self, state: str) -> int:
         return self.amount * sum(t.money == state for t in self.tries.values())
 
+    def refunded(self, *states: str) -> int:
+        return sum(r.amount for r in self.refunds.values() if r.state in states)
+
     def put_away(self) -> None:
         """No try waits for the payer any more."""
         for t in self.tries.values():
-            if t.where is Where.WITH_PAYER:
+            if t.where is not Where.AT_RAIL:
                 t.where = Where.OVER
 
 
@@ -80,26 +113,20 @@ class Promise:
         by_id = (o for (owner, _), o in self.orders.items() if owner == account_id and o.order_id == name)
         return self.orders.get((account_id, name)) or next(by_id, None)
 
+    def find_by_try(self, account_id: str, transaction_id: str) -> Promised | None:
+        mine = (o for (owner, _), o in self.orders.items() if owner == account_id)
+        return next((o for o in mine if transaction_id in o.tries), None)
+
     def expect(self, command: Command, now: int) -> str:
         """Do the command to the model: ``done``, the refusal's name, or ``refused`` for one or another."""
         if isinstance(command, CreateOrder):
             return self._create(command)
-        assert isinstance(command, OrderCommand)
-        order = self.find(command.account_id, command.name)
-        if order is None:
-            return "RecordNotFound"
-        match command:
-            case CancelOrder():
-                return _cancel(order, now)
-            case ExpireOrder():
-                return EITHER if order.due(now) and order.won is None else REFUSED
-            case BeginAttempt():
-                return _begin(order, command, now)
-            case SubmitOtp():
-                return _submit_otp(order, command, now)
-            case SettleAttempt():
-                return _settle(order, command, now)
-        raise AssertionError(command)
+        if isinstance(command, TransactionCommand):
+            order = self.find_by_try(command.account_id, command.transaction_id)
+        else:
+            assert isinstance(command, OrderCommand)
+            order = self.find(command.account_id, command.name)
+        return _EXPECT[type(command)](order, command, now) if order else "RecordNotFound"
 
     def _create(self, command: CreateOrder) -> str:
         name = (command.account_id, command.reference)
@@ -110,13 +137,20 @@ class Promise:
         return DONE
 
 
-def _cancel(order: Promised, now: int) -> str:
+def _cancel(order: Promised, _command: CancelOrder, now: int) -> str:
     winner = order.winner(now)
     if winner is not None:
         return f"OrderAlready{winner.capitalize()}"
     order.won = "cancelled"
     order.put_away()
     return DONE
+
+
+def _expire(order: Promised, _command: ExpireOrder, now: int) -> str:
+    return EITHER if order.due(now) and order.won is None else REFUSED
+
+
+# --- tries ----------------------------------------------------------------------------------------
 
 
 def _begin(order: Promised, command: BeginAttempt, now: int) -> str:
@@ -128,11 +162,29 @@ def _begin(order: Promised, command: BeginAttempt, now: int) -> str:
     return DONE
 
 
-def _submit_otp(order: Promised, command: SubmitOtp, now: int) -> str:
+def _go_on(order: Promised, command: SubmitOtp | ReturnFromChallenge, now: int) -> str:
     t = order.tries.get(command.transaction_id)
-    if t is None or t.where is not Where.WITH_PAYER or not order.open(now):
+    waited = Where.HAS_PASSWORD if isinstance(command, SubmitOtp) else Where.AT_BANK
+    if t is None or t.where is not waited or not order.open(now):
         return REFUSED
-    t.where, t.passwords = Where.AT_RAIL, t.passwords + 1
+    t.where, t.steps = Where.AT_RAIL, t.steps + 1
+    return DONE
+
+
+def _resend(order: Promised, command: ResendOtp, now: int) -> str:
+    waiting = [t for t in order.tries.values() if t.where is Where.HAS_PASSWORD]
+    if not order.open(now) or not waiting or waiting[0].passwords_again >= command.max_otp_sends:
+        return REFUSED
+    waiting[0].passwords_again += 1
+    return DONE
+
+
+def _cancel_try(order: Promised, command: CancelAttempt, now: int) -> str:
+    """A try at the rail can be ended whatever became of its order; one that waits dies with it."""
+    t = order.tries[command.transaction_id]
+    if t.where is Where.OVER or (t.where is not Where.AT_RAIL and not order.open(now)):
+        return REFUSED
+    t.where = Where.OVER
     return DONE
 
 
@@ -143,19 +195,20 @@ def _settle(order: Promised, command: SettleAttempt, now: int) -> str:
     match command.outcome:
         case RailOutcome.APPROVED:
             _take_money(order, t, now)
+        case RailOutcome.VOIDED if t.money == "applied":
+            _take_back(order, command)
         case RailOutcome.VOIDED:
-            t.money = t.money if t.money == "applied" else "returned"
-            t.where = Where.OVER
-        case _ if command.answers_try != t.passwords:
+            t.money, t.where = "returned", Where.OVER
+        case _ if command.answers_try != t.steps:
             pass  # an answer to an earlier call tells nothing of the one that runs
         case RailOutcome.DECLINED:
             t.where = Where.OVER
-        case RailOutcome.OTP_REJECTED if t.passwords >= command.max_otp_tries:
+        case RailOutcome.OTP_REJECTED if t.steps >= command.max_otp_tries:
             t.where = Where.OVER
         case RailOutcome.NEVER_HAPPENED if t.where is Where.AT_RAIL:
             t.where = Where.OVER
-        case RailOutcome.OTP_REQUIRED | RailOutcome.OTP_REJECTED if t.where is Where.AT_RAIL:
-            t.where = Where.WITH_PAYER if order.open(now) else Where.OVER
+        case outcome if outcome in _ASKS_PAYER and t.where is Where.AT_RAIL:
+            t.where = _ASKS_PAYER[outcome] if order.open(now) else Where.OVER
     return DONE
 
 
@@ -166,3 +219,48 @@ def _take_money(order: Promised, t: Try, now: int) -> None:
         t.money = "applied" if pays else "returning"
         order.won = "paid" if pays else order.won
     t.where = Where.OVER
+
+
+def _take_back(order: Promised, command: SettleAttempt) -> None:
+    """The rail gave a payment back by itself: what is left of it counts as refunded."""
+    left = order.amount - order.refunded("due", "done")
+    if left:
+        order.refunds[command.command_id] = Repayment(command.transaction_id, left, "done")
+
+
+# --- refunds --------------------------------------------------------------------------------------
+
+
+def _refund(order: Promised, command: BeginRefund, _now: int) -> str:
+    if order.tries[command.transaction_id].money != "applied":
+        return "OrderNotPaid"
+    left = order.amount - order.refunded("due", "done")
+    amount = left if command.amount is None else command.amount
+    if not 0 < amount <= left:
+        return "RefundExceedsPaid"
+    order.refunds[command.refund_id] = Repayment(command.transaction_id, amount)
+    return DONE
+
+
+def _settle_refund(order: Promised, command: SettleRefund, _now: int) -> str:
+    """The rail's first word on a refund counts; silence is no word."""
+    refund = order.refunds.get(command.refund_id)
+    if refund is None:
+        return "RecordNotFound"
+    if refund.state == "due" and command.outcome is not RefundOutcome.SILENT:
+        refund.state = command.outcome.value
+    return DONE
+
+
+_EXPECT: Final[dict[type[Command], Callable[[Promised, Any, int], str]]] = {
+    CancelOrder: _cancel,
+    ExpireOrder: _expire,
+    BeginAttempt: _begin,
+    SubmitOtp: _go_on,
+    ReturnFromChallenge: _go_on,
+    ResendOtp: _resend,
+    CancelAttempt: _cancel_try,
+    SettleAttempt: _settle,
+    BeginRefund: _refund,
+    SettleRefund: _settle_refund,
+}

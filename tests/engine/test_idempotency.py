@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from engine.asked import begin_refund, cancel_attempt, resend_otp, settle_refund
 from engine.given import (
     FaultyStore,
     Renderer,
@@ -20,7 +21,7 @@ from engine.given import (
     traced,
 )
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token, cancel, new_order
-from opentill.domain.commands import Command, RailOutcome
+from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, TokenRevoked
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.store.interface import KeyClaim, Reply, TokenId
@@ -264,3 +265,120 @@ def test_only_the_first_answer_completes_a_key(store: FaultyStore) -> None:
     settled, repeat = served(store, work)
     assert repeat.reply == settled.reply
     assert status(store, "r") == "PAID"
+
+
+# --- refunds and single attempts ----------------------------------------------------------------------
+
+
+async def _pay(engine: Engine) -> None:
+    await engine.submit(begin("r", "T1"))
+    await engine.submit(settle("r", "T1", RailOutcome.APPROVED))
+
+
+def _refund(engine: Engine, render: Renderer, refund_id: str, fingerprint: str = "f") -> Any:
+    """A refund asked for with the key ``k``; only a refusal answers at once."""
+    return engine.submit(
+        begin_refund("T1", 1_00, refund_id=refund_id, key="k"),
+        render=rendered_later if refund_id == "F1" else render,
+        claim=claim("k", fingerprint),
+    )
+
+
+def test_a_repeated_refund_waits_for_the_rail(store: FaultyStore) -> None:
+    """While the first one runs its repeat waits, and gets the reply that settled it; money moves once."""
+    add_orders(store, "r")
+    render = Renderer()
+
+    async def work(engine: Engine) -> tuple[Result, Result]:
+        await _pay(engine)
+        await _refund(engine, render, "F1")
+        repeat = asyncio.create_task(_refund(engine, render, "F2"))
+        await together(engine.submit(cancel("nobody")))  # by now the repeat has been told to wait
+        assert not repeat.done()
+        done = settle_refund("T1", RefundOutcome.DONE)
+        settled = await engine.submit(done, render=render, completes_key="k")
+        return settled, await repeat
+
+    settled, repeat = served(store, work)
+    assert (ending(repeat), repeat.reply) == ("replayed", settled.reply)
+    assert ask(store, "SELECT refund_id, status FROM refunds") == [("F1", "DONE")]
+
+
+def test_a_refund_met_inside_the_batch_is_made_once(store: FaultyStore) -> None:
+    """Refund, its repeat and the rail's answer in one batch: one refund, and the repeat is its reply."""
+    add_orders(store, "r")
+    render = Renderer()
+
+    async def work(engine: Engine) -> list[Any]:
+        await _pay(engine)
+        done = settle_refund("T1", RefundOutcome.DONE)
+        return await together(
+            _refund(engine, render, "F1"),
+            _refund(engine, render, "F2"),
+            engine.submit(done, render=render, completes_key="k"),
+        )
+
+    first, repeat, settled = served(store, work)
+    assert first.reply is None
+    assert (ending(repeat), repeat.reply) == ("replayed", settled.reply)
+    assert ask(store, "SELECT refunded FROM orders") == [(1_00,)]
+
+
+def test_a_silent_rail_is_the_answer_of_the_refund(store: FaultyStore) -> None:
+    """The reply "running" that a silence brought is the key's for good, though the refund ends later."""
+    add_orders(store, "r")
+    render = Renderer()
+
+    async def work(engine: Engine) -> tuple[Result, Result]:
+        await _pay(engine)
+        await _refund(engine, render, "F1")
+        silence = settle_refund("T1", RefundOutcome.SILENT)
+        running = await engine.submit(silence, render=render, completes_key="k")
+        done = settle_refund("T1", RefundOutcome.DONE)
+        await engine.submit(done, render=render, completes_key="k")
+        return running, await _refund(engine, render, "F2")
+
+    running, repeat = served(store, work)
+    assert (ending(repeat), repeat.reply) == ("replayed", running.reply)
+    assert ask(store, "SELECT status FROM refunds") == [("DONE",)]
+
+
+def test_another_refund_needs_another_key(store: FaultyStore) -> None:
+    """The key of a running refund, sent with another body, is refused at once and pays nothing."""
+    add_orders(store, "r")
+    render = Renderer()
+
+    async def work(engine: Engine) -> Result:
+        await _pay(engine)
+        await _refund(engine, render, "F1")
+        other: Result = await _refund(engine, render, "F2", "other")
+        return other
+
+    assert isinstance(served(store, work).outcome, IdempotencyKeyReused)
+    assert ask(store, "SELECT refund_id FROM refunds") == [("F1",)]
+
+
+def test_ending_an_attempt_and_sending_a_password_happen_once_per_key(store: FaultyStore) -> None:
+    """Repeated with its key each is its first reply again; without one each is a request of its own."""
+    add_orders(store, "r")
+    render = Renderer()
+
+    async def work(engine: Engine) -> list[str]:
+        await engine.submit(begin("r", "T1"))
+        await engine.submit(settle("r", "T1", RailOutcome.OTP_REQUIRED))
+        asked: list[tuple[Command, str | None]] = [
+            (resend_otp("r"), "send"),
+            (resend_otp("r"), "send"),
+            (resend_otp("r"), None),
+            (cancel_attempt("T1"), "end"),
+            (cancel_attempt("T1"), "end"),
+            (cancel_attempt("T1"), None),
+        ]
+        keys = [claim(key) if key else None for _, key in asked]
+        return [
+            ending(await engine.submit(command, render=render, claim=key))
+            for (command, _), key in zip(asked, keys, strict=True)
+        ]
+
+    assert served(store, work) == ["done", "replayed", "done", "done", "replayed", "AttemptEnded"]
+    assert ask(store, "SELECT otp_sends, status FROM attempts") == [(2, "CANCELLED")]

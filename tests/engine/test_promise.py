@@ -3,7 +3,9 @@
 import asyncio
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +13,124 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from engine.given import Fault, FaultyStore, ask, begin, ending, settle, submit_otp, together
-from engine.promise import DONE, EITHER, REFUSED, Promise
-from given_store import ACCOUNT, OTHER, ToldClock, cancel, new_order
-from opentill.domain.commands import Actor, ActorKind, Command, ExpireOrder, RailOutcome
+from engine.asked import (
+    answer,
+    begin_refund,
+    cancel_attempt,
+    resend_otp,
+    return_from_challenge,
+    settle_refund,
+)
+from engine.given import Fault, FaultyStore, ask, begin, ending, submit_otp, together
+from engine.promise import DONE, EITHER, REFUSED, Promise, Promised
+from given_store import ACCOUNT, IDS, OTHER, ToldClock, cancel, new_order
+from opentill.domain.commands import (
+    Actor,
+    ActorKind,
+    BeginAttempt,
+    BeginRefund,
+    Command,
+    ExpireOrder,
+    RailOutcome,
+    RefundOutcome,
+    ReturnFromChallenge,
+    SettleAttempt,
+    SettleRefund,
+    SubmitOtp,
+)
 from opentill.domain.order import DueAction
 from opentill.domain.refusals import PRECEDENCE
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.threads import StoreThreads
+from opentill.store.audit import audit, open_read_only
 
 REFUSALS = {refusal.__name__ for refusal in PRECEDENCE}
+MAX_OTP_TRIES = 2
+A, F = RailOutcome, RefundOutcome
 
-ORDERS = st.tuples(st.sampled_from([ACCOUNT, OTHER]), st.sampled_from(["r1", "r2"]))
-CREATE = st.tuples(
-    st.just("create"), ORDERS, st.none() | st.integers(1, 120), st.sampled_from(list(DueAction))
+NAMES = [(ACCOUNT, "r1"), (OTHER, "r1"), (ACCOUNT, "r2"), (OTHER, "r2")]
+ORDERS = st.sampled_from([*NAMES[:2], *NAMES[:2], *NAMES])
+WHICH = st.sampled_from([0, 0, 0, 1, 2])
+"""Counted from the latest."""
+
+
+def _asked(kind: str, *how: st.SearchStrategy[Any], answered: tuple[object, ...] = (None,)) -> Any:
+    """A request on some order; ``answered`` is what the rail will say to it, if it is asked at all."""
+    return st.tuples(st.just(kind), ORDERS, st.tuples(*how), st.sampled_from(answered))
+
+
+CREATE = _asked("create", st.none() | st.integers(1, 120), st.sampled_from(list(DueAction)))
+CANCEL = _asked("cancel", st.booleans())
+EXPIRE = _asked("expire")
+BEGIN = _asked("begin", answered=(A.OTP_REQUIRED, A.CHALLENGE_REQUIRED, A.APPROVED, A.DECLINED))
+OTP = _asked("otp", WHICH, answered=(A.APPROVED, A.OTP_REJECTED, A.DECLINED))
+RETURN = _asked("return", WHICH, answered=(A.APPROVED, A.DECLINED))
+RESEND = _asked("resend")
+CANCEL_TRY = _asked("cancel try", WHICH)
+REFUND = _asked("refund", WHICH, st.sampled_from([None, 0.3, 0.6, 1.1]), answered=(F.DONE, F.REFUSED))
+HEAR = _asked(
+    "hear", st.sampled_from([0, 0, 0, 0, 1, 2, 5]), st.sampled_from(["once", "once", "again", "silence"])
 )
-CANCEL = st.tuples(st.just("cancel"), ORDERS, st.booleans())
-EXPIRE = st.tuples(st.just("expire"), ORDERS)
-BEGIN = st.tuples(st.just("begin"), ORDERS)
-OTP = st.tuples(st.just("otp"), ORDERS, st.integers(0, 2))
-SETTLE = st.tuples(
-    st.just("settle"), ORDERS, st.integers(0, 2), st.sampled_from(list(RailOutcome)), st.integers(0, 3)
+CONFUSED = _asked("confused", WHICH, st.sampled_from(list(A)), st.integers(0, 3))
+CONFUSED_REFUND = _asked("confused refund", WHICH, WHICH, st.sampled_from(list(F)))
+ONE = st.one_of(
+    CREATE, BEGIN, OTP, RETURN, RESEND, HEAR, REFUND, CANCEL_TRY, CANCEL, EXPIRE, CONFUSED, CONFUSED_REFUND
 )
-PAY = st.tuples(st.just("settle"), ORDERS, st.integers(0, 1), st.just(RailOutcome.APPROVED), st.just(1))
-CHALLENGE = st.tuples(st.just("settle"), ORDERS, st.just(0), st.just(RailOutcome.OTP_REQUIRED), st.just(1))
-ASKED = st.one_of(CREATE, BEGIN, CHALLENGE, OTP, SETTLE, BEGIN, CHALLENGE, OTP, SETTLE, PAY, CANCEL, EXPIRE)
+HEARD = ("hear", (0, "once"), None)
+STORIES = (
+    [("begin", (), A.OTP_REQUIRED), HEARD, ("otp", (0,), A.APPROVED), HEARD],
+    [("begin", (), A.CHALLENGE_REQUIRED), HEARD, ("return", (0,), A.APPROVED), HEARD],
+    [("begin", (), A.OTP_REQUIRED), HEARD, ("resend", (), None), ("otp", (0,), A.OTP_REJECTED), HEARD],
+    [("begin", (), A.OTP_REQUIRED), HEARD, ("otp", (0,), A.APPROVED), ("cancel try", (0,), None), HEARD],
+    [("begin", (), A.APPROVED), HEARD, ("refund", (0, 0.6), F.DONE), ("refund", (0, None), F.DONE), HEARD],
+    [("begin", (), A.APPROVED), HEARD, ("refund", (0, 0.6), F.REFUSED), HEARD, ("refund", (0, 0.6), F.DONE)],
+)
+"""What often happens to one order; without them few examples would ever come so far."""
+
+
+def _told(order: tuple[str, str], story: list[tuple[Any, ...]], length: int) -> list[tuple[Any, ...]]:
+    return [(kind, order, how, answered) for kind, how, answered in story[:length]]
+
+
+STORY = st.builds(_told, ORDERS, st.sampled_from(STORIES), st.integers(1, 5))
+ASKED = st.lists(st.one_of(STORY, ONE.map(lambda one: [one])), min_size=1, max_size=6)
+
+
+class Line:
+    """The line to a rail: its answers come late, in any order, twice or never."""
+
+    def __init__(self) -> None:
+        self._answers: list[SettleAttempt | SettleRefund] = []
+
+    def call(self, command: Command, order: Promised, outcome: Any) -> None:
+        """The rail is asked, and answers some time."""
+        match command:
+            case BeginAttempt() | SubmitOtp() | ReturnFromChallenge():
+                self._answers.append(_answered(order, command, outcome))
+            case BeginRefund():
+                about = (command.transaction_id, outcome, command.account_id)
+                self._answers.append(settle_refund(*about, refund_id=command.refund_id))
+
+    def hear(self, which: int, how: str) -> Command | None:
+        """One of the answers: for good, once more than needed, or not at all."""
+        if not self._answers:
+            return None
+        heard = self._answers[-1 - which % len(self._answers)]
+        if how == "once":
+            self._answers.remove(heard)
+        if how == "silence" and isinstance(heard, SettleRefund):
+            return replace(heard, command_id=IDS.uuid(), outcome=F.SILENT)
+        if how == "silence" and isinstance(heard, SettleAttempt):
+            return replace(heard, command_id=IDS.uuid(), outcome=A.SILENT, challenge=None)
+        return replace(heard, command_id=IDS.uuid())
+
+
+def _answered(
+    order: Promised, command: BeginAttempt | SubmitOtp | ReturnFromChallenge, outcome: RailOutcome
+) -> SettleAttempt:
+    steps = order.tries[command.transaction_id].steps
+    about = (order.order_id, command.transaction_id, outcome, command.account_id)
+    return answer(*about, answers_try=steps, max_otp_tries=MAX_OTP_TRIES)
 
 
 class StillClock(ToldClock):
@@ -56,13 +151,15 @@ def _empty_database() -> bytes:
 class TheEngine(RuleBasedStateMachine):
     """An engine on a real file beside the model of what it promises."""
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(opened=st.sets(st.sampled_from(NAMES)))
+    def open(self, opened: set[tuple[str, str]]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="opentill-promise-"))
         (self.folder / "opentill.db").write_bytes(_empty_database())
         self.runner = asyncio.Runner()
-        self.promise, self.clock, self.begun = Promise(), StillClock(), 0
+        self.promise, self.clock, self.line, self.begun = Promise(), StillClock(), Line(), 0
         self.start()
+        forever = (None, DueAction.EXPIRE)
+        self.commands_come_together([("create", name, forever, None) for name in sorted(opened)], None)
 
     def start(self) -> None:
         self.store = FaultyStore(self.folder)
@@ -90,43 +187,71 @@ class TheEngine(RuleBasedStateMachine):
         self.clock.time += seconds * 1000
 
     @rule(
-        asked=st.lists(ASKED, min_size=1, max_size=10),
+        asked=ASKED.map(lambda asked: list(chain.from_iterable(asked))),
         fault=st.sampled_from([None, None, None, Fault.TRANSIENT, Fault.LOST_BEFORE, Fault.LOST_AFTER]),
     )
     def commands_come_together(self, asked: list[tuple[Any, ...]], fault: Fault | None) -> None:
         """Each ends as promised, though the commit may meet trouble on the way."""
         commands, expected = [], []
-        for each in asked:
-            commands.append(self.command(*each))
-            expected.append(self.promise.expect(commands[-1], self.clock.now()))
+        for kind, order, how, answered in asked:
+            command = self.command(kind, order, *how)
+            if command is None:
+                continue
+            commands.append(command)
+            expected.append(self.promise.expect(command, self.clock.now()))
+            if answered and expected[-1] == DONE:
+                self.line.call(command, self.promise.orders[order], answered)
         self.store.faults.append(fault)
         answers = self.runner.run(together(*(self.engine.submit(c) for c in commands)))
         self.store.faults.clear()
-        for wanted, answer in zip(expected, answers, strict=True):
-            assert _fulfils(ending(answer), wanted), (ending(answer), wanted)
+        for wanted, got in zip(expected, answers, strict=True):
+            assert _fulfils(ending(got), wanted), (ending(got), wanted)
 
-    def command(self, kind: str, order: tuple[str, str], *how: Any) -> Command:
+    def command(self, kind: str, order: tuple[str, str], *how: Any) -> Command | None:
         account_id, reference = order
         promised = self.promise.find(*order)
+        self.begun += 1
+        match kind:
+            case "create":
+                due_at = self.clock.now() + how[0] * 1000 if how[0] else None
+                return new_order(reference, account_id, due_at=due_at, due_action=how[1])
+            case "cancel":
+                return cancel(promised.order_id if promised and how[0] else reference, account_id)
+            case "expire":
+                command_id, worker = IDS.uuid(), Actor(ActorKind.WORKER)
+                return ExpireOrder(account_id=account_id, command_id=command_id, actor=worker, name=reference)
+            case "begin":
+                return begin(reference, f"T{self.begun}", account_id)
+            case "resend":
+                return resend_otp(reference, account_id)
+            case "hear":
+                return self.line.hear(*how)
         tries = list(promised.tries) if promised else []
-        if kind == "create":
-            due_at = self.clock.now() + how[0] * 1000 if how[0] else None
-            return new_order(reference, account_id, due_at=due_at, due_action=how[1])
-        if kind == "cancel":
-            return cancel(promised.order_id if promised and how[0] else reference, account_id)
-        if kind == "expire":
-            command_id = cancel(reference).command_id
-            worker = Actor(ActorKind.WORKER)
-            return ExpireOrder(account_id=account_id, command_id=command_id, actor=worker, name=reference)
-        if kind == "begin":
-            self.begun += 1
-            return begin(reference, f"T{self.begun}", account_id)
-        transaction_id = tries[-1 - how[0] % len(tries)] if tries else "T0"
-        if kind == "otp":
-            return submit_otp(reference, transaction_id, account_id)
-        passwords = promised.tries[transaction_id].passwords if promised and tries else 0
-        answers_try = max(passwords - (how[2] == 0), 0)  # some answers come after the next call has begun
-        return settle(reference, transaction_id, how[1], account_id, answers_try=answers_try, max_otp_tries=2)
+        return self._about_a_try(kind, order, tries[-1 - how[0] % len(tries)] if tries else "T0", *how[1:])
+
+    def _about_a_try(
+        self, kind: str, order: tuple[str, str], transaction_id: str, *how: Any
+    ) -> Command | None:
+        account_id, reference = order
+        promised = self.promise.find(*order)
+        match kind:
+            case "otp":
+                return submit_otp(reference, transaction_id, account_id)
+            case "return":
+                return return_from_challenge(transaction_id, account_id)
+            case "cancel try":
+                return cancel_attempt(transaction_id, account_id)
+            case "refund":
+                amount = int(promised.amount * how[0]) if promised and how[0] else None
+                return begin_refund(transaction_id, amount, account_id, refund_id=f"F{self.begun}")
+            case "confused refund":
+                refunds = list(promised.refunds) if promised else []
+                refund_id = refunds[-1 - how[0] % len(refunds)] if refunds else "F0"
+                return settle_refund(transaction_id, how[1], account_id, refund_id=refund_id)
+        steps = promised.tries[transaction_id].steps if promised and promised.tries else 0
+        answers_try = max(steps - (how[1] == 0), 0)  # some answers come after the next call has begun
+        about = (reference, transaction_id, how[0], account_id)
+        return answer(*about, answers_try=answers_try, max_otp_tries=MAX_OTP_TRIES)
 
     @invariant()
     def the_orders_are_as_promised(self) -> None:
@@ -167,25 +292,69 @@ class TheEngine(RuleBasedStateMachine):
             assert winners <= 1
 
     @invariant()
+    def one_try_at_the_most_is_alive(self) -> None:
+        """No second card can be charged for an order while a first one may be."""
+        alive = "('CALLING', 'UNKNOWN', 'AWAITING_OTP', 'AWAITING_3DS')"
+        rows = ask(self.store, f"SELECT count(*) FROM attempts WHERE status IN {alive} GROUP BY order_id")
+        assert all(count == 1 for (count,) in rows)
+
+    @invariant()
+    def whatever_the_rail_may_still_say_is_waited_for(self) -> None:
+        """A call is noted on each try and refund whose money nobody knows, and on no settled refund."""
+        lost = "SELECT transaction_id FROM attempts WHERE call_until IS NULL AND status IN"
+        assert ask(self.store, f"{lost} ('CALLING', 'UNKNOWN', 'VOIDING')") == []
+        wrong = (
+            "SELECT refund_id FROM refunds WHERE (call_until IS NULL) = (status IN ('RUNNING', 'UNKNOWN'))"
+        )
+        assert ask(self.store, wrong) == []
+
+    @invariant()
+    def refunds_are_as_promised(self) -> None:
+        """What was refunded is the sum of the refunds that were not refused, and never more than was paid."""
+        rows = ask(
+            self.store,
+            "SELECT o.account_id, o.reference, o.applied, o.refunded,"
+            " total(r.amount) FILTER (WHERE r.status IN ('RUNNING', 'UNKNOWN')),"
+            " total(r.amount) FILTER (WHERE r.status = 'DONE'),"
+            " total(r.amount) FILTER (WHERE r.status = 'REFUSED')"
+            " FROM orders AS o LEFT JOIN refunds AS r USING (account_id, order_id)"
+            " GROUP BY o.account_id, o.order_id",
+        )
+        for account_id, reference, applied, refunded, *parts in rows:
+            promised = self.promise.orders[account_id, reference]
+            assert parts == [promised.refunded(state) for state in ("due", "done", "refused")]
+            assert refunded == parts[0] + parts[1] <= applied
+
+    @invariant()
     def the_ledger_agrees(self) -> None:
         """Every booking sums to zero, and the accounts of each order hold what its totals say."""
         bookings = "SELECT sum(amount) AS s FROM ledger_entries GROUP BY account_id, order_id, sequence"
         assert ask(self.store, f"SELECT s FROM ({bookings}) WHERE s <> 0") == []
         rows = ask(
             self.store,
-            'SELECT o.applied, o."returning",'
+            'SELECT o.account_id, o.reference, o.applied, o."returning",'
             " total(l.amount) FILTER (WHERE l.ledger_account = 'card_rail'),"
             " total(l.amount) FILTER (WHERE l.ledger_account = 'returns_due'),"
+            " total(l.amount) FILTER (WHERE l.ledger_account = 'refunds_due'),"
             " total(l.amount) FILTER (WHERE l.ledger_account = 'merchant:' || o.account_id)"
             " FROM orders AS o LEFT JOIN ledger_entries AS l USING (account_id, order_id)"
             " GROUP BY o.account_id, o.order_id",
         )
-        for applied, returning, rail, due, merchant in rows:
-            assert (rail, due, merchant) == (applied + returning, -returning, -applied)
+        for account_id, reference, applied, returning, rail, returns, refunds, merchant in rows:
+            promised = self.promise.orders[account_id, reference]
+            due, done = promised.refunded("due"), promised.refunded("done")
+            assert (returns, refunds) == (-returning, -due)
+            assert (rail, merchant) == (applied + returning - done, due + done - applied)
+
+    def the_books_are_in_order(self) -> None:
+        """The audit of the whole database finds nothing."""
+        with open_read_only(self.folder / "opentill.db") as connection:
+            assert [f for f in audit(connection, 1) if f.count] == []
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):
             self.stop()
+            self.the_books_are_in_order()
             self.runner.close()
             shutil.rmtree(self.folder)
 

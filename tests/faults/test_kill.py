@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.load import Diary, asked_again, shopping
-from races.books import calls_under_way, read_books, sound_file, until
+from races.books import calls_under_way, ledger_check, read_books, sound_file, until
 from races.laws import Told, complaints, unsettled
 from server import Server
 
@@ -48,6 +48,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(tmp_path: Path) 
         asyncio.run(asked_again(server, diary))
         until(lambda: calls_under_way(server.data) == 0)
         assert server.stop() == 0
+        assert ledger_check(server) == ""
     books = read_books(server.data)
     assert complaints(books, diary.heard) == []
     assert unsettled(books) == []

@@ -20,8 +20,15 @@ from typing import Any, Final
 
 from given_store import ACCOUNT, ACTOR, add_orders, open_store
 from opentill.clock import SystemClock
-from opentill.domain.commands import BeginAttempt, CancelOrder, OrderCommand, RailOutcome, SettleAttempt
-from opentill.domain.lifecycle import Change
+from opentill.domain.commands import (
+    BeginAttempt,
+    BeginRefund,
+    CancelOrder,
+    Command,
+    RailOutcome,
+    SettleAttempt,
+)
+from opentill.domain.decisions import Change
 from opentill.domain.order import OrderStatus
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.errors import EngineError
@@ -35,17 +42,21 @@ GATHER_SECONDS: Final = 0.25
 PATIENCE_SECONDS: Final = 60
 """A bound for waits that end at once unless something is broken."""
 
-Ask = Callable[[str], OrderCommand]
+Ask = Callable[[str], Command]
 
 
 # --- the contestants ------------------------------------------------------------------------------
 
 
 def _command(name: str) -> dict[str, Any]:
-    return {"account_id": ACCOUNT, "command_id": str(uuid.uuid4()), "actor": ACTOR, "name": name}
+    return _anonymous() | {"name": name}
 
 
-def _cancel(name: str) -> OrderCommand:
+def _anonymous() -> dict[str, Any]:
+    return {"account_id": ACCOUNT, "command_id": str(uuid.uuid4()), "actor": ACTOR}
+
+
+def _cancel(name: str) -> Command:
     return CancelOrder(**_command(name))
 
 
@@ -53,7 +64,7 @@ def _transaction(name: str) -> str:
     return f"WEB-ONLINE_C-{name}"
 
 
-def _begin(name: str) -> OrderCommand:
+def _begin(name: str) -> Command:
     return BeginAttempt(
         **_command(name),
         transaction_id=_transaction(name),
@@ -64,7 +75,7 @@ def _begin(name: str) -> OrderCommand:
     )
 
 
-def _approve(name: str) -> OrderCommand:
+def _approve(name: str) -> Command:
     return SettleAttempt(
         **_command(name),
         transaction_id=_transaction(name),
@@ -77,12 +88,33 @@ def _approve(name: str) -> OrderCommand:
     )
 
 
-CONTESTANTS: Final[Sequence[tuple[Ask, Told]]] = (
-    (_approve, Told.PAID),
-    (_cancel, Told.CANCELLED),
-    (_cancel, Told.CANCELLED),
+def _refund(name: str) -> Command:
+    """60 % of what was paid: two of them are more than that."""
+    return BeginRefund(
+        **_anonymous(),
+        transaction_id=_transaction(name),
+        refund_id=str(uuid.uuid4()),
+        amount=6_000_30,
+        call_until=SystemClock().now() + 600_000,
+    )
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is fought for. Its functions are found by name in every process."""
+
+    beforehand: Sequence[Ask]
+    """What is done with each order, one after the other, before the processes meet at it."""
+    contestants: Sequence[tuple[Ask, Told]]
+    """What each process asks, and what the order is when that was granted."""
+
+
+FOR_THE_ENDING: Final = Contest(
+    [_begin], [(_approve, Told.PAID), (_cancel, Told.CANCELLED), (_cancel, Told.CANCELLED)]
 )
-"""What each process asks, and what it has won when that is done."""
+"""Cards are being charged: the rail's answer and the cancels are yet to come."""
+FOR_THE_MONEY: Final = Contest([_begin, _approve], [(_refund, Told.PAID), (_refund, Told.PAID)])
+"""Orders are paid, and two want more than half of the money back."""
 
 
 def _won(result: Result, told: Told) -> bool:
@@ -125,11 +157,13 @@ class Report:
     """Orders that all contestants had loaded before any of them wrote."""
 
 
-def _contend(open_contested: OpenContested, path: Path, which: int, rounds: Sequence[Round]) -> Report:
+def _contend(
+    open_contested: OpenContested, path: Path, contestant: tuple[Ask, Told], rounds: Sequence[Round]
+) -> Report:
     judging = _Judging()
     store = open_contested(path, judging)
     threads = StoreThreads(store)
-    ask, told = CONTESTANTS[which]
+    ask, told = contestant
 
     async def fight() -> list[Heard]:
         engine = Engine(threads, SystemClock(), EngineSettings())
@@ -152,25 +186,25 @@ def _contend(open_contested: OpenContested, path: Path, which: int, rounds: Sequ
     return Report(won, set(judging.together))
 
 
-def _process(report: Connection, open_contested: OpenContested, path: Path, which: int, rounds: Any) -> None:
-    report.send(_contend(open_contested, path, which, rounds))
+def _process(report: Connection, *contention: Any) -> None:
+    report.send(_contend(*contention))
 
 
 # --- the contest ----------------------------------------------------------------------------------
 
 
-def held(open_contested: OpenContested, folder: Path) -> Report:
+def held(contest: Contest, open_contested: OpenContested, folder: Path) -> Report:
     """The wins of all rounds of a contest between processes with such stores, on a file in this folder."""
     names = [f"contested-{number}" for number in range(ROUNDS)]
-    _prepare(folder, names)
+    _prepare(folder, names, contest.beforehand)
     context = multiprocessing.get_context("spawn")
-    parties = len(CONTESTANTS)
+    parties = len(contest.contestants)
     rounds = [Round(name, context.Barrier(parties), context.Barrier(parties)) for name in names]
     reports = []
     with ExitStack() as running:
-        for which in range(parties):
+        for contestant in contest.contestants:
             receiver, sender = context.Pipe(duplex=False)
-            arguments = (sender, open_contested, folder / "opentill.db", which, rounds)
+            arguments = (sender, open_contested, folder / "opentill.db", contestant, rounds)
             process = context.Process(target=_process, args=arguments, daemon=True)
             process.start()
             sender.close()
@@ -190,18 +224,18 @@ def _received(report: Connection) -> Report:
     return received
 
 
-def _prepare(folder: Path, names: Sequence[str]) -> None:
-    """Orders whose cards are being charged: the rail's answer and the cancels are yet to come."""
+def _prepare(folder: Path, names: Sequence[str], beforehand: Sequence[Ask]) -> None:
     store = open_store(folder)
     add_orders(store, *names)
     threads = StoreThreads(store)
 
-    async def begin() -> None:
+    async def prepare() -> None:
         engine = Engine(threads, SystemClock(), EngineSettings())
         engine.start()
-        await asyncio.gather(*(engine.submit(_begin(name)) for name in names))
+        for ask in beforehand:
+            await asyncio.gather(*(engine.submit(ask(name)) for name in names))
         await engine.close()
 
-    asyncio.run(begin())
+    asyncio.run(prepare())
     threads.close()
     store.close()

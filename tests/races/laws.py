@@ -56,9 +56,16 @@ def unsettled(books: Books) -> list[str]:
             sentence = _against_the_rail(order, attempt, known)
             if sentence:
                 found.append(f"{order['reference']}: {sentence}")
+        for refund in books.refunds.get(order["order_id"], []):
+            sentence = _against_the_payout(order, refund, books.paid_out.get(refund["refund_id"]))
+            if sentence:
+                found.append(f"{order['reference']}: {sentence}")
     ours = {a["transaction_id"] for attempts in books.attempts.values() for a in attempts}
-    strangers = set(books.at_the_rail) - ours
-    return found + [f"{stranger}: the rail knows a payment that the books do not" for stranger in strangers]
+    ours |= {r["refund_id"] for refunds in books.refunds.values() for r in refunds}
+    strangers = (books.at_the_rail.keys() | books.paid_out.keys()) - ours
+    return found + [
+        f"{stranger}: the rail moved money of which the books do not know" for stranger in strangers
+    ]
 
 
 def _told_otherwise(books: Books, heard: Collection[Heard]) -> Iterator[str]:
@@ -73,7 +80,13 @@ def _told_otherwise(books: Books, heard: Collection[Heard]) -> Iterator[str]:
 
 def _of_order(books: Books, order: Row) -> Iterator[str]:
     events = books.events.get(order["order_id"], [])
-    for sentence in (*_of_history(order, events), *_of_money(books, order), *_of_voids(books, order, events)):
+    sentences = (
+        *_of_history(order, events),
+        *_of_money(books, order),
+        *_of_voids(books, order, events),
+        *_of_refunds(books, order, events),
+    )
+    for sentence in sentences:
         yield f"{order['reference']}: {sentence}"
 
 
@@ -94,7 +107,8 @@ def _of_money(books: Books, order: Row) -> Iterator[str]:
     kept = order["amount"] if order["status"] == "PAID" else 0
     if order["received"] != kept + order["held"] + order["returning"] + order["returned"]:
         yield "its totals do not balance"
-    if (order["applied"], order["held"], order["refunded"]) != (kept, 0, 0):
+    given_back, running = _refunded(books, order)
+    if (order["applied"], order["held"]) != (kept, 0):
         yield f"it is {order['status']} and keeps {order['applied']}"
     balances: Counter[str] = Counter()
     bookings: Counter[int] = Counter()
@@ -104,9 +118,10 @@ def _of_money(books: Books, order: Row) -> Iterator[str]:
     if any(bookings.values()):
         yield "a booking does not sum to zero"
     owed = {
-        "card_rail": order["received"] - order["returned"],
-        f"merchant:{order['account_id']}": -order["applied"],
+        "card_rail": order["received"] - order["returned"] - given_back,
+        f"merchant:{order['account_id']}": given_back + running - order["applied"],
         "returns_due": -order["returning"],
+        "refunds_due": -running,
     }
     if {k: v for k, v in balances.items() if v} != {k: v for k, v in owed.items() if v}:
         yield f"its ledger says {dict(balances)}"
@@ -124,6 +139,31 @@ def _of_voids(books: Books, order: Row, events: list[Row]) -> Iterator[str]:
             yield f"an attempt is {status}, the order was paid by {order['paid_by']}"
 
 
+def _refunded(books: Books, order: Row) -> tuple[int, int]:
+    """How much has been given back, and how much is about to be, going by the refunds themselves."""
+    sums: Counter[str] = Counter()
+    for refund in books.refunds.get(order["order_id"], []):
+        sums[refund["status"]] += refund["amount"]
+    return sums["DONE"], sums["RUNNING"] + sums["UNKNOWN"]
+
+
+def _of_refunds(books: Books, order: Row, events: list[Row]) -> Iterator[str]:
+    """Refunds stay within what was paid, are of what paid, and each is booked when it starts and ends."""
+    asked = sum(_refunded(books, order))
+    if asked > order["applied"]:
+        yield f"its refunds sum to {asked} of {order['applied']}"
+    if asked != order["refunded"]:
+        yield f"its refunds sum to {asked}, it says {order['refunded']}"
+    booked = Counter((e["type"], e["refund_id"], e["amount"]) for e in events if e["refund_id"])
+    for refund in books.refunds.get(order["order_id"], []):
+        status, about = refund["status"], (refund["refund_id"], refund["amount"])
+        times = [booked[type_, *about] for type_ in ("refund_started", "payment_refunded", "refund_refused")]
+        if times != [1, int(status == "DONE"), int(status == "REFUSED")]:
+            yield f"a refund is {status} with {times} starts, payments and refusals booked"
+        if refund["transaction_id"] != order["paid_by"]:
+            yield "a refund is of a transaction that did not pay"
+
+
 def _of_ledger(books: Books) -> Iterator[str]:
     sums: Counter[str] = Counter()
     for entries in books.entries.values():
@@ -134,11 +174,12 @@ def _of_ledger(books: Books) -> Iterator[str]:
             yield f"ledger: {currency} sums to {total}"
 
 
+_CHALLENGED = ("challenge_required", "challenge_passed")
 _AT_THE_RAIL = {
     "APPROVED": {"approved"},
     "VOIDED": {"voided"},
     "AWAITING_OTP": {"otp_required"},
-    "CANCELLED": {"otp_required", "never_happened"},
+    "CANCELLED": {"otp_required", "never_happened", *_CHALLENGED},
     "FAILED": {"never_happened"},
 }
 """For each way an attempt may rest in these tests, what the rail may say of it."""
@@ -152,3 +193,14 @@ def _against_the_rail(order: Row, attempt: Row, known: Row | None) -> str:
     if known["state"] == "approved" and (order["status"], known["amount"]) != ("PAID", order["amount"]):
         return f"the rail keeps {known['amount']} of an order that is {order['status']}"
     return ""
+
+
+_PAID_OUT = {"DONE": "done", "REFUSED": "refused"}
+
+
+def _against_the_payout(order: Row, refund: Row, known: Row | None) -> str:
+    if refund["call_until"] is not None:
+        return f"a refund is still {refund['status']}"
+    wanted = (_PAID_OUT.get(refund["status"]), refund["transaction_id"], refund["amount"], order["currency"])
+    said = known and (known["state"], known["transaction_id"], known["amount"], known["currency"])
+    return "" if said == wanted else f"a refund is {wanted}, the rail says {said}"

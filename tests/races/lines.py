@@ -12,8 +12,10 @@ import httpx2
 from server import Server, signed_in
 
 OTP_CARD: Final = "5434621074252808"
+CHALLENGE_CARD: Final = "4000000000002503"
 GOOD_OTP: Final = "9999"
 AMOUNT: Final = "1500.50"
+SHOP: Final = "https://shop.example/back"
 MOST_TRIES: Final = 400
 
 CANCELLED_BODY: Final = (
@@ -41,15 +43,16 @@ class Line:
             "amount": AMOUNT,
             "currency": "NGN",
             "customerEmail": "payer@example.com",
+            "callbackUrl": SHOP,
         }
         return await self._post("/v1/checkout/order", {"order": order}, key)
 
     async def cancel(self, reference: str, key: str = "") -> httpx2.Response:
         return await self._post("/v1/checkout/order/cancel", {"orderReference": reference}, key)
 
-    async def card(self, reference: str, key: str = "") -> httpx2.Response:
+    async def card(self, reference: str, key: str = "", number: str = OTP_CARD) -> httpx2.Response:
         details = {
-            "cardNumber": OTP_CARD,
+            "cardNumber": number,
             "cardCVV": "123",
             "cardExpiryMonth": "10",
             "cardExpiryYear": "30",
@@ -61,6 +64,30 @@ class Line:
     async def otp(self, reference: str, transaction: str, key: str = "") -> httpx2.Response:
         body = {"otp": GOOD_OTP, "orderReference": reference, "transactionId": transaction}
         return await self._post("/v1/checkout/checkout-card-otp", body, key)
+
+    async def pass_challenge(self, secure: dict[str, str]) -> None:
+        """Tell the sandbox's bank that it is the payer who pays, as its page does."""
+        form = {"JWT": secure["jwt"], "MD": secure["md"], "answer": "approve"}
+        answer = await self._client.post(f"{secure['acsUrl']}/answer", data=form)
+        assert answer.headers["location"] == secure["termUrl"]
+
+    async def come_back(self, term_url: str, method: str = "GET") -> httpx2.Response:
+        """The payer's browser, back from its bank."""
+        return await self._client.request(method, term_url)
+
+    async def cancel_transaction(self, transaction: str) -> httpx2.Response:
+        body = {"transactionId": transaction, "forceCancel": False}
+        return await self._post("/v1/checkout/transaction/cancel", body, "")
+
+    async def refund(self, transaction: str, amount: str | None = None, key: str = "") -> httpx2.Response:
+        """Without an amount, all that is left."""
+        body = {"transactionId": transaction} | ({"amount": amount} if amount else {})
+        return await self._post("/v1/checkout/refund", body, key)
+
+    async def switch_rail(self, operation: str, outcome: str | None, count: int = 1, delay: int = 0) -> None:
+        """Make the next calls of the rail misbehave; ``delay`` in milliseconds."""
+        body = {"operation": operation, "outcome": outcome, "count": count, "delayMilliseconds": delay}
+        assert (await self._post("/sandbox/rail", body, "")).status_code == 200
 
     async def look_up(self, reference: str) -> str:
         """The order's status."""
@@ -81,6 +108,11 @@ class Line:
 def process_of(answer: httpx2.Response) -> str:
     """Which process gave this answer: a process begins all its request ids alike."""
     return answer.headers["x-request-id"].rpartition("-")[0]
+
+
+def came_back_paid(answer: httpx2.Response) -> bool:
+    """Whether the payer's browser is sent on to the shop, which it is from a paid order alone."""
+    return answer.status_code == 303 and answer.headers["location"].startswith(f"{SHOP}?")
 
 
 def paid(answer: httpx2.Response) -> bool:

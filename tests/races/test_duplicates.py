@@ -105,4 +105,4 @@ def test_one_key_is_one_charge(server: Server) -> None:
     order = books.by_reference["charged"]
     assert complaints(books, [Heard("charged", Told.PAID)]) == []
     assert len(books.attempts[order["order_id"]]) == 1
-    assert books.attempts[order["order_id"]][0]["otp_tries"] == 1
+    assert books.attempts[order["order_id"]][0]["confirmations"] == 1

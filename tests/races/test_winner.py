@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from races.books import calls_under_way, read_books, until
+from races.books import calls_under_way, ledger_check, read_books, until
 from races.laws import Heard, Told, complaints, unsettled
 from races.lines import CANCELLED_BODY, NOT_CANCELLED_BODY, Line, lines, paid, process_of
 from server import Server
@@ -141,6 +141,7 @@ def test_exactly_one_of_paid_and_cancelled_wins_and_everyone_is_told(tmp_path: P
         until(lambda: calls_under_way(data) == 0)
         books = read_books(data)
         assert [server.stop() for server in servers] == [0] * len(servers)
+        assert ledger_check(servers[0]) == ""
 
     endings = {fight.reference: books.by_reference[fight.reference]["status"] for fight in fights}
     assert [m for fight in fights for m in misinformed(fight, endings[fight.reference])] == []

@@ -6,27 +6,46 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from engine.asked import begin_refund, cancel_attempt, resend_otp, return_from_challenge
 from engine.given import FaultyStore, Renderer, ask, begin, event_types, running, status, submit_otp
 from given_store import ACCOUNT, NOW, CountingIds, ToldClock
-from opentill.domain.order import CallKind, Order
+from opentill.domain.order import CallKind, Challenge, Order
 from opentill.engine.batch import Outcome, Render
 from opentill.engine.engine import Engine, Result
-from opentill.rails.desk import CardDesk, DeskSettings
-from opentill.rails.rail import Card, RailAnswer
-from opentill.rails.sandbox_card import OTP_CARD, SandboxCardRail
+from opentill.rails.desk import Asking, CardDesk, DeskSettings
+from opentill.rails.rail import BankAccount, Card, PayoutAnswer, RailAnswer
+from opentill.rails.sandbox_card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
 from opentill.store.interface import KeyClaim, Reply, TokenId
-from opentill.store.journal import RailJournal
+from opentill.store.journal import RailJournal, RailPayout, RailSwitch
 
 T = TypeVar("T")
 
 CARD = Card(OTP_CARD, "123", "10", "30", "1234")
+BANK_CARD = replace(CARD, number=CHALLENGE_CARD)
+"""The card whose payer is sent to the bank (3-D Secure)."""
+BAD_CARD = replace(CARD, number="4111111111111111")
 SHORT = DeskSettings(timeout_seconds=0.01, grace_seconds=29.99, max_otp_tries=3)
 """The rail is given up at once; like with LONG a worker may look its calls up 30 s later (told time)."""
 LONG = DeskSettings(timeout_seconds=20, grace_seconds=10, max_otp_tries=3)
+CUT_SHORT = DeskSettings(timeout_seconds=0.3, grace_seconds=29.7, max_otp_tries=3)
+"""Long enough for the sandbox rail to answer, short enough to wait for one that never does."""
 LATER = NOW + 30_001
 
 PAID_BOOKINGS = [("card_rail", 1), (f"merchant:{ACCOUNT}", -1)]
+REFUND_BOOKINGS = [
+    *PAID_BOOKINGS,
+    *[(f"merchant:{ACCOUNT}", 1), ("refunds_due", -1)],
+    *[("refunds_due", 1), ("card_rail", -1)],
+]
 VOID_BOOKINGS = [("card_rail", 1), ("returns_due", -1), ("returns_due", 1), ("card_rail", -1)]
+
+RETURN_URL = "https://till.example/back"
+
+
+def make_challenge(transaction_id: str, return_url: str) -> Challenge:
+    """An unsigned challenge: signatures are the keyring's business."""
+    return Challenge("https://bank.example/3ds", f"jwt for {return_url}", transaction_id)
+
 
 _ids = CountingIds(start=1 << 50)
 
@@ -41,28 +60,61 @@ class HeldRail:
         self.held = asyncio.Event()
         self.loses_calls: set[str] = set()
         self.loses_answers: set[str] = set()
+        self.never_held: set[str] = set()
+        """Calls that pass a line that is held up."""
+        self.paid_to: list[BankAccount | None] = []
+        self.arrived: list[str] = []
+        """The calls that reached the rail, in their order."""
         self.poisoned = ""
         """The transaction whose message is one that no database takes."""
         self.way_there.set()
         self.way_back.set()
 
     async def _through(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
-        await self._pass(self.way_there, lost=operation in self.loses_calls)
+        held = operation not in self.never_held
+        await self._pass(self.way_there, held=held, lost=operation in self.loses_calls)
+        self.arrived.append(operation)
         answer = await call()
-        await self._pass(self.way_back, lost=operation in self.loses_answers)
+        await self._pass(self.way_back, held=held, lost=operation in self.loses_answers)
         return answer
 
-    async def _pass(self, way: asyncio.Event, *, lost: bool) -> None:
-        if not way.is_set():
+    async def _pass(self, way: asyncio.Event, *, held: bool, lost: bool) -> None:
+        if held and not way.is_set():
             self.held.set()
-        await way.wait()
+            await way.wait()
         if lost:
             raise ConnectionResetError
 
-    async def charge(self, transaction_id: str, amount: int, currency: str, card: Card) -> RailAnswer:
+    async def charge(
+        self, transaction_id: str, amount: int, currency: str, card: Card, return_url: str = RETURN_URL
+    ) -> RailAnswer:
         return await self._through(
-            "charge", lambda: self._rail.charge(transaction_id, amount, currency, card)
+            "charge", lambda: self._rail.charge(transaction_id, amount, currency, card, return_url)
         )
+
+    async def resend_otp(self, transaction_id: str) -> None:
+        await self._through("resend_otp", lambda: self._rail.resend_otp(transaction_id))
+
+    async def complete_challenge(self, transaction_id: str) -> RailAnswer:
+        return await self._through("challenge", lambda: self._rail.complete_challenge(transaction_id))
+
+    async def refund(
+        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
+    ) -> PayoutAnswer:
+        self.paid_to.append(to)
+        return await self._through(
+            "refund", lambda: self._rail.refund(refund_id, transaction_id, amount, currency, to)
+        )
+
+    async def return_credit(
+        self, return_id: str, amount: int, currency: str, to: BankAccount
+    ) -> PayoutAnswer:
+        return await self._through(
+            "return", lambda: self._rail.return_credit(return_id, amount, currency, to)
+        )
+
+    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
+        return await self._through("look_up_payout", lambda: self._rail.look_up_payout(payout_id))
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
         return await self._through("confirm", lambda: self._rail.confirm(transaction_id, attempt_try, otp))
@@ -85,6 +137,8 @@ class Till:
     engine: Engine
     clock: ToldClock
     rail: HeldRail
+    sandbox: SandboxCardRail
+    journal: RailJournal
     desk: CardDesk
     render: Renderer
 
@@ -99,13 +153,57 @@ class Till:
         """A card is entered for the order ``r``."""
         command = begin("r", transaction_id, key=key.key if key else None)
         command = replace(command, call_until=self.desk.call_until())
-        return await self.desk.charge(command, card, render=self.render, claim=key, token=token)
+        return await self.desk.charge(command, card, RETURN_URL, Asking(self.render, key, token))
 
     async def confirm(self, otp: str, transaction_id: str = "T1", *, key: KeyClaim | None = None) -> Result:
         """The payer enters the one-time password."""
         command = submit_otp("r", transaction_id)
         command = replace(command, call_until=self.desk.call_until(), reply_key=key.key if key else None)
-        return await self.desk.confirm(command, otp, render=self.render, claim=key)
+        return await self.desk.confirm(command, otp, Asking(self.render, key))
+
+    async def back_from_bank(self, transaction_id: str = "T1") -> Result:
+        """The payer comes back from the bank's challenge page."""
+        command = replace(return_from_challenge(transaction_id), call_until=self.desk.call_until())
+        return await self.desk.return_from_challenge(command, Asking(self.render))
+
+    async def at_bank(self, *, passed: bool, transaction_id: str = "T1") -> bool:
+        """The payer answers on the bank's challenge page."""
+        return await self.sandbox.answer_challenge(transaction_id, passed=passed)
+
+    async def resend(self, *, max_otp_sends: int = 2) -> Result:
+        """The payer of the order ``r`` asks for the password again."""
+        return await self.desk.resend_otp(resend_otp("r", max_otp_sends=max_otp_sends), Asking(self.render))
+
+    async def cancel_attempt(self, transaction_id: str = "T1") -> Result:
+        """The merchant ends one attempt."""
+        return await self.engine.submit(cancel_attempt(transaction_id), render=self.render)
+
+    async def pay(self, transaction_id: str = "T1") -> None:
+        """A card pays for the order ``r``."""
+        await self.charge(transaction_id)
+        await self.confirm("9999", transaction_id)
+
+    async def refund(
+        self,
+        amount: int | None = None,
+        refund_id: str = "F1",
+        *,
+        transaction_id: str = "T1",
+        to: BankAccount | None = None,
+        key: KeyClaim | None = None,
+    ) -> Result:
+        """The merchant gives back what was paid, or a part of it."""
+        command = replace(
+            begin_refund(transaction_id, amount, refund_id=refund_id, key=key.key if key else None),
+            call_until=self.desk.call_until(),
+            account_number=to.account_number if to else None,
+            bank_code=to.bank_code if to else None,
+        )
+        return await self.desk.refund(command, Asking(self.render, key))
+
+    def switch(self, operation: str, outcome: str, calls: int = 1) -> None:
+        """Make the rail's next calls of an operation behave so."""
+        self.journal.set_switch(RailSwitch(operation, outcome, 0), calls)
 
     async def finish(self) -> None:
         """What the worker does: settle the calls whose callers are taken for dead."""
@@ -121,6 +219,27 @@ class Till:
         """The statuses of all attempts, oldest first."""
         rows = ask(self.store, "SELECT status FROM attempts ORDER BY started_at, transaction_id")
         return [str(row[0]) for row in rows]
+
+    @property
+    def refunds(self) -> list[str]:
+        """The statuses of all refunds, oldest first."""
+        rows = ask(self.store, "SELECT status FROM refunds ORDER BY started_at, refund_id")
+        return [str(row[0]) for row in rows]
+
+    @property
+    def refunded(self) -> int:
+        """What counts as given back, in minor units."""
+        return int(ask(self.store, "SELECT refunded FROM orders")[0][0])
+
+    def paid_out(self, refund_id: str = "F1") -> RailPayout | None:
+        """What the rail itself knows of a refund."""
+        return self.journal.payout(refund_id)
+
+    @property
+    def balances(self) -> dict[str, int]:
+        """What stands on each ledger account, in minor units."""
+        rows = ask(self.store, "SELECT ledger_account, sum(amount) FROM ledger_entries GROUP BY 1")
+        return {account.split(":")[0]: amount for account, amount in rows if amount}
 
     @property
     def order(self) -> str:
@@ -174,9 +293,10 @@ def at_the_till(
         store, journal, clock = FaultyStore(folder), RailJournal(folder / "rail.db"), ToldClock(now)
         try:
             async with running(store, clock) as engine:
-                rail = HeldRail(SandboxCardRail(journal))
+                sandbox = SandboxCardRail(journal, 0, make_challenge)
+                rail = HeldRail(sandbox)
                 desk = CardDesk(engine, rail, clock, _ids, settings, render_late)
-                till = Till(store, engine, clock, rail, desk, Renderer())
+                till = Till(store, engine, clock, rail, sandbox, journal, desk, Renderer())
                 try:
                     return await work(till)
                 finally:

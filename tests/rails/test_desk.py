@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.given import ask, claim, ending
 from given_store import ACCOUNT, NOW, TOKEN, add_orders, add_token, cancel
-from opentill.domain.lifecycle import Change
+from opentill.domain.decisions import Change
 from rails.given import CARD, PAID_BOOKINGS, VOID_BOOKINGS, Till, at_the_till
 
 

@@ -12,7 +12,7 @@ from opentill.domain.commands import RailOutcome
 from opentill.rails.rail import Card, RailAnswer
 from opentill.rails.sandbox_card import SandboxCardRail
 from opentill.store.journal import RailJournal
-from rails.given import CARD
+from rails.given import CARD, RETURN_URL, make_challenge
 
 T = TypeVar("T")
 APPROVED, DECLINED, OTP_REQUIRED = RailOutcome.APPROVED, RailOutcome.DECLINED, RailOutcome.OTP_REQUIRED
@@ -22,7 +22,7 @@ VOIDED, NEVER_HAPPENED = RailOutcome.VOIDED, RailOutcome.NEVER_HAPPENED
 def _at_the_rail(folder: Path, work: Callable[[SandboxCardRail], Awaitable[T]]) -> T:
     journal = RailJournal(folder / "rail.db")
     try:
-        return asyncio.run(_awaited(work, SandboxCardRail(journal)))
+        return asyncio.run(_awaited(work, SandboxCardRail(journal, 0, make_challenge)))
     finally:
         journal.close()
 
@@ -32,7 +32,7 @@ async def _awaited(work: Callable[[SandboxCardRail], Awaitable[T]], rail: Sandbo
 
 
 def _charge(folder: Path, transaction_id: str = "T", amount: int = 100_00, card: Card = CARD) -> RailAnswer:
-    return _at_the_rail(folder, lambda rail: rail.charge(transaction_id, amount, "NGN", card))
+    return _at_the_rail(folder, lambda rail: rail.charge(transaction_id, amount, "NGN", card, RETURN_URL))
 
 
 def _confirm(folder: Path, otp: str, number: int = 1, transaction_id: str = "T") -> RailAnswer:
@@ -152,7 +152,7 @@ def test_no_card_number_is_in_the_journal(tmp_path: Path, number: str) -> None:
     card = replace(CARD, number=number, cvv="918273", pin="645546")
 
     async def work(rail: SandboxCardRail) -> bytes:
-        await rail.charge("T", 100_00, "NGN", card)
+        await rail.charge("T", 100_00, "NGN", card, RETURN_URL)
         await rail.confirm("T", 1, "918273")
         return _bytes_of(tmp_path)
 

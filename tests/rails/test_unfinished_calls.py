@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.given import ask, claim, ending
+from engine.given import ask, claim, ending, settle
 from given_store import NOW, add_orders, cancel
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
-from rails.given import CARD, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKINGS, Till, at_the_till
+from rails.given import CARD, CUT_SHORT, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKINGS, Till, at_the_till
 
 # --- a rail that does not answer ----------------------------------------------------------------------
 
@@ -161,6 +161,52 @@ def test_an_approval_found_after_a_cancel_goes_back(tmp_path: Path) -> None:
         assert till.bookings == VOID_BOOKINGS
 
     at_the_till(tmp_path, work)
+
+
+@pytest.mark.parametrize("operation", ["charge", "confirm"])
+def test_a_void_that_is_refused_decides_nothing(tmp_path: Path, operation: str) -> None:
+    """A call never seen is given up only once the rail agreed to refuse it; until then it is asked again."""
+
+    async def work(till: Till) -> None:
+        add_orders(till.store, "r")
+        if operation == "confirm":
+            await till.charge()
+        till.rail.loses_calls = {operation}
+        await (till.charge() if operation == "charge" else till.confirm("9999"))
+        till.switch("void", "refuse")
+        till.clock.time = LATER
+        await till.finish()
+        assert (till.attempts, len(till.overdue())) == (["UNKNOWN"], 1)
+        await till.finish()
+        assert (till.attempts, till.overdue()) == (["FAILED"], [])
+
+    at_the_till(tmp_path, work)
+
+
+@pytest.mark.parametrize("outcome", ["refuse", "timeout", "unknown"])
+def test_a_void_that_fails_is_asked_again(tmp_path: Path, outcome: str) -> None:
+    """Money on its way back stays so until the rail says that it is back, and gets back once."""
+
+    async def take_unwanted_money(till: Till) -> None:
+        add_orders(till.store, "r")
+        await till.charge()
+        await till.engine.submit(cancel("r"))
+        await till.sandbox.confirm("T1", 1, "9999")
+        await till.engine.submit(settle("r", "T1", RailOutcome.APPROVED))
+        till.switch("void", outcome)
+
+    async def fail(till: Till) -> None:
+        await till.finish()
+        assert (till.attempts, till.totals) == (["VOIDING"], (1, 0, 1, 0))
+
+    async def succeed(till: Till) -> None:
+        await till.finish()
+        assert (till.attempts, till.totals) == (["VOIDED"], (1, 0, 0, 1))
+        assert (till.bookings, till.overdue()) == (VOID_BOOKINGS, [])
+
+    at_the_till(tmp_path, take_unwanted_money)
+    at_the_till(tmp_path, fail, settings=CUT_SHORT, now=NOW + 60_001)
+    at_the_till(tmp_path, succeed, now=NOW + 60_002)
 
 
 # --- a process that ends between the two commits ------------------------------------------------------

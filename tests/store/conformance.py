@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import wraps
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -26,22 +26,27 @@ from given_store import (
     read,
     write,
 )
-from opentill.domain.commands import BeginAttempt, RailOutcome, SettleAttempt
-from opentill.domain.lifecycle import Change, create, decide
+from opentill.domain.commands import (
+    BeginAttempt,
+    BeginRefund,
+    CancelOrder,
+    RailOutcome,
+    RefundOutcome,
+    SettleAttempt,
+    SettleRefund,
+)
+from opentill.domain.decisions import Change, create, decide
+from opentill.domain.events import EventType
+from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, merchant_balance
 from opentill.domain.order import AttemptStatus, DueAction, LateMoney, Order, OrderStatus, Split, Terms
 from opentill.store.interface import (
-    Client,
+    Balance,
     Facts,
     KeyClaim,
-    Merchant,
-    Mode,
     OpenStore,
     Reply,
     Store,
     StoreError,
-    StoreUnusable,
-    SubAccount,
-    TokenId,
     TransactionFilter,
     Transient,
     Witness,
@@ -78,13 +83,13 @@ def what_was_committed_outlives_its_process(open_store: OpenStore) -> None:
         add_token(store)
         store.advance_clock(60_000)
         with store.batch() as batch:
-            batch.claim_keys([_claim("k")], NOW, NOW + DAY)
+            batch.claim_keys([claim("k")], NOW, NOW + DAY)
             batch.commit()
     with closing(open_store()) as store:
         assert read(store, (ACCOUNT, "r1")) == [order]
         with store.batch() as batch:
             assert batch.facts([TOKEN]) == Facts(60_000, frozenset())
-            assert list(batch.claim_keys([_claim("k")], NOW, NOW + DAY)) == [(ACCOUNT, "k")]
+            assert list(batch.claim_keys([claim("k")], NOW, NOW + DAY)) == [(ACCOUNT, "k")]
 
 
 @law_of_opening
@@ -227,11 +232,13 @@ def constraints_refuse_what_the_lifecycle_would_never_write(store: Store) -> Non
 # --- attempts, events, entries ----------------------------------------------------------------------
 
 
+def _who() -> dict[str, Any]:
+    return {"account_id": ACCOUNT, "command_id": IDS.uuid(), "actor": ACTOR}
+
+
 def _begin(store: Store, order: Order, transaction_id: str, key: str | None = None) -> Order:
     command = BeginAttempt(
-        account_id=ACCOUNT,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
+        **_who(),
         name=order.order_id,
         transaction_id=transaction_id,
         card_masked="543462******2808",
@@ -247,9 +254,7 @@ def _begin(store: Store, order: Order, transaction_id: str, key: str | None = No
 
 def _settled(order: Order, transaction_id: str, outcome: RailOutcome) -> Change:
     command = SettleAttempt(
-        account_id=ACCOUNT,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
+        **_who(),
         name=order.order_id,
         transaction_id=transaction_id,
         outcome=outcome,
@@ -357,19 +362,19 @@ def transactions_are_listed_newest_first_and_filtered(store: Store) -> None:
 # --- idempotency keys -------------------------------------------------------------------------------
 
 
-def _claim(key: str, fingerprint: str = "f", account_id: str = ACCOUNT) -> KeyClaim:
+def claim(key: str, fingerprint: str = "f", account_id: str = ACCOUNT) -> KeyClaim:
     return KeyClaim(account_id, key, fingerprint, IDS.uuid())
 
 
 @law
 def a_key_is_claimed_once_per_merchant(store: Store) -> None:
     """The first claim gets the key, the second the first one's record; another merchant has its own."""
-    first, second = _claim("k"), _claim("k", "other")
+    first, second = claim("k"), claim("k", "other")
     with store.batch() as batch:
-        assert batch.claim_keys([first, _claim("k2")], NOW, NOW + DAY) == {}
+        assert batch.claim_keys([first, claim("k2")], NOW, NOW + DAY) == {}
         batch.commit()
     with store.batch() as batch:
-        held = batch.claim_keys([second, _claim("k", account_id=OTHER)], NOW, NOW + DAY)
+        held = batch.claim_keys([second, claim("k", account_id=OTHER)], NOW, NOW + DAY)
     assert list(held) == [(ACCOUNT, "k")]
     record = held[ACCOUNT, "k"]
     assert (record.fingerprint, record.command_id, record.reply) == ("f", first.command_id, None)
@@ -378,16 +383,16 @@ def a_key_is_claimed_once_per_merchant(store: Store) -> None:
 @law
 def a_reply_is_stored_once_and_byte_for_byte(store: Store) -> None:
     """The first reply stays, in every byte; the key is recognised by the command that claimed it."""
-    claim = _claim("k")
+    first = claim("k")
     reply = Reply(400, "order-already-paid", '{"a":"Ọ \\u0000"}'.encode())
     with store.batch() as batch:
-        batch.claim_keys([claim], NOW, NOW + DAY)
+        batch.claim_keys([first], NOW, NOW + DAY)
         batch.store_replies({(ACCOUNT, "k"): reply})
         batch.store_replies({(ACCOUNT, "k"): Reply(200, "", b"{}")})
         batch.commit()
     with store.batch() as batch:
-        assert batch.claim_keys([_claim("k")], NOW, NOW + DAY)[ACCOUNT, "k"].reply == reply
-        assert batch.contains(Witness(ACCOUNT, None, 0, claim.command_id, "k"))
+        assert batch.claim_keys([claim("k")], NOW, NOW + DAY)[ACCOUNT, "k"].reply == reply
+        assert batch.contains(Witness(ACCOUNT, None, 0, first.command_id, "k"))
         assert not batch.contains(Witness(ACCOUNT, None, 0, IDS.uuid(), "k"))
 
 
@@ -395,146 +400,17 @@ def a_reply_is_stored_once_and_byte_for_byte(store: Store) -> None:
 def a_key_is_free_again_after_its_time(store: Store) -> None:
     """A record past its expiry counts as absent before anybody has purged it, also its reply."""
     with store.batch() as batch:
-        batch.claim_keys([_claim("k")], NOW, NOW + DAY)
+        batch.claim_keys([claim("k")], NOW, NOW + DAY)
         batch.store_replies({(ACCOUNT, "k"): Reply(200, "", b"{}")})
         batch.commit()
     with store.batch() as batch:
-        assert batch.claim_keys([_claim("k", "new")], NOW + DAY - 1, NOW + 2 * DAY)
+        assert batch.claim_keys([claim("k", "new")], NOW + DAY - 1, NOW + 2 * DAY)
     with store.batch() as batch:
-        assert batch.claim_keys([_claim("k", "new")], NOW + DAY, NOW + 2 * DAY) == {}
+        assert batch.claim_keys([claim("k", "new")], NOW + DAY, NOW + 2 * DAY) == {}
         batch.commit()
     with store.batch() as batch:
-        record = batch.claim_keys([_claim("k")], NOW + DAY, NOW + 2 * DAY)[ACCOUNT, "k"]
+        record = batch.claim_keys([claim("k")], NOW + DAY, NOW + 2 * DAY)[ACCOUNT, "k"]
     assert (record.fingerprint, record.reply) == ("new", None)
-
-
-# --- the clock, tokens and the directory ------------------------------------------------------------
-
-
-@law
-def facts_tell_dead_tokens_and_the_clock(store: Store) -> None:
-    """Revoked and unknown tokens are dead in batch and snapshot alike, and both see the clock moved."""
-    add_token(store)
-    unknown, foreign = TokenId(ACCOUNT, "jti-9"), TokenId(OTHER, TOKEN.jti)
-    assert store.advance_clock(1_500) == 1_500
-    assert store.advance_clock(500) == 2_000
-    with store.batch() as batch, store.snapshot() as snapshot:
-        for facts in (batch.facts([TOKEN, unknown, foreign]), snapshot.facts([TOKEN, unknown, foreign])):
-            assert facts.clock_offset == 2_000
-            assert facts.dead_tokens == {unknown, foreign}
-        assert batch.facts([]).clock_offset == 2_000
-    assert store.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
-    with store.snapshot() as snapshot:
-        assert snapshot.facts([TOKEN]).dead_tokens == {TOKEN}
-
-
-@law
-def the_clock_never_moves_back(store: Store) -> None:
-    """A negative advance is refused and changes nothing."""
-    with pytest.raises(ValueError, match="forward"):
-        store.advance_clock(-1)
-    assert store.advance_clock(0) == 0
-
-
-@law
-def a_token_is_revoked_only_by_its_client(store: Store) -> None:
-    """Another client's name on a revocation leaves the token alive."""
-    add_token(store)
-    assert not store.revoke_token(ACCOUNT, TOKEN.jti, "client-2", NOW)
-    assert not store.revoke_token(OTHER, TOKEN.jti, "client-1", NOW)
-    with store.snapshot() as snapshot:
-        assert snapshot.facts([TOKEN]).dead_tokens == frozenset()
-
-
-@law
-def a_refresh_token_is_good_once_and_in_time(store: Store) -> None:
-    """It is used up by its first use, and no good when expired, foreign, or revoked with its access token."""
-    add_token(store)
-    add_token(store, TokenId(ACCOUNT, "jti-2"), "refresh-2")
-    add_token(store, TokenId(ACCOUNT, "jti-3"), "refresh-3")
-    assert store.use_refresh_token(OTHER, "refresh-1", NOW) is None
-    used = store.use_refresh_token(ACCOUNT, "refresh-1", NOW)
-    assert used is not None
-    assert used.jti == "jti-1"
-    assert store.use_refresh_token(ACCOUNT, "refresh-1", NOW) is None
-    assert store.use_refresh_token(ACCOUNT, "refresh-2", NOW + DAY) is None
-    assert store.revoke_token(ACCOUNT, "jti-3", "client-1", NOW)
-    assert store.use_refresh_token(ACCOUNT, "refresh-3", NOW) is None
-
-
-@law
-def a_disabled_client_loses_its_tokens(store: Store) -> None:
-    """Disabling marks the client and kills all of its tokens, and no other client's."""
-    for client_id in ("client-1", "client-2"):
-        store.add_client(Client(ACCOUNT, client_id, "hash", b"sealed", NOW, None))
-    add_token(store)
-    assert store.disable_client(ACCOUNT, "client-1", NOW + 5)
-    assert not store.disable_client(ACCOUNT, "client-9", NOW)
-    assert [c.disabled_at for c in store.clients(ACCOUNT)] == [NOW + 5, None]
-    with store.snapshot() as snapshot:
-        assert snapshot.facts([TOKEN]).dead_tokens == {TOKEN}
-
-
-@law
-def a_client_is_rotated_in_place(store: Store) -> None:
-    """Rotation changes the secret and nothing else."""
-    client = Client(ACCOUNT, "client-1", "hash", None, NOW, None)
-    store.add_client(client)
-    assert store.rotate_client(ACCOUNT, "client-1", "hash-2", b"new")
-    assert not store.rotate_client(OTHER, "client-1", "hash-3", None)
-    assert store.client(ACCOUNT, "client-1") == replace(client, secret_hash="hash-2", secret_sealed=b"new")
-    assert store.client(OTHER, "client-1") is None
-
-
-@law
-def merchants_and_sub_accounts_come_back(store: Store) -> None:
-    """What was added is read back whole, oldest first; the default merchant is the one that was named."""
-    first = Merchant(ACCOUNT, "Shop", "a@b.c", "", 5, None, NOW, b"key")
-    second = replace(first, account_id=OTHER, name="Ọjà", post_limit=None, created_at=NOW + 1)
-    sub = SubAccount(ACCOUNT, "s", "till 1", NOW)
-    assert store.default_account_id() is None
-    store.add_merchant(second, default=True)
-    store.add_merchant(first, default=False)
-    store.add_sub_account(sub)
-    assert store.merchants() == [first, second]
-    assert store.merchant(OTHER) == second
-    assert store.merchant("nobody") is None
-    assert store.sub_accounts(ACCOUNT) == [sub]
-    assert store.sub_accounts(OTHER) == []
-    assert store.default_account_id() == OTHER
-
-
-@law
-def purge_takes_only_what_has_ended_and_not_too_much(store: Store) -> None:
-    """Ended keys and tokens go, in bounded steps; what may still be needed stays."""
-    claims = [_claim(f"k{i}") for i in range(3)]
-    with store.batch() as batch:
-        batch.claim_keys(claims, NOW, NOW + DAY)
-        batch.claim_keys([_claim("later")], NOW, NOW + 2 * DAY)
-        batch.commit()
-    add_token(store)
-    assert store.purge(NOW + DAY - 1, 10) == 0
-    assert store.purge(NOW + DAY, 2) == 3
-    assert store.purge(NOW + DAY, 2) == 1
-    assert store.purge(NOW + DAY, 2) == 0
-    with store.batch() as batch:
-        assert list(batch.claim_keys([*claims, _claim("later")], NOW, NOW)) == [(ACCOUNT, "later")]
-
-
-@law
-def mode_and_key_of_a_database_are_for_ever(store: Store) -> None:
-    """Installing again with the same mode and key is harmless; another mode or key is refused."""
-    store.install(Mode.SANDBOX, "key-fingerprint", NOW + 1)
-    with pytest.raises(StoreUnusable, match="sandbox mode"):
-        store.install(Mode.LIVE, "key-fingerprint", NOW)
-    with pytest.raises(StoreUnusable, match="OPENTILL_SECRET_KEY"):
-        store.install(Mode.SANDBOX, "another", NOW)
-
-
-@law
-def a_probe_is_a_real_write(store: Store) -> None:
-    """Probing succeeds while writes work."""
-    store.probe_write(NOW + 7)
 
 
 @law
@@ -545,3 +421,87 @@ def nul_and_lone_surrogates_poison_only_their_batch(store: Store) -> None:
         write(store, [create(new_order("bad\ud800"), NOW)])
     add_orders(store, "after")
     assert all(read(store, (ACCOUNT, "before"), (ACCOUNT, "after")))
+
+
+# --- refunds, history and sums ----------------------------------------------------------------------
+
+
+def _paid(store: Store, reference: str, transaction_id: str) -> Order:
+    (order,) = add_orders(store, reference)
+    change = _settled(_begin(store, order, transaction_id), transaction_id, RailOutcome.APPROVED)
+    write(store, [change])
+    return change.after
+
+
+def _refunding(store: Store, order: Order, transaction_id: str, amount: int | None) -> Order:
+    who = _who() | {"transaction_id": transaction_id, "refund_id": IDS.uuid()}
+    command = BeginRefund(**who, amount=amount, call_until=NOW + 30_000)
+    change = decide(order, command, NOW + 2)
+    write(store, [change])
+    return change.after
+
+
+def _refunded(store: Store, order: Order) -> Order:
+    refund = order.refunds[-1]
+    command = SettleRefund(
+        **_who(),
+        transaction_id=refund.transaction_id,
+        refund_id=refund.refund_id,
+        outcome=RefundOutcome.DONE,
+        response_code="00",
+        message="ok",
+    )
+    change = decide(order, command, NOW + 3)
+    write(store, [change])
+    return change.after
+
+
+@law
+def events_come_back_as_they_were_written(store: Store) -> None:
+    """All events of one order, and of no other, in their sequence and in every field."""
+    order, other = add_orders(store, "r1", "r2")
+    change = decide(order, CancelOrder(**_who(), name="r1", reason="customer_request", note="Ọjà"), NOW + 1)
+    write(store, [change, cancelled(other)])
+    with store.snapshot() as snapshot:
+        events = snapshot.events(ACCOUNT, order.order_id)
+        assert snapshot.events(OTHER, order.order_id) == []
+    assert [event.type for event in events] == [EventType.ORDER_CREATED, EventType.ORDER_CANCELLED]
+    assert events[1:] == list(change.events)
+
+
+@law
+def the_trial_balance_sums_one_merchants_ledger(store: Store) -> None:
+    """Debits and credits of each ledger account, by currency, are those of this merchant's bookings."""
+    paid = _paid(store, "r1", "T1")
+    _refunded(store, _refunding(store, paid, "T1", 100))
+    add_orders(store, "unpaid", account_id=OTHER)
+    booked = {CARD_RAIL: (paid.amount, 100), merchant_balance(ACCOUNT): (100, paid.amount)}
+    booked[REFUNDS_DUE] = 100, 100
+    with store.snapshot() as snapshot:
+        assert snapshot.trial_balance(ACCOUNT) == [Balance(a, "NGN", *sums) for a, sums in booked.items()]
+        assert snapshot.trial_balance(OTHER) == []
+
+
+@law
+def a_payment_is_wholly_refunded_once_all_of_it_is_back(store: Store) -> None:
+    """Neither a part, nor a refund that is still running, makes it so; the list's filter agrees."""
+    _paid(store, "kept", "T0")
+    paid = _paid(store, "r1", "T1")
+    parted = _refunded(store, _refunding(store, paid, "T1", 1))
+    assert _wholly_refunded(store) == []
+    running = _refunding(store, parted, "T1", None)
+    assert _wholly_refunded(store) == []
+    _refunded(store, running)
+    assert _wholly_refunded(store) == ["T1"]
+
+
+def _wholly_refunded(store: Store) -> list[str]:
+    """The payments that are shown as wholly refunded; the filters must find just these, and the others."""
+    everything = TransactionFilter(account_id=ACCOUNT)
+    approved = replace(everything, statuses=frozenset({AttemptStatus.APPROVED.value}))
+    refunded = replace(everything, statuses=frozenset(), wholly_refunded=True)
+    with store.snapshot() as snapshot:
+        every, kept, gone = (snapshot.transactions(each) for each in (everything, approved, refunded))
+    assert gone == [view for view in every if view.wholly_refunded]
+    assert kept == [view for view in every if not view.wholly_refunded]
+    return [view.attempt.transaction_id for view in gone]

@@ -116,6 +116,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     "payer": {"payer"} | _FRONT,
     "workers": _FRONT,
     "docs": {"api", "domain", "settings"},
+    "cli.ledger": {"cli", "store.audit"},  # reads a database as it lies there, without opening a store
     "cli": {"app", "cli", "docs", "merchants"} | _FRONT,
     "__main__": {"app", "cli"},
     "app": {"api", "payer", "workers", "merchants", "rails", "store", "engine", "domain"} | FREE_STANDING,

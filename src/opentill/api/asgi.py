@@ -33,7 +33,8 @@ __all__ = ["ApiApp", "ApiDeps"]
 _log = structlog.get_logger("opentill.api")
 
 _PAGES: Final = b"/checkout/"
-"""Where payers' pages live; every other path is the API's, known or not."""
+_BANK_PAGES: Final = frozenset({b"/sandbox/3ds", b"/sandbox/3ds/answer"})
+"""Where payers' pages live, the second in sandbox mode only; every other path is the API's, known or not."""
 
 _JSON: Final = (b"content-type", b"application/json")
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
@@ -84,7 +85,7 @@ class ApiApp:
         """Answer one request."""
         path: bytes = scope.get("raw_path") or scope["path"].encode()
         found = self._router.find(scope["method"], path)
-        if found is None and self._deps.pages is not None and path.startswith(_PAGES):
+        if found is None and self._deps.pages is not None and self._is_page(path):
             await self._deps.pages(scope, receive, send)
             return
         route, parameters = found or (self._unknown, ())
@@ -100,6 +101,9 @@ class ApiApp:
         await send({"type": "http.response.body", "body": reply.body})
         if self._deps.settings.access_log:
             self._log_access(call, reply)
+
+    def _is_page(self, path: bytes) -> bool:
+        return path.startswith(_PAGES) or (self._deps.sandbox and path in _BANK_PAGES)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> Reply:
         """The reply to this call, whatever happens (no input gives a 5xx; a 5xx is our fault)."""

@@ -1,28 +1,32 @@
 """One request on its way through the API, and what the API needs from the rest of the house."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from opentill.api import decode
 from opentill.api.directory import Directory
 from opentill.api.ratelimit import UNLIMITED
 from opentill.api.readiness import Readiness
 from opentill.api.routing import AsgiApp, Route
+from opentill.api.told import return_url
 from opentill.api.wire import Rejected, invalid
 from opentill.clock import Clock, Ids
 from opentill.domain.commands import Actor, ActorKind, Command
-from opentill.domain.lifecycle import Change
+from opentill.domain.decisions import Change
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Engine, Outcome, Render, Result
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.keyring import Keyring
-from opentill.rails.desk import CardDesk
+from opentill.keyring import CardKey, Keyring
+from opentill.rails.desk import Asking, CardDesk
 from opentill.settings import Settings
 from opentill.store.interface import KeyClaim, Mode, Reply, TokenId
 
 _NOBODY: Final = Actor(ActorKind.OPEN_SANDBOX)
+
+SwitchRail: TypeAlias = Callable[[str, str | None, int, int], Awaitable[None]]
+"""Takes an operation of the rail, how it ends, a delay in milliseconds, and for how many calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,10 @@ class ApiDeps:
     ids: Ids
     default_account_id: str | None
     """Whom calls without a token act as; None, as always in live mode, for nobody."""
+    card_key: CardKey | None = None
+    """Where given, card details are taken only encrypted under it."""
+    switch_rail: SwitchRail | None = None
+    """Makes the sandbox's rail misbehave; None in live mode, which has none."""
     pages: AsgiApp | None = None
     """Answers the paths that are not the API's."""
     directory: Directory = field(init=False)
@@ -48,6 +56,10 @@ class ApiDeps:
         """Make the parts that only this API uses."""
         object.__setattr__(self, "directory", Directory(self.threads, self.reader, self.clock))
         object.__setattr__(self, "readiness", Readiness(self.threads, self.clock))
+
+    def return_url(self, account_id: str, transaction: str) -> str:
+        """See ``told.return_url``."""
+        return return_url(self.settings.public_url, self.keyring, account_id, transaction)
 
     @property
     def sandbox(self) -> bool:
@@ -132,6 +144,10 @@ class Call:
             return refusals[type(outcome)] if isinstance(outcome, Refusal) else on_change(outcome)
 
         return render
+
+    def asking(self, on_change: Callable[[Change], Reply]) -> Asking:
+        """What surrounds a call to the desk on behalf of this request."""
+        return Asking(self.render(on_change), self.claim(), self.token)
 
     async def submit(self, command: Command, on_change: Callable[[Change], Reply]) -> Reply:
         """Hand the command to the engine and return the reply that it committed."""

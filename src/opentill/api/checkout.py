@@ -29,7 +29,7 @@ class OrderDetails(WireStruct):
     order: OrderWithBusiness
     has_saved_cards: bool = False
     base64_encoded_rsa_public_key: str = ""
-    """Empty: card details are not encrypted by the client."""
+    """Empty where card details are not to be encrypted by the client (setting ``card_encryption``)."""
 
 
 class CancelRequest(WireStruct):
@@ -73,7 +73,12 @@ async def get_order(call: Call) -> Reply:
     merchant = await call.deps.directory.merchant(call.account_id, call.now)
     if view is None or merchant is None:
         return RECORD_NOT_FOUND
-    return call.success(OrderDetails(order_with_business(view, merchant)))
+    key = call.deps.card_key
+    data = OrderDetails(
+        order=order_with_business(view, merchant),
+        base64_encoded_rsa_public_key=key.public_key if key else "",
+    )
+    return call.success(data)
 
 
 async def cancel_order(call: Call) -> Reply:

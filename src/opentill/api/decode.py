@@ -24,6 +24,18 @@ AmountText = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["nu
 """A number as it was written: money never passes through a float (ruling 10)."""
 
 
+_ABSENT: Final = b"null"
+OptionalAmountText = Annotated[
+    msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["number", "string", "null"]})
+]
+"""As AmountText, where null or nothing may stand; its default is ``no_amount``."""
+
+
+def no_amount() -> msgspec.Raw:
+    """What an OptionalAmountText is that was not sent."""
+    return msgspec.Raw(_ABSENT)
+
+
 class _DuplicateKey(ValueError):
     """An object names one member twice."""
 
@@ -165,13 +177,21 @@ def amount(raw: msgspec.Raw, field: str, currency: str) -> int:
 
 
 def hundredths(raw: msgspec.Raw, field: str) -> int:
-    """A percentage above zero with at most two decimals, in hundredths of a percent."""
+    """A number above zero with at most two decimals, in hundredths: a percentage, for instance."""
     two_decimals = next(currency for currency, digits in MINOR_DIGITS.items() if digits == 2)
     return amount(raw, field, two_decimals)
 
 
+def optional_amount(raw: msgspec.Raw, field: str) -> int | None:
+    """Minor units of an amount whose currency is not known yet, or None where none was sent.
+
+    Every currency that an order can have has two decimals, so nothing is left to be found out later.
+    """
+    return None if bytes(raw) == _ABSENT else hundredths(raw, field)
+
+
 def _number_text(raw: bytes, field: str) -> str:
-    if raw == b"null":
+    if raw == _ABSENT:
         raise invalid(f"{field} can not be null")
     if raw[:1] == b'"':
         return filled(msgspec.json.decode(raw, type=str), field)

@@ -8,7 +8,7 @@ import msgspec
 
 from opentill import __version__
 from opentill.api.call import Call
-from opentill.api.routing import SANDBOX_ALIAS, Auth, Operation, parameter_names
+from opentill.api.routing import SANDBOX_ALIAS, Auth, Operation, offered, parameter_names
 from opentill.store.interface import Reply
 
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -56,7 +56,7 @@ def _rendered(operations: tuple[Operation, ...], public_url: str, *, sandbox: bo
 
 def document(operations: Iterable[Operation], public_url: str, *, sandbox: bool) -> dict[str, Any]:
     """The OpenAPI document of these operations, for a server in sandbox or live mode."""
-    operations = tuple(operations)
+    operations = offered(operations, sandbox=sandbox)
     types = {kind for each in operations for kind in (each.body, each.data) if kind is not None}
     _, components = msgspec.json.schema_components(
         sorted(types, key=lambda kind: kind.__name__), ref_template=_REFERENCE

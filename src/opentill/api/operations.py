@@ -2,9 +2,25 @@
 
 from typing import Final
 
-from opentill.api import auth, charge, checkout, creation, health, openapi, transactions, verification
+from opentill.api import (
+    auth,
+    charge,
+    checkout,
+    creation,
+    extensions,
+    health,
+    in_full,
+    openapi,
+    refund,
+    sandbox,
+    told,
+    transactions,
+    verification,
+)
 from opentill.api.routing import Auth, Operation
 from opentill.api.shown import TransactionShown
+from opentill.api.wire import ATTEMPT_IS_FINISHED
+from opentill.domain.refusals import AttemptAlreadyCompleted
 
 OPERATIONS: Final = (
     # --- tokens (contract 1.3) ---
@@ -88,7 +104,7 @@ OPERATIONS: Final = (
         summary="Pay an order by card; sandbox only",
         handler=charge.submit_card,
         body=charge.CardRequest,
-        data=charge.CardAnswer,
+        data=told.CardAnswer,
         mutating=True,
         card_entry=True,
     ),
@@ -99,9 +115,43 @@ OPERATIONS: Final = (
         summary="Go on with a card payment by its one-time password; sandbox only",
         handler=charge.submit_otp,
         body=charge.OtpRequest,
-        data=charge.OtpAnswer,
+        data=told.OtpAnswer,
         mutating=True,
         card_entry=True,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/checkout/resend-otp",
+        name="resendOtp",
+        summary="Send the one-time password of a card payment again; sandbox only",
+        handler=charge.resend_otp,
+        body=charge.ResendOtpRequest,
+        data=checkout.Done,
+        mutating=True,
+        card_entry=True,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/checkout/transaction/cancel",
+        name="cancelTransaction",
+        summary="End one attempt to pay an order, which stays payable",
+        handler=charge.cancel_transaction,
+        body=charge.CancelTransactionRequest,
+        data=checkout.Done,
+        mutating=True,
+        refusal_rows={AttemptAlreadyCompleted: ATTEMPT_IS_FINISHED},
+    ),
+    # --- giving paid money back (contract 3.6) ---
+    Operation(
+        method="POST",
+        path="/v1/checkout/refund",
+        name="refundPayment",
+        summary="Refund a payment, in whole or in part",
+        handler=refund.refund_payment,
+        body=refund.RefundRequest,
+        data=told.RefundAnswer,
+        account_required=True,
+        mutating=True,
     ),
     # --- asking what was paid (contract 3.4, 3.5, 3.12) ---
     Operation(
@@ -114,6 +164,15 @@ OPERATIONS: Final = (
         data=verification.CheckoutTransaction,
         description="success",
         account_required=True,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/checkout/confirm-transaction-receipt",
+        name="confirmReceipt",
+        summary="Ask whether an order is paid by now",
+        handler=verification.confirm_receipt,
+        body=verification.ReceiptRequest,
+        data=verification.Receipt,
     ),
     Operation(
         method="GET",
@@ -168,6 +227,50 @@ OPERATIONS: Final = (
         body_optional=True,
         data=transactions.TransactionList,
         account_required=True,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/transactions/requery/{sessionId}",
+        name="requeryTransaction",
+        summary="Get the payment of a transfer by its session id",
+        handler=transactions.requery,
+        data=TransactionShown,
+        account_required=True,
+    ),
+    # --- opentill's own (contract 10) ---
+    Operation(
+        method="GET",
+        path="/v1/opentill/orders/{orderReference}",
+        name="getOrderInFull",
+        summary="Get an order with its money, its history and what may be done with it",
+        handler=extensions.order_in_full,
+        data=in_full.OrderInFull,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/opentill/orders/{orderReference}/money",
+        name="getMoneyOfOrder",
+        summary="Get where the money of an order stands",
+        handler=extensions.money_of_order,
+        data=in_full.Money,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/opentill/ledger/trial-balance",
+        name="getTrialBalance",
+        summary="Get the sums of the ledger",
+        handler=extensions.trial_balance,
+        data=extensions.TrialBalance,
+    ),
+    Operation(
+        method="POST",
+        path="/sandbox/rail",
+        name="switchRail",
+        summary="Make the next calls of the sandbox's rail misbehave",
+        handler=sandbox.switch_rail,
+        body=sandbox.RailSwitch,
+        data=sandbox.RailSwitch,
+        sandbox_only=True,
     ),
     # --- about the server ---
     Operation(

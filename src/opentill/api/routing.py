@@ -1,14 +1,14 @@
 """Operations and the way from a raw request path to one of them."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from opentill.api.wire import SUCCESS, Success, refusal_replies
+from opentill.api.wire import SUCCESS, RefusalRow, Success, refusal_replies
 from opentill.domain.refusals import Refusal
 from opentill.store.interface import Reply
 
@@ -55,10 +55,14 @@ class Operation:
     """Whether it takes an idempotency key."""
     refusal_description: str | None = None
     """What is said of every refusal by state; None for each refusal's own sentence."""
+    refusal_rows: Mapping[type[Refusal], RefusalRow] = field(default_factory=dict, hash=False)
+    """How this operation tells refusals that it does not tell as all others do."""
     no_store: bool = False
     """Whether its answers hold secrets that no cache may keep."""
     card_entry: bool = False
     """Whether it takes card details, which live mode never does."""
+    sandbox_only: bool = False
+    """Whether live mode does not have it at all (ruling 23)."""
     rate_limited: bool = True
     enveloped: bool = True
     """Whether its success is in the envelope; only this description of the API is not."""
@@ -76,7 +80,7 @@ class Route:
         self.decoder = msgspec.json.Decoder(operation.body) if operation.body else None
         self.success = Success(operation.description)
         self.refusals: Mapping[type[Refusal], Reply] = refusal_replies(
-            refusal_http_status, operation.refusal_description
+            refusal_http_status, operation.refusal_description, operation.refusal_rows
         )
 
     def parameters(self, segments: list[bytes]) -> tuple[bytes, ...] | None:
@@ -96,7 +100,7 @@ class Router:
     """Finds routes by method and raw path, so that an encoded slash stays part of its segment."""
 
     def __init__(self, operations: Iterable[Operation], *, sandbox: bool, refusal_http_status: int):
-        table = tuple(operations)
+        table = offered(operations, sandbox=sandbox)
         self._fixed: dict[tuple[str, bytes], Route] = {}
         self._of_method: dict[str, list[Route]] = {}
         for operation in table:
@@ -123,6 +127,11 @@ class Router:
             if parameters is not None:
                 return route, parameters
         return None
+
+
+def offered(operations: Iterable[Operation], *, sandbox: bool) -> tuple[Operation, ...]:
+    """Those of the operations that a server of this mode has."""
+    return tuple(each for each in operations if sandbox or not each.sandbox_only)
 
 
 def _paths(operation: Operation, *, sandbox: bool) -> list[bytes]:

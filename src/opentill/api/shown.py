@@ -32,8 +32,15 @@ FILTER_WORDS: Final = (*sorted(set(TRANSACTION_STATUS.values())), *_SAME_AS, "NE
 """The words a list can be filtered by; the last two are of the wire and never found here."""
 
 
+REFUNDED: Final = TRANSACTION_STATUS[_A.VOIDED]
+"""The word for a payment of which everything is back."""
+
+
 def statuses_of(word: str) -> frozenset[str]:
-    """The attempt statuses that a filter word stands for; empty for one that nothing here has."""
+    """The attempt statuses that a filter word stands for; empty for one that nothing here has.
+
+    A payment that was wholly refunded is found by ``REFUNDED`` instead of by its attempt's status.
+    """
     wanted = _SAME_AS.get(word, word)
     return frozenset(status.value for status, shown in TRANSACTION_STATUS.items() if shown == wanted)
 
@@ -65,7 +72,7 @@ class OrderWithBusiness(OrderShown, kw_only=True):
 
 def order_shown(view: OrderView) -> OrderShown:
     """The order without its merchant (contract 3.5)."""
-    return OrderShown(**_order_members(view))
+    return OrderShown(**order_members(view))
 
 
 def order_with_business(view: OrderView, merchant: Merchant) -> OrderWithBusiness:
@@ -74,11 +81,12 @@ def order_with_business(view: OrderView, merchant: Merchant) -> OrderWithBusines
         business_name=merchant.name,
         business_email=merchant.email,
         business_logo=merchant.logo_url,
-        **_order_members(view),
+        **order_members(view),
     )
 
 
-def _order_members(view: OrderView) -> dict[str, Any]:
+def order_members(view: OrderView) -> dict[str, Any]:
+    """The members of an ``OrderShown``."""
     order, terms = view.order, view.terms
     return {
         "order_id": order.order_id,
@@ -139,7 +147,7 @@ def transaction_shown(view: TransactionView) -> TransactionShown:
     attempt, order, currency = view.attempt, view.order, view.order.currency
     return TransactionShown(
         id=attempt.transaction_id,
-        status=_transaction_status(attempt, order),
+        status=REFUNDED if view.wholly_refunded else TRANSACTION_STATUS[attempt.status],
         amount=major_units(attempt.amount, currency),
         fixed_charge=major_units(0, currency),
         wallet_balance=major_units(_left_in_wallet(attempt, order), currency),
@@ -165,13 +173,6 @@ def transaction_shown(view: TransactionView) -> TransactionShown:
     )
 
 
-def _transaction_status(attempt: Attempt, order: Order) -> str:
-    totals = order.totals
-    if attempt.transaction_id == order.paid_by and totals.refunded == totals.applied > 0:
-        return TRANSACTION_STATUS[_A.VOIDED]
-    return TRANSACTION_STATUS[attempt.status]
-
-
 def _left_in_wallet(attempt: Attempt, order: Order) -> int:
     if attempt.transaction_id != order.paid_by:
         return 0
@@ -193,9 +194,14 @@ def transaction_id(account_id: str, uuid: str) -> str:
     return f"WEB-ONLINE_C-{account_id[:5]}-{uuid}"
 
 
+def uuid_of(transaction: str) -> str:
+    """The UUID that the name of an attempt ends with."""
+    return transaction[-_UUID_CHARACTERS:]
+
+
 def merchant_tx_ref(transaction: str) -> str:
     """A second name of an attempt, made of the first, so that it can be looked up without being kept."""
-    return _TX_REF_PREFIX + transaction[-_UUID_CHARACTERS:]
+    return _TX_REF_PREFIX + uuid_of(transaction)
 
 
 def transaction_of_tx_ref(account_id: str, tx_ref: str) -> str | None:

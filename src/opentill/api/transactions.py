@@ -11,6 +11,7 @@ from opentill.api.call import Call
 from opentill.api.decode import Text
 from opentill.api.shown import (
     FILTER_WORDS,
+    REFUNDED,
     TransactionShown,
     statuses_of,
     transaction_of_tx_ref,
@@ -69,6 +70,12 @@ async def _single(call: Call, sub_account: str | None) -> Reply:
         return TRANSACTION_NOT_FOUND
     paying = (one for one in found if one.attempt.transaction_id == one.order.paid_by)
     return call.success(transaction_shown(next(paying, found[0])))
+
+
+async def requery(call: Call) -> Reply:
+    """The payment of a transfer's session id. Transfers are not taken, so no session id names one."""
+    call.path_text("sessionId")
+    raise Rejected(TRANSACTION_NOT_FOUND)
 
 
 def _named(
@@ -164,6 +171,7 @@ def _wanted(call: Call, query: ListQuery, sub_account: str | None) -> Transactio
     return replace(
         named,
         statuses=statuses,
+        wholly_refunded=filters.status == REFUNDED,
         started_from=started_from,
         started_to=started_to,
         before=before,

@@ -3,8 +3,15 @@
 from typing import Final
 
 from opentill.api.call import Call
-from opentill.api.decode import Text
-from opentill.api.shown import APPROVED_MESSAGE, NONE, OrderShown, order_shown
+from opentill.api.decode import ReferenceText, Text
+from opentill.api.shown import (
+    APPROVED_MESSAGE,
+    NONE,
+    OrderShown,
+    OrderWithBusiness,
+    order_shown,
+    order_with_business,
+)
 from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
 from opentill.domain.order import OrderStatus
 from opentill.store.interface import OrderView, Reply
@@ -62,6 +69,20 @@ class CheckoutTransaction(WireStruct):
     card_details: CardPaid | None = None
 
 
+class ReceiptRequest(WireStruct):
+    """Which order may have been paid meanwhile."""
+
+    order_reference: ReferenceText
+
+
+class Receipt(WireStruct):
+    """Whether the money of an order was received."""
+
+    status: bool
+    message: str
+    order: OrderWithBusiness
+
+
 _UNKNOWN: Final = CheckoutTransaction(
     success=False, message="No transaction found for the provided orderId/orderReference"
 )
@@ -77,6 +98,19 @@ async def checkout_transaction(call: Call) -> Reply:
         raise Rejected(RECORD_NOT_FOUND)
     view = await call.deps.reader.order(call.account_id, name, call.token)
     return call.success(_UNKNOWN if view is None else _checkout_transaction(view))
+
+
+async def confirm_receipt(call: Call) -> Reply:
+    """Whether an order is paid by now; asks and changes nothing (contract 3.11)."""
+    body: ReceiptRequest = call.body
+    name = call.reference(body.order_reference, "orderReference")
+    view = await call.deps.reader.order(call.account_id, name, call.token)
+    merchant = await call.deps.directory.merchant(call.account_id, call.now)
+    if view is None or merchant is None:
+        return RECORD_NOT_FOUND
+    paid = view.order.status is OrderStatus.PAID
+    message = APPROVED_MESSAGE if paid else view.order.status.value
+    return call.success(Receipt(paid, message, order_with_business(view, merchant)))
 
 
 def _checkout_transaction(view: OrderView) -> CheckoutTransaction:

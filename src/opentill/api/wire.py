@@ -3,6 +3,7 @@
 Every body is exactly ``{"code": string, "description": string, "data": object or null}`` (ruling 1).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -71,6 +72,7 @@ ROUTE_NOT_FOUND: Final = reply(404, "404", "Resource not found")
 RECORD_NOT_FOUND: Final = reply(404, "404", "Record not found")
 TRANSACTION_NOT_FOUND: Final = reply(404, "404", "Transaction matching query not found")
 UNAUTHORIZED: Final = reply(401, "401", "Unauthorized")
+REQUEST_FAILED: Final = reply(400, "400", "Request failed.")
 INVALID_CREDENTIALS: Final = reply(401, "01", "Invalid credentials")
 FORBIDDEN: Final = reply(403, "403", "Forbidden")
 TOO_MANY_REQUESTS: Final = reply(429, "429", "Too many requests. Please slow down.")
@@ -80,6 +82,9 @@ CARD_ENTRY_NOT_PERMITTED: Final = reply(
     400, "05", "Card entry is not permitted", reason="card-entry-not-permitted"
 )
 """Live mode never takes a card number over the API (ruling 15, contract 3.8)."""
+
+MAGIC_TRANSACTION: Final = "WEB-ONLINE_C-97922-db88d4c3-a0af-4887-a089-b5d2e51b8f19"
+"""In sandbox mode its refund fails with code ``400`` (contract, section 6)."""
 
 MAGIC_REFERENCE: Final = "1234567890"
 """In sandbox mode every order endpoint answers 404 for it (contract, section 6)."""
@@ -119,12 +124,28 @@ REFUSALS: Final[dict[type[Refusal], RefusalRow]] = {
     refusals.AttemptEnded: RefusalRow(None, "01", "The payment attempt has ended; start a new one"),
     refusals.AttemptInProgress: RefusalRow(None, "01", "A payment attempt of this order is being processed"),
     refusals.TooManyAttempts: RefusalRow(None, "01", "The order has had too many payment attempts"),
+    refusals.OrderNotPaid: RefusalRow(
+        None, "01", "This transaction paid for nothing; an order that is not paid is cancelled, not refunded"
+    ),
+    refusals.RefundExceedsPaid: RefusalRow(None, "01", "All refunds together would exceed what was paid"),
+    refusals.TooManyOtps: RefusalRow(None, "01", "The one-time password was sent as often as it may be"),
 }
-"""One row for each refusal that the core knows (contract 2.2; the last but two: 3.8)."""
+"""One row for each refusal that the core knows (contract 2.2; of attempts: 3.8)."""
+
+ATTEMPT_IS_FINISHED: Final = RefusalRow(None, "01", "The payment attempt is finished; it has paid the order")
+"""How a completed attempt is told where nothing was to be completed (contract 3.9)."""
 
 
-def refusal_replies(refusal_http_status: int, description: str | None = None) -> dict[type[Refusal], Reply]:
-    """The answer to each refusal; ``description`` replaces the text of refusals by state (code ``01``)."""
+def refusal_replies(
+    refusal_http_status: int,
+    description: str | None = None,
+    own_rows: Mapping[type[Refusal], RefusalRow] | None = None,
+) -> dict[type[Refusal], Reply]:
+    """The answer to each refusal, by an operation's own rows before the common ones.
+
+    ``description`` replaces the text of refusals by state (code ``01``).
+    """
+    rows = REFUSALS | dict(own_rows or {})
     return {
         refusal: reply(
             row.status or refusal_http_status,
@@ -133,7 +154,7 @@ def refusal_replies(refusal_http_status: int, description: str | None = None) ->
             data=row.data,
             reason=refusal.reason,
         )
-        for refusal, row in REFUSALS.items()
+        for refusal, row in rows.items()
     }
 
 

@@ -32,6 +32,10 @@ clients.command("opentill.cli.clients:disable", name="disable")
 clients.command("opentill.cli.clients:rotate", name="rotate")
 app.command(clients)
 
+ledger = App(name="ledger", help="The books.")
+ledger.command("opentill.cli.ledger:check", name="check")
+app.command(ledger)
+
 
 def run() -> None:
     """Parse the arguments and run the command."""

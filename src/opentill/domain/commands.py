@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from opentill.domain.order import DueAction, LateMoney, Terms
+from opentill.domain.order import Challenge, DueAction, LateMoney, Terms
 
 
 class ActorKind(StrEnum):
@@ -57,6 +57,13 @@ class OrderCommand(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionCommand(Command):
+    """A command on the order that this transaction tried to pay."""
+
+    transaction_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelOrder(OrderCommand):
     """End an order that has not been paid."""
 
@@ -91,12 +98,32 @@ class SubmitOtp(OrderCommand):
     reply_key: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResendOtp(OrderCommand):
+    """Note that the payer's one-time password is to be sent again; the rail sends it after the commit."""
+
+    max_otp_sends: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnFromChallenge(TransactionCommand):
+    """Record the intention to ask the rail how the payer's 3-D Secure challenge ended."""
+
+    call_until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelAttempt(TransactionCommand):
+    """End one attempt; the order stays payable, and an approval that still comes is voided."""
+
+
 class RailOutcome(StrEnum):
-    """What a rail answered, or that it did not."""
+    """What a rail answered about an attempt, or that it did not."""
 
     APPROVED = "approved"
     DECLINED = "declined"
     OTP_REQUIRED = "otp_required"
+    CHALLENGE_REQUIRED = "challenge_required"
     OTP_REJECTED = "otp_rejected"
     SILENT = "silent"
     NEVER_HAPPENED = "never_happened"
@@ -112,9 +139,42 @@ class SettleAttempt(OrderCommand):
     transaction_id: str
     outcome: RailOutcome
     answers_try: int
-    """Which call is answered: 0 for the charge, n for the confirmation with the n-th password."""
+    """Which call is answered: 0 for the charge, n for what followed the payer's n-th confirmation."""
     response_code: str
     message: str
     call_until: int
     """Until when a void that this answer makes necessary belongs to its caller."""
     max_otp_tries: int
+    challenge: Challenge | None = None
+    """Given with CHALLENGE_REQUIRED."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginRefund(TransactionCommand):
+    """Record the intention to give paid money back; the rail is asked after this is committed."""
+
+    refund_id: str
+    amount: int | None
+    """Minor units; None for all that is left."""
+    account_number: str | None = None
+    bank_code: str | None = None
+    call_until: int
+    reply_key: str | None = None
+
+
+class RefundOutcome(StrEnum):
+    """What a rail answered about a refund, or that it did not."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleRefund(TransactionCommand):
+    """Record what the rail answered about a refund."""
+
+    refund_id: str
+    outcome: RefundOutcome
+    response_code: str
+    message: str

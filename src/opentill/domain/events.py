@@ -19,10 +19,17 @@ class EventType(StrEnum):
     ATTEMPT_RESUMED = "attempt_resumed"
     ATTEMPT_UNKNOWN = "attempt_unknown"
     ATTEMPT_CANCELLED = "attempt_cancelled"
+    ATTEMPT_CLOSED = "attempt_closed"
+    """The rail confirmed that an attempt which had ended before its answer took nothing."""
+    OTP_RESENT = "otp_resent"
     PAYMENT_SUCCESS = "payment_success"
     PAYMENT_FAILED = "payment_failed"
     VOID_STARTED = "void_started"
+    REFUND_STARTED = "refund_started"
+    REFUND_UNKNOWN = "refund_unknown"
+    REFUND_REFUSED = "refund_refused"
     PAYMENT_REVERSAL = "payment_reversal"
+    PAYMENT_REFUNDED = "payment_refunded"
 
 
 TOLD_TO_MERCHANTS = frozenset(
@@ -30,11 +37,16 @@ TOLD_TO_MERCHANTS = frozenset(
         EventType.PAYMENT_SUCCESS,
         EventType.PAYMENT_FAILED,
         EventType.PAYMENT_REVERSAL,
+        EventType.PAYMENT_REFUNDED,
+        EventType.REFUND_REFUSED,
         EventType.ORDER_CANCELLED,
         EventType.ORDER_EXPIRED,
     }
 )
-"""Contract 5.1; the last two go only to endpoints that subscribed to them (ruling 13)."""
+"""Contract 5.1; the last two go only to endpoints that subscribed to them (ruling 13).
+
+Money that went back, and a refund that finally failed, are told as ``payment_reversal`` (ruling 20).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,7 @@ class Event:
     reason: str | None = None
     note: str | None = None
     transaction_id: str | None = None
+    refund_id: str | None = None
     amount: int = 0
     """The money that moved, in minor units; 0 when none did. The ledger is derived from it."""
     currency: str = ""

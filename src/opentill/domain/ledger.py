@@ -10,6 +10,9 @@ CARD_RAIL = "card_rail"
 RETURNS_DUE = "returns_due"
 """What we owe to payers whose money no order wanted."""
 
+REFUNDS_DUE = "refunds_due"
+"""What merchants have told us to give back and the rail has not yet given."""
+
 
 def merchant_balance(account_id: str) -> str:
     """The ledger account of what we owe to one account, parent or sub-account, of a merchant."""
@@ -33,6 +36,9 @@ _BOOKINGS: dict[EventType, Callable[[Event], tuple[Entry, ...]]] = {
     EventType.PAYMENT_SUCCESS: lambda e: _moved(e, CARD_RAIL, merchant_balance(e.beneficiary)),
     EventType.VOID_STARTED: lambda e: _moved(e, CARD_RAIL, RETURNS_DUE),
     EventType.PAYMENT_REVERSAL: lambda e: _moved(e, RETURNS_DUE, CARD_RAIL),
+    EventType.REFUND_STARTED: lambda e: _moved(e, merchant_balance(e.beneficiary), REFUNDS_DUE),
+    EventType.REFUND_REFUSED: lambda e: _moved(e, REFUNDS_DUE, merchant_balance(e.beneficiary)),
+    EventType.PAYMENT_REFUNDED: lambda e: _moved(e, REFUNDS_DUE, CARD_RAIL),
 }
 
 

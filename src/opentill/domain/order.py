@@ -51,11 +51,24 @@ class LateMoney(StrEnum):
 
 
 class CallKind(StrEnum):
-    """Which call to the rail an attempt is waiting for."""
+    """Which call to the rail an attempt or a refund is waiting for."""
 
     CHARGE = "charge"
     CONFIRM = "confirm"
+    CHALLENGE = "challenge"
     VOID = "void"
+    REFUND = "refund"
+
+
+class RefundStatus(StrEnum):
+    """Where one refund of paid money is. Running and unknown ones count against what may be refunded."""
+
+    RUNNING = "RUNNING"
+    """The rail has been, or is about to be, asked under the refund's one id."""
+    UNKNOWN = "UNKNOWN"
+    """The rail did not answer in time; the worker asks about the same id until it does."""
+    DONE = "DONE"
+    REFUSED = "REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,15 @@ class Call:
     """Real time after which the caller is taken for dead and a worker may look the call up."""
     key: str | None = None
     """The idempotency key whose stored reply the answer of this call completes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Where the payer's browser proves to its bank who it is, and with what (3-D Secure, contract 3.8)."""
+
+    acs_url: str
+    jwt: str
+    md: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +104,33 @@ class Attempt:
     started_at: int
     updated_at: int
     call: Call | None = None
-    otp_tries: int = 0
+    confirmations: int = 0
+    """How often the payer has gone on with it: passwords sent and challenges returned from."""
+    otp_sends: int = 0
+    """How often the payer asked for the password to be sent again."""
+    challenge: Challenge | None = None
+    """Given while the attempt waits for 3-D Secure."""
     response_code: str = ""
     """The rail's code for its last answer; empty while there is none."""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """One order of the merchant to give paid money back; it has one id for life, sent on every try."""
+
+    refund_id: str
+    transaction_id: str
+    """The payment that it gives back."""
+    amount: int
+    status: RefundStatus
+    account_number: str | None
+    """The bank account to pay to; None for the card that paid."""
+    bank_code: str | None
+    started_at: int
+    updated_at: int
+    call: Call | None = None
+    response_code: str = ""
     message: str = ""
 
 
@@ -137,12 +183,18 @@ class Order:
     paid_by: str | None = None
     """The transactionId of the payment that made the order PAID."""
     attempt_count: int = 0
+    refund_count: int = 0
     totals: Totals = field(default_factory=Totals)
     attempts: tuple[Attempt, ...] = ()
+    refunds: tuple[Refund, ...] = ()
 
     def attempt(self, transaction_id: str) -> Attempt | None:
         """The attempt of this id, or None."""
         return next((a for a in self.attempts if a.transaction_id == transaction_id), None)
+
+    def refund(self, refund_id: str) -> Refund | None:
+        """The refund of this id, or None."""
+        return next((r for r in self.refunds if r.refund_id == refund_id), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,24 @@ class AttemptInProgress(Refusal):
     reason = "attempt-in-progress"
 
 
+class OrderNotPaid(Refusal):
+    """Nothing was paid by this transaction; an order that is not paid is cancelled, not refunded."""
+
+    reason = "order-not-paid"
+
+
+class RefundExceedsPaid(Refusal):
+    """All refunds of the payment together, running ones included, would exceed what was paid."""
+
+    reason = "refund-exceeds-paid"
+
+
+class TooManyOtps(Refusal):
+    """The one-time password has been sent again as often as it may be."""
+
+    reason = "too-many-otps"
+
+
 class TooManyAttempts(Refusal):
     """The order has used up the card attempts that it may have."""
 
@@ -105,7 +123,10 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     OrderAlreadyCancelled,
     OrderExpired,
     OrderNotDue,
+    OrderNotPaid,
+    RefundExceedsPaid,
     AttemptEnded,
     AttemptInProgress,
     TooManyAttempts,
+    TooManyOtps,
 )

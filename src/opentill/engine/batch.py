@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from opentill.domain.commands import Command, CreateOrder, OrderCommand
-from opentill.domain.lifecycle import Change, create, decide
+from opentill.domain.commands import Command, CreateOrder, OrderCommand, TransactionCommand
+from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
 from opentill.domain.refusals import (
     IdempotencyKeyInProgress,
@@ -38,13 +38,20 @@ class Submission:
     """An idempotency key claimed by an earlier command, whose reply this command brings."""
 
     @property
-    def name(self) -> Name:
-        """The order that the command is about."""
+    def name(self) -> Name | None:
+        """The order that the command is about; None where it names a transaction instead."""
         command = self.command
         if isinstance(command, OrderCommand):
             return command.account_id, command.name
-        assert isinstance(command, CreateOrder)
-        return command.account_id, command.reference
+        return (command.account_id, command.reference) if isinstance(command, CreateOrder) else None
+
+    @property
+    def transaction(self) -> Name | None:
+        """The transaction whose order the command is about, where it names one."""
+        command = self.command
+        if isinstance(command, TransactionCommand):
+            return command.account_id, command.transaction_id
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,17 @@ class WorkingSet:
     """Everything one commit touches, indexed by the names commands use."""
 
     def __init__(
-        self, facts: Facts, keys: Mapping[Name, KeyRecord], orders: Mapping[Name, Order], real_time: int
+        self,
+        facts: Facts,
+        keys: Mapping[Name, KeyRecord],
+        transactions: Mapping[Name, Name],
+        orders: Mapping[Name, Order],
+        real_time: int,
     ):
         self._dead_tokens = facts.dead_tokens
         self._at = real_time + facts.clock_offset
         self._keys = dict(keys)
+        self._transactions = dict(transactions)
         self._orders: dict[Name, Order] = {}
         self._ids: dict[Name, Name] = {}
         for name, order in orders.items():
@@ -75,6 +88,8 @@ class WorkingSet:
     def _index(self, order: Order) -> Name:
         by_id = (order.account_id, order.order_id)
         self._orders[by_id] = order
+        for attempt in order.attempts:
+            self._transactions[order.account_id, attempt.transaction_id] = by_id
         self._ids[by_id] = self._ids[order.account_id, order.reference] = by_id
         return by_id
 
@@ -117,7 +132,7 @@ class WorkingSet:
         return change
 
     def _decide(self, submission: Submission) -> Change:
-        by_id = self._ids.get(submission.name)
+        by_id = self._order_of(submission)
         command = submission.command
         if isinstance(command, CreateOrder):
             if by_id is not None:
@@ -126,6 +141,11 @@ class WorkingSet:
         if by_id is None:
             raise RecordNotFound
         return decide(self._orders[by_id], command, self._at)
+
+    def _order_of(self, submission: Submission) -> Name | None:
+        if submission.transaction is not None:
+            return self._transactions.get(submission.transaction)
+        return self._ids.get(submission.name) if submission.name else None
 
     def _keep(self, change: Change) -> None:
         by_id = self._index(change.after)

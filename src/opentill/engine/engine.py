@@ -172,8 +172,10 @@ class _Committer:
         now = self._clock.now()
         claims = _first_claims(s for s in submissions if s.token not in facts.dead_tokens)
         held = batch.claim_keys(claims, now, now + self._key_milliseconds) if claims else {}
-        orders = batch.lock_orders({s.name for s in submissions})
-        return WorkingSet(facts, held, orders, now)
+        asked = {s.transaction for s in submissions if s.transaction}
+        transactions = batch.orders_of_transactions(asked) if asked else {}
+        orders = batch.lock_orders({s.name for s in submissions if s.name} | set(transactions.values()))
+        return WorkingSet(facts, held, transactions, orders, now)
 
     def _was_committed(self, witness: Witness) -> bool:
         """Look for what the lost commit wrote. Never judge again blindly: we would refuse our own cancel."""

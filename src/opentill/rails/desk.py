@@ -2,28 +2,43 @@
 
 A rail is never called inside a transaction, and its answer is never thrown away: the call goes on
 when the client has gone, and whatever a crash leaves between the two commits ``finish`` finds out by
-asking the rail about that same attempt.
+asking the rail about that same attempt or refund.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from opentill.clock import Clock, Ids
-from opentill.domain.commands import Actor, ActorKind, BeginAttempt, RailOutcome, SettleAttempt, SubmitOtp
-from opentill.domain.lifecycle import Change
-from opentill.domain.order import Attempt, AttemptStatus, Call, CallKind, Order
+from opentill.domain.commands import (
+    Actor,
+    ActorKind,
+    BeginAttempt,
+    BeginRefund,
+    Command,
+    RailOutcome,
+    RefundOutcome,
+    ResendOtp,
+    ReturnFromChallenge,
+    SettleAttempt,
+    SettleRefund,
+    SubmitOtp,
+)
+from opentill.domain.decisions import Change
+from opentill.domain.order import Attempt, AttemptStatus, Call, CallKind, Order, Refund
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Engine, Outcome, Render, Result
 from opentill.engine.errors import EngineError, Overloaded
-from opentill.rails.rail import Card, CardRail, RailAnswer
+from opentill.rails.rail import BankAccount, Card, CardRail, PayoutAnswer, RailAnswer
 from opentill.store.interface import KeyClaim, Reply, TokenId
 
 RAIL: Final = Actor(ActorKind.RAIL)
 NO_ANSWER: Final = RailAnswer(RailOutcome.SILENT, "", "The payment is being checked")
+NO_PAYOUT_ANSWER: Final = PayoutAnswer(RefundOutcome.SILENT, "", "The refund is being processed")
+T = TypeVar("T")
 
 _log = structlog.get_logger("opentill.desk")
 
@@ -35,11 +50,26 @@ class DeskSettings:
     timeout_seconds: float = 20.0
     grace_seconds: float = 10.0
     """How much longer than the time-out a call belongs to its caller before a worker looks it up."""
+    refund_wait_seconds: float = 5.0
+    """How long a refund is waited for before it is answered as running (mechanics, section 4)."""
     max_otp_tries: int = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What surrounds a call: how its answer is rendered, its idempotency key, and whose token it had."""
+
+    render: Render
+    claim: KeyClaim | None = None
+    token: TokenId | None = None
+
+
 class CardDesk:
-    """Takes card payments from intention to answer."""
+    """Takes card payments, and gives them back, from intention to answer.
+
+    Every call that begins something raises what ``Engine.submit`` raises, and Overloaded when the server
+    stops before the rail answers. Its ``render`` gets the settled Change, or the Refusal if it never began.
+    """
 
     def __init__(
         self,
@@ -50,7 +80,7 @@ class CardDesk:
         settings: DeskSettings,
         render_late: Callable[[CallKind, str], Render],
     ):
-        """``render_late`` gives the wire's reply to a call whose caller is gone, by kind and transaction."""
+        """``render_late`` gives the wire's reply to a call whose caller is gone, by kind and id."""
         self._engine = engine
         self._rail = rail
         self._clock = clock
@@ -64,49 +94,64 @@ class CardDesk:
         seconds = self._settings.timeout_seconds + self._settings.grace_seconds
         return self._clock.now() + int(seconds * 1000)
 
-    async def charge(
-        self,
-        command: BeginAttempt,
-        card: Card,
-        *,
-        render: Render,
-        claim: KeyClaim | None = None,
-        token: TokenId | None = None,
-    ) -> Result:
-        """Charge a card. ``render`` gets the settled Change, or the Refusal if it never began.
-
-        Raises what ``Engine.submit`` raises, and Overloaded when the server stops before the rail answers.
-        """
+    async def charge(self, command: BeginAttempt, card: Card, return_url: str, asking: Asking) -> Result:
+        """Charge a card; a 3-D Secure challenge would end at ``return_url``."""
 
         def call(order: Order) -> Awaitable[RailAnswer]:
-            return self._rail.charge(command.transaction_id, order.amount, order.currency, card)
+            return self._rail.charge(command.transaction_id, order.amount, order.currency, card, return_url)
 
-        return await self._finish_later(self._both_phases(command, call, render, claim, token))
+        return await self._finish_later(self._both_phases(command, call, asking))
 
-    async def confirm(
-        self,
-        command: SubmitOtp,
-        otp: str,
-        *,
-        render: Render,
-        claim: KeyClaim | None = None,
-        token: TokenId | None = None,
-    ) -> Result:
-        """Confirm an attempt with the payer's one-time password; as ``charge``."""
+    async def confirm(self, command: SubmitOtp, otp: str, asking: Asking) -> Result:
+        """Confirm an attempt with the payer's one-time password."""
 
         def call(order: Order) -> Awaitable[RailAnswer]:
-            attempt = order.attempt(command.transaction_id)
-            assert attempt is not None
-            return self._rail.confirm(attempt.transaction_id, attempt.otp_tries, otp)
+            tries = _attempt(order, command.transaction_id).confirmations
+            return self._rail.confirm(command.transaction_id, tries, otp)
 
-        return await self._finish_later(self._both_phases(command, call, render, claim, token))
+        return await self._finish_later(self._both_phases(command, call, asking))
+
+    async def return_from_challenge(self, command: ReturnFromChallenge, asking: Asking) -> Result:
+        """Find out how the payer's 3-D Secure challenge ended, and take the money if it was passed."""
+
+        def call(_: Order) -> Awaitable[RailAnswer]:
+            return self._rail.complete_challenge(command.transaction_id)
+
+        return await self._finish_later(self._both_phases(command, call, asking))
+
+    async def resend_otp(self, command: ResendOtp, asking: Asking) -> Result:
+        """Send the payer the one-time password again, as often as that is allowed."""
+        result = await self._submit(command, asking, asking.render)
+        if isinstance(result.outcome, Change):
+            transaction_id = result.outcome.events[-1].transaction_id or ""
+            self._in_background(self._heard(self._rail.resend_otp(transaction_id), transaction_id, None))
+        return result
+
+    async def refund(self, command: BeginRefund, asking: Asking) -> Result:
+        """Give paid money back. Answers when the rail has, or after a few seconds as running."""
+        return await self._finish_later(self._refund(command, asking))
+
+    async def _refund(self, command: BeginRefund, asking: Asking) -> Result:
+        begun = await self._submit(command, asking, _refusals_only(asking.render))
+        if not isinstance(begun.outcome, Change):
+            return begun
+        refund = _refund(begun.outcome.after, command.refund_id)
+        work = self._in_background(self._pay_back(begun.outcome.after, refund, asking.render))
+        done, _ = await asyncio.wait({work}, timeout=self._settings.refund_wait_seconds)
+        if done and not work.cancelled():
+            return work.result()
+        return await self._settle_refund(begun.outcome.after, refund, NO_PAYOUT_ANSWER, asking.render)
 
     async def finish(self, order: Order) -> None:
         """Settle every call of this order whose caller is taken for dead."""
         now = self._clock.now()
         for attempt in order.attempts:
             if attempt.call is not None and attempt.call.until <= now:
-                await self._finish_call(order, attempt, attempt.call)
+                await self._finish_attempt(order, attempt, attempt.call)
+        for refund in order.refunds:
+            if refund.call is not None and refund.call.until <= now:
+                render = self._render_late(CallKind.REFUND, refund.refund_id)
+                await self._pay_back(order, refund, render)
 
     async def close(self, seconds: float) -> None:
         """Wait so long for calls that are running, then leave them to the worker of the next start."""
@@ -116,6 +161,131 @@ class CardDesk:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+    # --- attempts ---------------------------------------------------------------------------------
+
+    async def _both_phases(
+        self,
+        command: BeginAttempt | SubmitOtp | ReturnFromChallenge,
+        call: Callable[[Order], Awaitable[RailAnswer]],
+        asking: Asking,
+    ) -> Result:
+        begun = await self._submit(command, asking, _refusals_only(asking.render))
+        if not isinstance(begun.outcome, Change):
+            return begun
+        order, transaction_id = begun.outcome.after, command.transaction_id
+        answer = await self._heard(call(order), transaction_id, NO_ANSWER)
+        attempt = _attempt(order, transaction_id)
+        result = await self._settle(order, attempt, answer, asking.render)
+        if _is_voiding(result.outcome, transaction_id):
+            self._in_background(self._void(order, attempt))
+        return result
+
+    async def _settle(
+        self, order: Order, attempt: Attempt, answer: RailAnswer, render: Render | None = None
+    ) -> Result:
+        command = SettleAttempt(
+            account_id=order.account_id,
+            command_id=self._ids.uuid(),
+            actor=RAIL,
+            name=order.order_id,
+            transaction_id=attempt.transaction_id,
+            outcome=answer.outcome,
+            answers_try=attempt.confirmations,
+            response_code=answer.response_code,
+            message=answer.message,
+            call_until=self.call_until(),
+            max_otp_tries=self._settings.max_otp_tries,
+            challenge=answer.challenge,
+        )
+        key = attempt.call.key if attempt.call and render else None
+        return await self._engine.submit(command, render=render, completes_key=key)
+
+    async def _void(self, order: Order, attempt: Attempt) -> None:
+        transaction_id = attempt.transaction_id
+        answer = await self._heard(self._rail.void(transaction_id), transaction_id, NO_ANSWER)
+        if answer.outcome is RailOutcome.VOIDED:
+            try:
+                await self._settle(order, attempt, answer)
+            except EngineError as error:
+                _log.warning("void_unsettled", transaction_id=transaction_id, error=type(error).__name__)
+
+    async def _finish_attempt(self, order: Order, attempt: Attempt, call: Call) -> None:
+        if call.kind is CallKind.VOID:
+            await self._void(order, attempt)
+            return
+        work = self._found_out(attempt.transaction_id, call.kind)
+        answer = await self._heard(work, attempt.transaction_id, None)
+        if answer is None:
+            return
+        render = self._render_late(call.kind, attempt.transaction_id)
+        result = await self._settle(order, attempt, answer, render)
+        if _is_voiding(result.outcome, attempt.transaction_id):
+            await self._void(order, attempt)
+
+    async def _found_out(self, transaction_id: str, kind: CallKind) -> RailAnswer | None:
+        """What became of a call nobody heard the answer of; None while that can not be said.
+
+        "Never seen" is not "did not happen": the id is voided first, so that a late arrival is refused.
+        So is a confirmation that may still be on its way to the rail, and a challenge nobody knows of.
+        """
+        answer = await self._rail.look_up(transaction_id)
+        lost = {RailOutcome.CHALLENGE_REQUIRED}
+        if kind is not CallKind.CHARGE:
+            lost.add(RailOutcome.OTP_REQUIRED)
+        if answer is not None and answer.outcome not in lost:
+            return answer
+        ended = await self._rail.void(transaction_id)
+        return ended if ended.outcome in {RailOutcome.VOIDED, RailOutcome.NEVER_HAPPENED} else None
+
+    # --- refunds ----------------------------------------------------------------------------------
+
+    async def _pay_back(self, order: Order, refund: Refund, render: Render) -> Result:
+        """Ask the rail, always under the refund's one id; a try of unknown outcome is looked up first."""
+        answer = await self._heard(self._paid_back(order, refund), refund.refund_id, NO_PAYOUT_ANSWER)
+        return await self._settle_refund(order, refund, answer, render)
+
+    async def _settle_refund(
+        self, order: Order, refund: Refund, answer: PayoutAnswer, render: Render
+    ) -> Result:
+        """Record the answer, or for now that there is none; the first reply under its key stays for ever."""
+        command = SettleRefund(
+            account_id=order.account_id,
+            command_id=self._ids.uuid(),
+            actor=RAIL,
+            transaction_id=refund.transaction_id,
+            refund_id=refund.refund_id,
+            outcome=answer.outcome,
+            response_code=answer.response_code,
+            message=answer.message,
+        )
+        key = refund.call.key if refund.call else None
+        return await self._engine.submit(command, render=render, completes_key=key)
+
+    async def _paid_back(self, order: Order, refund: Refund) -> PayoutAnswer:
+        known = await self._rail.look_up_payout(refund.refund_id)
+        if known is not None:
+            return known
+        to = None
+        if refund.account_number is not None and refund.bank_code is not None:
+            to = BankAccount(refund.account_number, refund.bank_code)
+        return await self._rail.refund(
+            refund.refund_id, refund.transaction_id, refund.amount, order.currency, to
+        )
+
+    # --- what all calls share -----------------------------------------------------------------------
+
+    async def _submit(self, command: Command, asking: Asking, render: Render) -> Result:
+        return await self._engine.submit(command, render=render, claim=asking.claim, token=asking.token)
+
+    async def _heard(self, call: Awaitable[T], about: str, silence: T) -> T:
+        """The rail's answer, or ``silence`` when it takes too long or fails in any way."""
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                return await call
+        except Exception as error:  # noqa: BLE001 - a rail may fail in any way; all of them are silence
+            _log.warning("rail_silent", about=about, error=type(error).__name__)
+            return silence
 
     async def _finish_later(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run the work to its end even if whoever waits for it goes away."""
@@ -127,103 +297,23 @@ class CardDesk:
                 raise Overloaded from None
             raise
 
-    def _in_background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
-    async def _both_phases(
-        self,
-        command: BeginAttempt | SubmitOtp,
-        call: Callable[[Order], Awaitable[RailAnswer]],
-        render: Render,
-        claim: KeyClaim | None,
-        token: TokenId | None,
-    ) -> Result:
-        begun = await self._engine.submit(command, render=_refusals_only(render), claim=claim, token=token)
-        if not isinstance(begun.outcome, Change):
-            return begun
-        order, transaction_id = begun.outcome.after, command.transaction_id
-        answer = await self._answer(lambda: call(order), transaction_id)
-        attempt = order.attempt(transaction_id)
-        key = attempt.call.key if attempt and attempt.call else None
-        result = await self._settle(order, transaction_id, answer, render=render, completes_key=key)
-        if _is_voiding(result.outcome, transaction_id):
-            self._in_background(self._void(order, transaction_id))
-        return result
 
-    async def _answer(self, call: Callable[[], Awaitable[RailAnswer]], transaction_id: str) -> RailAnswer:
-        try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                return await call()
-        except Exception as error:  # noqa: BLE001 - a rail may fail in any way; all of them are silence
-            _log.warning("rail_silent", transaction_id=transaction_id, error=type(error).__name__)
-            return NO_ANSWER
+def _attempt(order: Order, transaction_id: str) -> Attempt:
+    attempt = order.attempt(transaction_id)
+    assert attempt is not None
+    return attempt
 
-    async def _settle(
-        self,
-        order: Order,
-        transaction_id: str,
-        answer: RailAnswer,
-        *,
-        render: Render | None = None,
-        completes_key: str | None = None,
-    ) -> Result:
-        attempt = order.attempt(transaction_id)
-        assert attempt is not None
-        command = SettleAttempt(
-            account_id=order.account_id,
-            command_id=self._ids.uuid(),
-            actor=RAIL,
-            name=order.order_id,
-            transaction_id=transaction_id,
-            outcome=answer.outcome,
-            answers_try=attempt.otp_tries,
-            response_code=answer.response_code,
-            message=answer.message,
-            call_until=self.call_until(),
-            max_otp_tries=self._settings.max_otp_tries,
-        )
-        return await self._engine.submit(command, render=render, completes_key=completes_key)
 
-    async def _void(self, order: Order, transaction_id: str) -> None:
-        answer = await self._answer(lambda: self._rail.void(transaction_id), transaction_id)
-        if answer.outcome is RailOutcome.VOIDED:
-            try:
-                await self._settle(order, transaction_id, answer)
-            except EngineError as error:
-                _log.warning("void_unsettled", transaction_id=transaction_id, error=type(error).__name__)
-
-    async def _finish_call(self, order: Order, attempt: Attempt, call: Call) -> None:
-        transaction_id = attempt.transaction_id
-        if call.kind is CallKind.VOID:
-            await self._void(order, transaction_id)
-            return
-        answer = await self._found_out(transaction_id, call.kind)
-        if answer is None:
-            return
-        render = self._render_late(call.kind, transaction_id)
-        result = await self._settle(order, transaction_id, answer, render=render, completes_key=call.key)
-        if _is_voiding(result.outcome, transaction_id):
-            await self._void(order, transaction_id)
-
-    async def _found_out(self, transaction_id: str, kind: CallKind) -> RailAnswer | None:
-        """What became of a call nobody heard the answer of; None while the rail stays silent.
-
-        "Never seen" is not "did not happen": the id is voided first, so that a late arrival is refused.
-        So is a password that may still be on its way to the rail.
-        """
-        try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                answer = await self._rail.look_up(transaction_id)
-                undecided = kind is CallKind.CONFIRM and answer and answer.outcome is RailOutcome.OTP_REQUIRED
-                if answer is None or undecided:
-                    answer = await self._rail.void(transaction_id)
-        except Exception as error:  # noqa: BLE001 - a rail may fail in any way; the worker comes again
-            _log.warning("rail_silent", transaction_id=transaction_id, error=type(error).__name__)
-            return None
-        return answer
+def _refund(order: Order, refund_id: str) -> Refund:
+    refund = order.refund(refund_id)
+    assert refund is not None
+    return refund
 
 
 def _refusals_only(render: Render) -> Render:

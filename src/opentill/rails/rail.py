@@ -1,9 +1,10 @@
-"""What every card rail must do. A rail is another company's computer: slow, forgetful only in theory."""
+"""What every rail must do. A rail is another company's computer: slow, forgetful only in theory."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from opentill.domain.commands import RailOutcome
+from opentill.domain.commands import RailOutcome, RefundOutcome
+from opentill.domain.order import Challenge
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,27 +37,55 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class BankAccount:
+    """Where money is paid to by bank transfer."""
+
+    account_number: str
+    bank_code: str
+
+
+@dataclass(frozen=True, slots=True)
 class RailAnswer:
     """What the rail says of one attempt."""
 
     outcome: RailOutcome
     response_code: str
-    """``00`` approved, ``T0`` OTP sent, otherwise the rail's code for why not."""
+    """``00`` approved, ``T0`` OTP sent, ``S0`` challenge, otherwise the rail's code for why not."""
+    message: str
+    challenge: Challenge | None = None
+    """Given with CHALLENGE_REQUIRED."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutAnswer:
+    """What the rail says of money that it was to send back."""
+
+    outcome: RefundOutcome
+    response_code: str
     message: str
 
 
 class CardRail(Protocol):
-    """A card processor. Every call carries our transaction id and is idempotent by it.
+    """A card processor. Every call carries our id and is idempotent by it.
 
-    ``charge`` and ``confirm`` authorise and capture in one: approved means that the money is taken.
-    A call may take for ever or raise: the desk treats both as silence.
+    ``charge``, ``confirm`` and ``complete_challenge`` authorise and capture in one: approved means that
+    the money is taken. A call may take for ever or raise: the desk treats both as silence. Amounts are
+    minor units.
     """
 
-    async def charge(self, transaction_id: str, amount: int, currency: str, card: Card) -> RailAnswer:
-        """Take the amount (minor units), or say what is missing."""
+    async def charge(
+        self, transaction_id: str, amount: int, currency: str, card: Card, return_url: str
+    ) -> RailAnswer:
+        """Take the amount, or say what is missing; a 3-D Secure challenge ends at ``return_url``."""
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
         """Go on with the payer's one-time password; ``attempt_try`` counts from 1 and tells tries apart."""
+
+    async def resend_otp(self, transaction_id: str) -> None:
+        """Send the payer the one-time password again."""
+
+    async def complete_challenge(self, transaction_id: str) -> RailAnswer:
+        """Go on after the payer has come back from the 3-D Secure challenge."""
 
     async def void(self, transaction_id: str) -> RailAnswer:
         """Give everything of this id back: VOIDED if there was money, NEVER_HAPPENED if there was none.
@@ -67,15 +96,38 @@ class CardRail(Protocol):
     async def look_up(self, transaction_id: str) -> RailAnswer | None:
         """What became of this id; None when the rail has never seen it."""
 
+    async def refund(
+        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
+    ) -> PayoutAnswer:
+        """Give paid money back, to the card that paid or to a bank account; once for each refund id."""
+
+    async def return_credit(
+        self, return_id: str, amount: int, currency: str, to: BankAccount
+    ) -> PayoutAnswer:
+        """Send a transfer that no order wanted back to its sender; once for each return id."""
+
+    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
+        """What became of a refund or return of this id; None when the rail has never seen it."""
+
 
 class NoCardRail:
     """Stands where no card rail is connected: every call fails, which the desk takes for silence."""
 
-    async def charge(self, transaction_id: str, amount: int, currency: str, card: Card) -> RailAnswer:
+    async def charge(
+        self, transaction_id: str, amount: int, currency: str, card: Card, return_url: str
+    ) -> RailAnswer:
         """Raise ConnectionError."""
         raise ConnectionError
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def resend_otp(self, transaction_id: str) -> None:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def complete_challenge(self, transaction_id: str) -> RailAnswer:
         """Raise ConnectionError."""
         raise ConnectionError
 
@@ -84,5 +136,21 @@ class NoCardRail:
         raise ConnectionError
 
     async def look_up(self, transaction_id: str) -> RailAnswer | None:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def refund(
+        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
+    ) -> PayoutAnswer:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def return_credit(
+        self, return_id: str, amount: int, currency: str, to: BankAccount
+    ) -> PayoutAnswer:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
         """Raise ConnectionError."""
         raise ConnectionError

@@ -1,32 +1,42 @@
 """The sandbox's card rail: the documented test cards and passwords, nothing else (contract, section 6).
 
 It behaves like a computer of another company: it has a journal of its own, remembers every id across
-crashes and processes, and answers the same id the same way.
+crashes and processes, answers the same id the same way, and can be told to misbehave (contract 10).
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar
 
-from opentill.domain.commands import RailOutcome
-from opentill.rails.rail import Card, RailAnswer
-from opentill.store.journal import RailJournal, RailPayment, RailTry
+from opentill.domain.commands import RailOutcome, RefundOutcome
+from opentill.domain.order import Challenge
+from opentill.rails.rail import BankAccount, Card, PayoutAnswer, RailAnswer
+from opentill.store.journal import OVER, RailJournal, RailPayment, RailPayout, RailSwitch, RailTry
 
 OTP_CARD: Final = "5434621074252808"
+CHALLENGE_CARD: Final = "4000000000002503"
 DECLINED_CARD: Final = "5484497218317651"
 DECLINED_EXPIRY: Final = ("12", "20")
 MOST_MINOR: Final = 500_000_00
 """The most one payment may take, in minor units; above it the funds do not suffice."""
+OPERATIONS: Final = ("charge", "confirm", "void", "refund", "return")
+"""What switches can be set for."""
 
 _APPROVED = RailAnswer(RailOutcome.APPROVED, "00", "Approved by Financial Institution")
 _OTP_SENT = RailAnswer(RailOutcome.OTP_REQUIRED, "T0", "Kindly enter the OTP sent to ****2808")
+_CHALLENGE = RailAnswer(RailOutcome.CHALLENGE_REQUIRED, "S0", "Kindly complete the payment with your bank")
 _DO_NOT_HONOR = RailAnswer(RailOutcome.DECLINED, "05", "Do not honor")
 _EXPIRED_CARD = RailAnswer(RailOutcome.DECLINED, "54", "Expired card")
 _NO_FUNDS = RailAnswer(RailOutcome.DECLINED, "51", "Insufficient Funds")
+_NOT_PROVEN = RailAnswer(RailOutcome.DECLINED, "T1", "The bank could not make sure who is paying")
 _TOO_LATE = RailAnswer(RailOutcome.DECLINED, "T1", "Your payment has exceeded the time required to pay")
 _INVALID_OTP = RailAnswer(RailOutcome.OTP_REJECTED, "T1", "Invalid OTP")
 _WRONG_OTP = RailAnswer(
     RailOutcome.OTP_REJECTED, "T1", "Token Authorization Not Successful. Incorrect Token Supplied"
 )
+_PAID_OUT = PayoutAnswer(RefundOutcome.DONE, "00", "Refund processed successfully")
+_NOT_PAID_OUT = PayoutAnswer(RefundOutcome.REFUSED, "05", "The bank refused to take the money back")
 
 _BY_OTP: Final = {
     "9999": _APPROVED,
@@ -37,58 +47,187 @@ _BY_OTP: Final = {
     "1234": _TOO_LATE,
     "5464": _INVALID_OTP,
 }
+_OUTCOME_OF_STATE: Final = {
+    "challenge_passed": RailOutcome.CHALLENGE_REQUIRED,
+    "challenge_failed": RailOutcome.CHALLENGE_REQUIRED,
+}
+"""What a payment's state means to us where it is not an outcome's own word."""
+
+Answer = TypeVar("Answer", RailAnswer, PayoutAnswer)
 
 
 class SandboxCardRail:
     """See ``CardRail``. ``delay_milliseconds`` is how long it lets us wait for its answer."""
 
-    def __init__(self, journal: RailJournal, delay_milliseconds: int = 0):
+    def __init__(
+        self,
+        journal: RailJournal,
+        delay_milliseconds: int,
+        make_challenge: Callable[[str, str], Challenge],
+    ):
+        """``make_challenge`` signs a challenge for a transaction id and the URL where it ends."""
         self._journal = journal
-        self._delay_seconds = delay_milliseconds / 1000
+        self._delay_milliseconds = delay_milliseconds
+        self._make_challenge = make_challenge
 
-    async def charge(self, transaction_id: str, amount: int, currency: str, card: Card) -> RailAnswer:
+    async def charge(
+        self, transaction_id: str, amount: int, currency: str, card: Card, return_url: str
+    ) -> RailAnswer:
         """See ``CardRail.charge``."""
-        answer = _answer_to_card(card, amount)
-        payment = RailPayment(
-            transaction_id, answer.outcome.value, amount, currency, answer.response_code, answer.message
-        )
-        known = await asyncio.to_thread(self._journal.begin, payment)
-        await asyncio.sleep(self._delay_seconds)
-        return _refused_if_over(_answer_of(known))
+        natural = _answer_to_card(card, amount)
+
+        def remember(answer: RailAnswer) -> RailAnswer:
+            payment = RailPayment(
+                transaction_id, answer.outcome.value, amount, currency, answer.response_code, answer.message
+            )
+            return _refused_if_over(_answer_of(self._journal.begin(payment)))
+
+        answer = await self._carry_out("charge", natural, remember, _APPROVED, _DO_NOT_HONOR)
+        if answer.outcome is RailOutcome.CHALLENGE_REQUIRED:
+            return replace(answer, challenge=self._make_challenge(transaction_id, return_url))
+        return answer
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
         """See ``CardRail.confirm``."""
-        answer = _BY_OTP.get(otp, _WRONG_OTP)
-        wanted = RailTry(
-            transaction_id, attempt_try, answer.outcome.value, answer.response_code, answer.message
-        )
-        given = await asyncio.to_thread(self._journal.confirm, wanted)
-        await asyncio.sleep(self._delay_seconds)
-        return _refused_if_over(RailAnswer(RailOutcome(given.outcome), given.response_code, given.message))
+
+        def remember(answer: RailAnswer) -> RailAnswer:
+            given = self._journal.confirm(
+                RailTry(
+                    transaction_id, attempt_try, answer.outcome.value, answer.response_code, answer.message
+                )
+            )
+            outcome = RailOutcome(given.outcome)
+            return _refused_if_over(RailAnswer(outcome, given.response_code, given.message))
+
+        natural = _BY_OTP.get(otp, _WRONG_OTP)
+        return await self._carry_out("confirm", natural, remember, _APPROVED, _DO_NOT_HONOR)
+
+    async def resend_otp(self, transaction_id: str) -> None:
+        """See ``CardRail.resend_otp``; the sandbox's passwords are the documented ones, always."""
+
+    async def complete_challenge(self, transaction_id: str) -> RailAnswer:
+        """See ``CardRail.complete_challenge``. Whoever left the challenge without an answer is declined."""
+
+        def remember(answer: RailAnswer) -> RailAnswer:
+            if_proven = _step(answer)
+            steps = {
+                "challenge_passed": if_proven,
+                "challenge_failed": _step(_NOT_PROVEN),
+                "challenge_required": _step(_NOT_PROVEN),
+            }
+            known = self._journal.move(transaction_id, steps)
+            return _refused_if_over(_answer_of(known)) if known else _DO_NOT_HONOR
+
+        return await self._carry_out("confirm", _APPROVED, remember, _APPROVED, _DO_NOT_HONOR)
+
+    async def answer_challenge(self, transaction_id: str, *, passed: bool) -> bool:
+        """What the payer did on the challenge page; False when no challenge waits for it."""
+        state = "challenge_passed" if passed else "challenge_failed"
+        step = replace(_step(_CHALLENGE), state=state)
+        known = await asyncio.to_thread(self._journal.move, transaction_id, {"challenge_required": step})
+        return known is not None and known.state == state
 
     async def void(self, transaction_id: str) -> RailAnswer:
         """See ``CardRail.void``."""
-        return _answer_of(await asyncio.to_thread(self._journal.void, transaction_id))
+
+        def remember(_: RailAnswer) -> RailAnswer:
+            return _answer_of(self._journal.void(transaction_id))
+
+        return await self._carry_out("void", _APPROVED, remember, _APPROVED, _DO_NOT_HONOR)
 
     async def look_up(self, transaction_id: str) -> RailAnswer | None:
         """See ``CardRail.look_up``."""
         known = await asyncio.to_thread(self._journal.payment, transaction_id)
         return _answer_of(known) if known else None
 
+    async def refund(
+        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
+    ) -> PayoutAnswer:
+        """See ``CardRail.refund``; the sandbox pays to any bank account."""
+        return await self._pay_out("refund", refund_id, transaction_id, amount, currency)
+
+    async def return_credit(
+        self, return_id: str, amount: int, currency: str, to: BankAccount
+    ) -> PayoutAnswer:
+        """See ``CardRail.return_credit``."""
+        return await self._pay_out("return", return_id, "", amount, currency)
+
+    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
+        """See ``CardRail.look_up_payout``."""
+        known = await asyncio.to_thread(self._journal.payout, payout_id)
+        return _payout_answer(known) if known else None
+
+    async def _pay_out(
+        self, operation: str, payout_id: str, transaction_id: str, amount: int, currency: str
+    ) -> PayoutAnswer:
+        def remember(answer: PayoutAnswer) -> PayoutAnswer:
+            payout = RailPayout(
+                payout_id,
+                transaction_id,
+                answer.outcome.value,
+                amount,
+                currency,
+                answer.response_code,
+                answer.message,
+            )
+            return _payout_answer(self._journal.pay_out(payout))
+
+        return await self._carry_out(operation, _PAID_OUT, remember, _PAID_OUT, _NOT_PAID_OUT)
+
+    async def _carry_out(
+        self,
+        operation: str,
+        natural: Answer,
+        remember: Callable[[Answer], Answer],
+        approval: Answer,
+        refusal: Answer,
+    ) -> Answer:
+        """Answer as is natural or as a switch says: remembered first, given later, or never given."""
+        switch = await asyncio.to_thread(self._journal.take_switch, operation)
+        outcome = switch.outcome if switch else None
+        if outcome == "timeout":
+            await _never()
+        wanted = {"approve": approval, "decline": refusal, "refuse": refusal}.get(outcome or "", natural)
+        if operation == "void" and wanted is refusal:
+            return wanted
+        answer = await asyncio.to_thread(remember, wanted)
+        if outcome == "unknown":
+            await _never()
+        await asyncio.sleep(self._wait_seconds(switch))
+        return answer
+
+    def _wait_seconds(self, switch: RailSwitch | None) -> float:
+        return (switch.delay_milliseconds if switch else self._delay_milliseconds) / 1000
+
+
+async def _never() -> None:
+    """Wait until the caller gives up."""
+    await asyncio.Event().wait()
+
 
 def _answer_to_card(card: Card, amount: int) -> RailAnswer:
-    if card.number != OTP_CARD:
+    if card.number not in {OTP_CARD, CHALLENGE_CARD}:
         return _DO_NOT_HONOR
     if (card.expiry_month, card.expiry_year[-2:]) == DECLINED_EXPIRY:
         return _EXPIRED_CARD
-    return _NO_FUNDS if amount > MOST_MINOR else _OTP_SENT
+    if amount > MOST_MINOR:
+        return _NO_FUNDS
+    return _OTP_SENT if card.number == OTP_CARD else _CHALLENGE
+
+
+def _step(answer: RailAnswer) -> RailPayment:
+    return RailPayment("", answer.outcome.value, 0, "", answer.response_code, answer.message)
 
 
 def _refused_if_over(answer: RailAnswer) -> RailAnswer:
     """A call that arrives after its id was voided is declined."""
-    over = answer.outcome in {RailOutcome.VOIDED, RailOutcome.NEVER_HAPPENED}
-    return _DO_NOT_HONOR if over else answer
+    return _DO_NOT_HONOR if answer.outcome.value in OVER else answer
 
 
 def _answer_of(known: RailPayment) -> RailAnswer:
-    return RailAnswer(RailOutcome(known.state), known.response_code, known.message)
+    outcome = _OUTCOME_OF_STATE.get(known.state) or RailOutcome(known.state)
+    return RailAnswer(outcome, known.response_code, known.message)
+
+
+def _payout_answer(known: RailPayout) -> PayoutAnswer:
+    return PayoutAnswer(RefundOutcome(known.state), known.response_code, known.message)

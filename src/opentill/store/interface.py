@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from opentill.domain.lifecycle import Change
+from opentill.domain.decisions import Change
+from opentill.domain.events import Event
 from opentill.domain.order import Attempt, Order, Terms
 
 
@@ -108,14 +109,20 @@ class Batch(Protocol):
         A key that is not in the answer is claimed by us, running. A record past its expiry counts as absent.
         """
 
+    def orders_of_transactions(self, transactions: Collection[Name]) -> Mapping[Name, Name]:
+        """The (account, order id) behind each (account, transaction id); unknown ones are left out.
+
+        An immutable fact, so no lock is needed for it.
+        """
+
     def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
-        """Lock and load the orders of these names, with their attempts; unknown names are left out.
+        """Lock and load the orders of these names with all that belongs to them; unknown ones are left out.
 
         A name is tried as a reference first, then as an order id (ruling 7).
         """
 
     def write(self, changes: Sequence[Change]) -> None:
-        """Write orders, attempts, events and ledger entries of all changes, at most one per order.
+        """Write orders, attempts, refunds, events and ledger entries of all changes, at most one per order.
 
         Raises Transient when an order is no longer at the version that was judged, or a new order's
         reference was taken meanwhile: the batch must be decided again.
@@ -158,6 +165,8 @@ class TransactionView:
     attempt: Attempt
     order: Order
     terms: Terms
+    wholly_refunded: bool
+    """Whether it paid the order and all of that is back; a refund that is still running is not back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +180,24 @@ class TransactionFilter:
     order_names: tuple[str, ...] = ()
     """References or order ids; all must match."""
     statuses: frozenset[str] | None = None
-    """Attempt statuses of the domain."""
+    """Attempt statuses of the domain; a payment that was wholly refunded has none of them."""
+    wholly_refunded: bool = False
+    """With ``statuses``: whether payments that were wholly refunded are wanted too."""
     started_from: int | None = None
     started_to: int | None = None
     before: tuple[int, str] | None = None
     """The (started_at, transaction id) of the last one already shown."""
     limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What was booked on one ledger account in one currency; minor units, both sides positive."""
+
+    ledger_account: str
+    currency: str
+    debit: int
+    credit: int
 
 
 class Snapshot(Protocol):
@@ -186,7 +207,7 @@ class Snapshot(Protocol):
         """As ``Batch.facts``."""
 
     def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
-        """The orders of these names, with their attempts; unknown names are left out."""
+        """The orders of these names with all that belongs to them; unknown names are left out."""
 
     def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
         """The order that this attempt belongs to."""
@@ -195,7 +216,13 @@ class Snapshot(Protocol):
         """Newest first, at most ``wanted.limit``."""
 
     def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
-        """Orders with an attempt whose rail call ran past its ``until``; real time."""
+        """Orders with an attempt or a refund whose rail call ran past its ``until``; real time."""
+
+    def events(self, account_id: str, order_id: str) -> list[Event]:
+        """All that happened to this order, in its sequence; empty for an unknown one."""
+
+    def trial_balance(self, account_id: str) -> list[Balance]:
+        """What was booked for this merchant, by ledger account and currency."""
 
     def due_orders(self, now: int, limit: int) -> list[Order]:
         """Pending orders whose due time is not after ``now`` (business time), longest due first."""

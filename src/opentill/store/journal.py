@@ -1,12 +1,15 @@
 """The sandbox rail's own memory: its own tables on its own connection, never read by the engine.
 
 A real rail remembers what we forget in a crash; so must this one. Every answer is written here
-before it is given.
+before it is given. The switches that make its next calls fail stand here too, for every process.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
+    delete,
     event,
     insert,
     select,
@@ -30,12 +34,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from opentill.store.files import make_private
 
 metadata = MetaData()
+T = TypeVar("T")
 
 _payments = Table(
     "rail_payments",
     metadata,
     Column("transaction_id", String(64), primary_key=True),
-    Column("state", String(16), nullable=False),
+    Column("state", String(32), nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("response_code", String(64), nullable=False),
@@ -47,11 +52,36 @@ _tries = Table(
     metadata,
     Column("transaction_id", String(64), nullable=False),
     Column("try_number", Integer, nullable=False),
-    Column("outcome", String(16), nullable=False),
+    Column("outcome", String(32), nullable=False),
     Column("response_code", String(64), nullable=False),
     Column("message", Text, nullable=False),
     PrimaryKeyConstraint("transaction_id", "try_number"),
 )
+
+_payouts = Table(
+    "rail_payouts",
+    metadata,
+    Column("payout_id", String(64), primary_key=True),
+    Column("transaction_id", String(64), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("response_code", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+)
+
+_switches = Table(
+    "rail_switches",
+    metadata,
+    Column("switch_id", Integer, primary_key=True),
+    Column("operation", String(16), nullable=False),
+    Column("outcome", String(16)),
+    Column("delay_milliseconds", Integer, nullable=False),
+    Column("calls_left", Integer, nullable=False),
+)
+
+OVER = ("voided", "never_happened")
+"""States of a payment in which its id takes no money any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +90,8 @@ class RailPayment:
 
     transaction_id: str
     state: str
-    """A ``RailOutcome`` word: otp_required, approved, declined, voided or never_happened."""
+    """otp_required, challenge_required, challenge_passed, challenge_failed, approved, declined, voided or
+    never_happened."""
     amount: int
     currency: str
     response_code: str
@@ -78,6 +109,31 @@ class RailTry:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class RailPayout:
+    """Money that the rail sent back, or would not."""
+
+    payout_id: str
+    transaction_id: str
+    """The payment that is refunded; empty for the return of a transfer."""
+    state: str
+    """done or refused."""
+    amount: int
+    currency: str
+    response_code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RailSwitch:
+    """How the next calls of one operation are to behave."""
+
+    operation: str
+    outcome: str | None
+    """approve, decline, timeout, unknown or refuse; None leaves the outcome as it is."""
+    delay_milliseconds: int
+
+
 class RailJournal:
     """One transaction for each verb; safe to call from several threads and processes."""
 
@@ -86,10 +142,22 @@ class RailJournal:
         self._engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
         event.listen(self._engine, "connect", _durable)
         self._lock = Lock()
-        with self._engine.connect() as connection:
+        self._write(metadata.create_all)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._lock, self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            metadata.create_all(connection)
-            connection.exec_driver_sql("COMMIT")
+            try:
+                yield connection
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with self._writing() as connection:
+            return work(connection)
 
     def payment(self, transaction_id: str) -> RailPayment | None:
         """What is known of this id."""
@@ -98,12 +166,10 @@ class RailJournal:
 
     def begin(self, payment: RailPayment) -> RailPayment:
         """Remember the first answer to an id; returns what was remembered first, ours or an earlier one."""
-        with self._lock, self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with self._writing() as connection:
             known = _payment(connection, payment.transaction_id)
             if known is None:
                 connection.execute(insert(_payments).values(**_fields(payment)))
-            connection.exec_driver_sql("COMMIT")
             return known or payment
 
     def confirm(self, answer: RailTry) -> RailTry:
@@ -111,29 +177,72 @@ class RailJournal:
 
         A payment that is not waiting for a password answers what it has become.
         """
-        with self._lock, self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            given = _confirm(connection, answer)
-            connection.exec_driver_sql("COMMIT")
-            return given
+        return self._write(lambda connection: _confirm(connection, answer))
+
+    def move(self, transaction_id: str, steps: dict[str, RailPayment]) -> RailPayment | None:
+        """Move a payment on by its state, where ``steps`` has a next one for it; returns what it is then.
+
+        Only state, code and message of a step count.
+        """
+        with self._writing() as connection:
+            known = _payment(connection, transaction_id)
+            step = steps.get(known.state) if known else None
+            if known is None or step is None:
+                return known
+            moved = replace(known, state=step.state, response_code=step.response_code, message=step.message)
+            _keep(connection, moved)
+            return moved
 
     def void(self, transaction_id: str) -> RailPayment:
         """End an id for ever and say how: voided if it had taken money, else never_happened.
 
         One never seen is remembered, so that it is refused should it still arrive.
         """
-        with self._lock, self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with self._writing() as connection:
             known = _payment(connection, transaction_id)
             if known is None:
                 known = RailPayment(transaction_id, "never_happened", 0, "", "", "")
                 connection.execute(insert(_payments).values(**_fields(known)))
-            elif known.state not in ("voided", "never_happened"):
+            elif known.state not in OVER:
                 state = "voided" if known.state == "approved" else "never_happened"
                 known = replace(known, state=state, response_code="", message="")
-                _move(connection, known)
-            connection.exec_driver_sql("COMMIT")
+                _keep(connection, known)
             return known
+
+    def pay_out(self, payout: RailPayout) -> RailPayout:
+        """Remember the first answer to a payout's id; as ``begin``."""
+        with self._writing() as connection:
+            known = _payout(connection, payout.payout_id)
+            if known is None:
+                connection.execute(insert(_payouts).values(**_fields(payout)))
+            return known or payout
+
+    def payout(self, payout_id: str) -> RailPayout | None:
+        """What is known of this payout."""
+        with self._engine.connect() as connection:
+            return _payout(connection, payout_id)
+
+    def set_switch(self, switch: RailSwitch, calls: int) -> None:
+        """Make the next ``calls`` calls of an operation behave so; replaces what was set for it."""
+        with self._writing() as connection:
+            connection.execute(delete(_switches).where(_switches.c.operation == switch.operation))
+            if calls:
+                connection.execute(insert(_switches).values(**_fields(switch), calls_left=calls))
+
+    def take_switch(self, operation: str) -> RailSwitch | None:
+        """Use up one call of what is set for an operation, if anything is."""
+        mine = _switches.c.operation == operation
+        with self._engine.connect() as connection:
+            if connection.execute(select(_switches.c.switch_id).where(mine)).first() is None:
+                return None
+        used = (
+            update(_switches)
+            .where(mine, _switches.c.calls_left > 0)
+            .values(calls_left=_switches.c.calls_left - 1)
+            .returning(_switches.c.operation, _switches.c.outcome, _switches.c.delay_milliseconds)
+        )
+        found = self._write(lambda connection: connection.execute(used).mappings().first())
+        return RailSwitch(**found) if found else None
 
     def close(self) -> None:
         """Give back the connections."""
@@ -153,12 +262,18 @@ def _payment(connection: Connection, transaction_id: str) -> RailPayment | None:
     return RailPayment(**found) if found else None
 
 
+def _payout(connection: Connection, payout_id: str) -> RailPayout | None:
+    wanted = select(_payouts).where(_payouts.c.payout_id == payout_id)
+    found = connection.execute(wanted).mappings().first()
+    return RailPayout(**found) if found else None
+
+
 def _confirm(connection: Connection, answer: RailTry) -> RailTry:
     same = (_tries.c.transaction_id == answer.transaction_id) & (_tries.c.try_number == answer.try_number)
-    earlier = connection.execute(select(_tries).where(same)).mappings().first()
-    if earlier:
-        return RailTry(**earlier)
     payment = _payment(connection, answer.transaction_id)
+    earlier = connection.execute(select(_tries).where(same)).mappings().first()
+    if earlier and payment and payment.state not in OVER:
+        return RailTry(**earlier)
     if payment is None or payment.state != "otp_required":
         told = payment or RailPayment(answer.transaction_id, "declined", 0, "", "", "unknown payment")
         return RailTry(answer.transaction_id, answer.try_number, told.state, told.response_code, told.message)
@@ -167,14 +282,14 @@ def _confirm(connection: Connection, answer: RailTry) -> RailTry:
         moved = replace(
             payment, state=answer.outcome, response_code=answer.response_code, message=answer.message
         )
-        _move(connection, moved)
+        _keep(connection, moved)
     return answer
 
 
-def _move(connection: Connection, payment: RailPayment) -> None:
+def _keep(connection: Connection, payment: RailPayment) -> None:
     same = _payments.c.transaction_id == payment.transaction_id
     connection.execute(update(_payments).where(same).values(**_fields(payment)))
 
 
-def _fields(record: RailPayment | RailTry) -> dict[str, object]:
+def _fields(record: Any) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}

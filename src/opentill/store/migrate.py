@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from opentill.store.interface import StoreUnusable
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration. Kept here so that an up-to-date database opens without loading Alembic."""
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"

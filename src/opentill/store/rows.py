@@ -4,16 +4,20 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from opentill.domain.events import Event
+from opentill.domain.commands import Actor, ActorKind
+from opentill.domain.events import Event, EventType
 from opentill.domain.order import (
     Attempt,
     AttemptStatus,
     Call,
     CallKind,
+    Challenge,
     DueAction,
     LateMoney,
     Order,
     OrderStatus,
+    Refund,
+    RefundStatus,
     Split,
     Terms,
     Totals,
@@ -29,7 +33,7 @@ ORDER_FACTS: Final = (
 
 ORDER_STATE: Final = (
     "status", "version", "updated_at", "paid_at", "cancelled_at", "expired_at", "paid_by",
-    "attempt_count", "received", "applied", "held", "returning", "returned", "refunded",
+    "attempt_count", "refund_count", "received", "applied", "held", "returning", "returned", "refunded",
 )  # fmt: skip
 """What of an order changes."""
 
@@ -40,13 +44,19 @@ TERMS: Final = (
 
 ATTEMPT: Final = (
     "account_id", "transaction_id", "order_id", "status", "amount", "card_masked", "card_brand",
-    "started_at", "updated_at", "call_kind", "call_until", "call_key", "otp_tries", "response_code",
+    "started_at", "updated_at", "call_kind", "call_until", "call_key", "confirmations", "otp_sends",
+    "challenge", "response_code", "message",
+)  # fmt: skip
+
+REFUND: Final = (
+    "account_id", "refund_id", "order_id", "transaction_id", "amount", "status", "account_number",
+    "bank_code", "started_at", "updated_at", "call_kind", "call_until", "call_key", "response_code",
     "message",
 )  # fmt: skip
 
 EVENT: Final = (
     "account_id", "order_id", "sequence", "event_id", "type", "before", "after", "actor_kind",
-    "actor_id", "at", "reason", "note", "transaction_id", "amount", "currency", "beneficiary",
+    "actor_id", "at", "reason", "note", "transaction_id", "refund_id", "amount", "currency", "beneficiary",
 )  # fmt: skip
 
 ENTRY: Final = (
@@ -61,13 +71,13 @@ _json = msgspec.json.Encoder()
 _unjson = msgspec.json.Decoder()
 
 
-def order(row: Row, attempts: tuple[Attempt, ...] = ()) -> Order:
+def order(row: Row, attempts: tuple[Attempt, ...] = (), refunds: tuple[Refund, ...] = ()) -> Order:
     """An order from ``ORDER_FACTS + ORDER_STATE``."""
     (
         account_id, order_id, reference, amount, currency, sub_account_id, created_at, due_at,
         due_action, late_money, status, version, updated_at, paid_at, cancelled_at, expired_at,
-        paid_by, attempt_count, received, applied, held, returning, returned, refunded,
-    ) = row[:24]  # fmt: skip
+        paid_by, attempt_count, refund_count, received, applied, held, returning, returned, refunded,
+    ) = row[:25]  # fmt: skip
     return Order(
         account_id,
         order_id,
@@ -87,8 +97,10 @@ def order(row: Row, attempts: tuple[Attempt, ...] = ()) -> Order:
         expired_at,
         paid_by,
         attempt_count,
+        refund_count,
         Totals(received, applied, held, returning, returned, refunded) if received else _NO_MONEY,
         attempts,
+        refunds,
     )
 
 
@@ -105,7 +117,7 @@ def order_state(o: Order) -> Row:
     t = o.totals
     return (
         o.status, o.version, o.updated_at, o.paid_at, o.cancelled_at, o.expired_at, o.paid_by,
-        o.attempt_count, t.received, t.applied, t.held, t.returning, t.returned, t.refunded,
+        o.attempt_count, o.refund_count, t.received, t.applied, t.held, t.returning, t.returned, t.refunded,
     )  # fmt: skip
 
 
@@ -144,7 +156,8 @@ def attempt(row: Row) -> Attempt:
     """An attempt from ``ATTEMPT``."""
     (
         _account_id, transaction_id, _order_id, status, amount, card_masked, card_brand, started_at,
-        updated_at, call_kind, call_until, call_key, otp_tries, response_code, message,
+        updated_at, call_kind, call_until, call_key, confirmations, otp_sends, challenge, response_code,
+        message,
     ) = row  # fmt: skip
     return Attempt(
         transaction_id=transaction_id,
@@ -154,11 +167,17 @@ def attempt(row: Row) -> Attempt:
         card_brand=card_brand,
         started_at=started_at,
         updated_at=updated_at,
-        call=Call(CallKind(call_kind), call_until, call_key) if call_kind else None,
-        otp_tries=otp_tries,
+        call=_call(call_kind, call_until, call_key),
+        confirmations=confirmations,
+        otp_sends=otp_sends,
+        challenge=Challenge(*_unjson.decode(challenge)) if challenge else None,
         response_code=response_code,
         message=message,
     )
+
+
+def _call(kind: str | None, until: int, key: str | None) -> Call | None:
+    return Call(CallKind(kind), until, key) if kind else None
 
 
 def attempt_row(o: Order, a: Attempt) -> Row:
@@ -167,13 +186,75 @@ def attempt_row(o: Order, a: Attempt) -> Row:
     return (
         o.account_id, a.transaction_id, o.order_id, a.status, a.amount, a.card_masked, a.card_brand,
         a.started_at, a.updated_at, call and call.kind, call and call.until, call and call.key,
-        a.otp_tries, a.response_code, a.message,
+        a.confirmations, a.otp_sends, _challenge_text(a.challenge), a.response_code, a.message,
     )  # fmt: skip
+
+
+def _challenge_text(challenge: Challenge | None) -> str | None:
+    return _json.encode((challenge.acs_url, challenge.jwt, challenge.md)).decode() if challenge else None
+
+
+def refund(row: Row) -> Refund:
+    """A refund from ``REFUND``."""
+    (
+        _account_id, refund_id, _order_id, transaction_id, amount, status, account_number, bank_code,
+        started_at, updated_at, call_kind, call_until, call_key, response_code, message,
+    ) = row  # fmt: skip
+    return Refund(
+        refund_id=refund_id,
+        transaction_id=transaction_id,
+        amount=amount,
+        status=RefundStatus(status),
+        account_number=account_number,
+        bank_code=bank_code,
+        started_at=started_at,
+        updated_at=updated_at,
+        call=_call(call_kind, call_until, call_key),
+        response_code=response_code,
+        message=message,
+    )
+
+
+def refund_row(o: Order, r: Refund) -> Row:
+    """The values of ``REFUND``."""
+    call = r.call
+    return (
+        o.account_id, r.refund_id, o.order_id, r.transaction_id, r.amount, r.status, r.account_number,
+        r.bank_code, r.started_at, r.updated_at, call and call.kind, call and call.until,
+        call and call.key, r.response_code, r.message,
+    )  # fmt: skip
+
+
+def event(row: Row) -> Event:
+    """An event from ``EVENT``."""
+    (
+        account_id, order_id, sequence, event_id, type_, before, after, actor_kind, actor_id, at, reason,
+        note, transaction_id, refund_id, amount, currency, beneficiary,
+    ) = row  # fmt: skip
+    return Event(
+        event_id=event_id,
+        account_id=account_id,
+        order_id=order_id,
+        sequence=sequence,
+        type=EventType(type_),
+        before=_STATUS[before] if before else None,
+        after=_STATUS[after],
+        actor=Actor(ActorKind(actor_kind), actor_id),
+        at=at,
+        reason=reason,
+        note=note,
+        transaction_id=transaction_id,
+        refund_id=refund_id,
+        amount=amount,
+        currency=currency,
+        beneficiary=beneficiary,
+    )
 
 
 def event_row(e: Event) -> Row:
     """The values of ``EVENT``."""
     return (
         e.account_id, e.order_id, e.sequence, e.event_id, e.type, e.before, e.after, e.actor.kind,
-        e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.amount, e.currency, e.beneficiary,
+        e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.refund_id, e.amount, e.currency,
+        e.beneficiary,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from opentill.domain.order import AttemptStatus, OrderStatus
+from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus
 
 metadata = MetaData()
 
@@ -28,7 +28,7 @@ _PAID, _CANCELLED, _EXPIRED = (
 )
 
 
-def _one_of(column: str, words: type[OrderStatus] | type[AttemptStatus]) -> str:
+def _one_of(column: str, words: type[OrderStatus] | type[AttemptStatus] | type[RefundStatus]) -> str:
     return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
 
 
@@ -136,6 +136,7 @@ orders = Table(
     Column("expired_at", BigInteger),
     Column("paid_by", String(64)),
     Column("attempt_count", Integer, nullable=False),
+    Column("refund_count", Integer, nullable=False, server_default="0"),
     Column("received", BigInteger, nullable=False),
     Column("applied", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
@@ -187,7 +188,9 @@ attempts = Table(
     Column("call_kind", String(16)),
     Column("call_until", BigInteger),
     Column("call_key", String(255)),
-    Column("otp_tries", Integer, nullable=False),
+    Column("confirmations", Integer, nullable=False),
+    Column("otp_sends", Integer, nullable=False, server_default="0"),
+    Column("challenge", Text),
     Column("response_code", String(64), nullable=False),
     Column("message", Text, nullable=False),
     PrimaryKeyConstraint("account_id", "transaction_id"),
@@ -196,6 +199,33 @@ attempts = Table(
     Index("attempts_by_order", "account_id", "order_id"),
     Index("attempts_by_start", "account_id", "started_at", "transaction_id"),
     Index("attempts_by_call", "call_until"),
+)
+
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("account_id", String(36), nullable=False),
+    Column("refund_id", String(36), nullable=False),
+    Column("order_id", String(36), nullable=False),
+    Column("transaction_id", String(64), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("account_number", String(10)),
+    Column("bank_code", String(16)),
+    Column("started_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("call_kind", String(16)),
+    Column("call_until", BigInteger),
+    Column("call_key", String(255)),
+    Column("response_code", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("account_id", "refund_id"),
+    CheckConstraint(_one_of("status", RefundStatus), name="known_refund_status"),
+    CheckConstraint("amount > 0", name="refund_above_zero"),
+    CheckConstraint("(account_number IS NULL) = (bank_code IS NULL)", name="bank_account_whole_or_absent"),
+    CheckConstraint("(call_kind IS NULL) = (call_until IS NULL)", name="refund_call_whole_or_absent"),
+    Index("refunds_by_order", "account_id", "order_id"),
+    Index("refunds_by_call", "call_until"),
 )
 
 events = Table(
@@ -214,6 +244,7 @@ events = Table(
     Column("reason", String(64)),
     Column("note", String(255)),
     Column("transaction_id", String(64)),
+    Column("refund_id", String(36)),
     Column("amount", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("beneficiary", String(36), nullable=False),

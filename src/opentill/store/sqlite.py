@@ -17,13 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
+from opentill.domain.decisions import Change
+from opentill.domain.events import Event
 from opentill.domain.ledger import entries_for
-from opentill.domain.lifecycle import Change
-from opentill.domain.order import Attempt, Order
+from opentill.domain.order import Attempt, Order, Refund
 from opentill.store import rows, statements
 from opentill.store.directory import Directory
 from opentill.store.files import make_private
 from opentill.store.interface import (
+    Balance,
     Batch,
     CommitUnknown,
     Facts,
@@ -176,21 +178,15 @@ class SqliteSnapshot:
     def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
         """See ``Snapshot.orders``."""
         loaded = _by_name(self._run, names, statements.VIEWS_BY_REFERENCE, statements.VIEWS_BY_ID)
-        attempts = _attempts(self._run, [rows.order(row) for row in loaded.values()])
         return {
-            name: OrderView(
-                rows.order(row, attempts.get(row[1], ())), rows.terms(row[len(statements.ORDER) :])
-            )
-            for name, row in loaded.items()
+            name: OrderView(order, rows.terms(loaded[name][len(statements.ORDER) :]))
+            for name, order in _whole_orders(self._run, loaded).items()
         }
 
     def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
         """See ``Snapshot.order_of_transaction``."""
-        found = self._run(statements.ORDER_ID_OF_TRANSACTION, (account_id, transaction_id)).fetchone()
-        if found is None:
-            return None
-        name = (account_id, found[0])
-        return self.orders([name])[name]
+        found = _orders_of_transactions(self._run, [(account_id, transaction_id)])
+        return next(iter(self.orders(list(found.values())).values()), None)
 
     def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
         """See ``Snapshot.transactions``."""
@@ -198,8 +194,16 @@ class SqliteSnapshot:
 
     def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
         """See ``Snapshot.overdue_calls``."""
-        names = dict.fromkeys(self._run(statements.OVERDUE_CALLS, (now, limit)).fetchall())
+        names = dict.fromkeys((row[0], row[1]) for row in self._run(statements.OVERDUE_CALLS, (now, limit)))
         return list(self.orders(list(names)).values())
+
+    def events(self, account_id: str, order_id: str) -> list[Event]:
+        """See ``Snapshot.events``."""
+        return [rows.event(row) for row in self._run(statements.EVENTS_OF_ORDER, (account_id, order_id))]
+
+    def trial_balance(self, account_id: str) -> list[Balance]:
+        """See ``Snapshot.trial_balance``."""
+        return [Balance(*row) for row in self._run(statements.TRIAL_BALANCE, (account_id,))]
 
     def due_orders(self, now: int, limit: int) -> list[Order]:
         """See ``Snapshot.due_orders``."""
@@ -229,15 +233,14 @@ class SqliteBatch:
             for record in self._run(statements.READ_KEYS, (_set(others),))
         }
 
+    def orders_of_transactions(self, transactions: Collection[Name]) -> Mapping[Name, Name]:
+        """See ``Batch.orders_of_transactions``."""
+        return _orders_of_transactions(self._run, transactions)
+
     def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
         """See ``Batch.lock_orders``."""
         loaded = _by_name(self._run, names, statements.ORDERS_BY_REFERENCE, statements.ORDERS_BY_ID)
-        orders = {name: rows.order(row) for name, row in loaded.items()}
-        attempts = _attempts(self._run, orders.values())
-        return {
-            name: rows.order(loaded[name], attempts.get(o.order_id, ())) if o.attempt_count else o
-            for name, o in orders.items()
-        }
+        return _whole_orders(self._run, loaded)
 
     def write(self, changes: Sequence[Change]) -> None:
         """See ``Batch.write``."""
@@ -245,6 +248,7 @@ class SqliteBatch:
         self._write_new([c for c in ordered if c.before is None])
         self._write_changed([c for c in ordered if c.before is not None])
         self._insert(statements.WRITE_ATTEMPTS, sorted(_changed_attempts(ordered)))
+        self._insert(statements.WRITE_REFUNDS, sorted(_changed_refunds(ordered)))
         self._insert(statements.INSERT_EVENTS, [rows.event_row(e) for c in ordered for e in c.events])
         self._insert(statements.INSERT_ENTRIES, list(_entry_rows(ordered)))
 
@@ -366,6 +370,33 @@ def _attempts(run: _Run, orders: Collection[Order]) -> dict[str, tuple[Attempt, 
     return found
 
 
+def _refunds(run: _Run, orders: Collection[Order]) -> dict[str, tuple[Refund, ...]]:
+    """By order id, oldest first. Orders that count no refunds cost no read."""
+    refunded = [(o.account_id, o.order_id) for o in orders if o.refund_count]
+    found: dict[str, tuple[Refund, ...]] = {}
+    if refunded:
+        for row in run(statements.REFUNDS_OF_ORDERS, (_set(refunded),)):
+            found[row[2]] = (*found.get(row[2], ()), rows.refund(row))
+    return found
+
+
+def _whole_orders(run: _Run, loaded: Mapping[Name, rows.Row]) -> dict[Name, Order]:
+    """The orders of these rows; those that count children get them by statements of their own, later."""
+    orders = {name: rows.order(row) for name, row in loaded.items()}
+    attempts, refunds = _attempts(run, orders.values()), _refunds(run, orders.values())
+    return {
+        name: rows.order(loaded[name], attempts.get(o.order_id, ()), refunds.get(o.order_id, ()))
+        if o.attempt_count
+        else o
+        for name, o in orders.items()
+    }
+
+
+def _orders_of_transactions(run: _Run, transactions: Collection[Name]) -> dict[Name, Name]:
+    found = run(statements.ORDERS_OF_TRANSACTIONS, (_set(list(transactions)),))
+    return {(account_id, transaction): (account_id, order_id) for account_id, transaction, order_id in found}
+
+
 def _key_record(row: rows.Row) -> KeyRecord:
     account_id, key, fingerprint, command_id, status, reason, body = row
     reply = Reply(status, reason, body.encode()) if status is not None else None
@@ -378,6 +409,14 @@ def _changed_attempts(changes: Sequence[Change]) -> Iterator[rows.Row]:
         for attempt in change.after.attempts:
             if attempt not in judged:
                 yield rows.attempt_row(change.after, attempt)
+
+
+def _changed_refunds(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.refunds if change.before else ()
+        for refund in change.after.refunds:
+            if refund not in judged:
+                yield rows.refund_row(change.after, refund)
 
 
 def _entry_rows(changes: Sequence[Change]) -> Iterator[rows.Row]:

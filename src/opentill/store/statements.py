@@ -8,7 +8,7 @@ planner from turning the small set into the inner loop. The PostgreSQL twins wil
 from typing import Final
 
 from opentill.domain.order import OrderStatus
-from opentill.store.rows import ATTEMPT, ENTRY, EVENT, ORDER_FACTS, ORDER_STATE, TERMS
+from opentill.store.rows import ATTEMPT, ENTRY, EVENT, ORDER_FACTS, ORDER_STATE, REFUND, TERMS
 
 
 def _columns(names: tuple[str, ...], prefix: str = "") -> str:
@@ -83,6 +83,19 @@ ATTEMPTS_OF_ORDERS: Final = f"""
      ORDER BY a.started_at, a.transaction_id
 """
 
+REFUNDS_OF_ORDERS: Final = f"""
+    SELECT {_columns(REFUND, "r.")}
+      FROM json_each(?) AS w
+     CROSS JOIN refunds AS r ON r.account_id = w.value ->> 0 AND r.order_id = w.value ->> 1
+     ORDER BY r.started_at, r.refund_id
+"""
+
+ORDERS_OF_TRANSACTIONS: Final = """
+    SELECT a.account_id, a.transaction_id, a.order_id
+      FROM json_each(?) AS w
+     CROSS JOIN attempts AS a ON a.account_id = w.value ->> 0 AND a.transaction_id = w.value ->> 1
+"""
+
 INSERT_ORDERS: Final = f"""
     INSERT INTO orders ({_columns(ORDER + TERMS)})
     SELECT {_values(len(ORDER + TERMS))} FROM json_each(?) AS w WHERE true
@@ -108,6 +121,16 @@ WRITE_ATTEMPTS: Final = f"""
 """
 """Needs no guard of its own: an attempt changes only together with its order, whose version guards it."""
 
+_REFUND_STATE: Final = tuple(name for name in REFUND if name not in ("account_id", "refund_id"))
+
+WRITE_REFUNDS: Final = f"""
+    INSERT INTO refunds ({_columns(REFUND)})
+    SELECT {_values(len(REFUND))} FROM json_each(?) AS w WHERE true
+    ON CONFLICT (account_id, refund_id) DO UPDATE
+       SET {", ".join(f'"{name}" = excluded."{name}"' for name in _REFUND_STATE)}
+"""
+"""As ``WRITE_ATTEMPTS``."""
+
 INSERT_EVENTS: Final = f"""
     INSERT INTO events ({_columns(EVENT)}) SELECT {_values(len(EVENT))} FROM json_each(?) AS w
 """
@@ -116,16 +139,30 @@ INSERT_ENTRIES: Final = f"""
     INSERT INTO ledger_entries ({_columns(ENTRY)}) SELECT {_values(len(ENTRY))} FROM json_each(?) AS w
 """
 
+EVENTS_OF_ORDER: Final = f"""
+    SELECT {_columns(EVENT)} FROM events WHERE account_id = ? AND order_id = ? ORDER BY sequence
+"""
+
+TRIAL_BALANCE: Final = """
+    SELECT ledger_account, currency,
+           SUM(CASE WHEN amount > 0 THEN amount ELSE 0 END), SUM(CASE WHEN amount < 0 THEN -amount ELSE 0 END)
+      FROM ledger_entries
+     WHERE account_id = ?
+     GROUP BY ledger_account, currency
+     ORDER BY ledger_account, currency
+"""
+
 EVENT_EXISTS: Final = """
     SELECT 1 FROM events WHERE account_id = ? AND order_id = ? AND sequence = ? AND event_id = ?
 """
 
 KEY_EXISTS: Final = "SELECT 1 FROM idempotency_keys WHERE account_id = ? AND key = ? AND command_id = ?"
 
-ORDER_ID_OF_TRANSACTION: Final = "SELECT order_id FROM attempts WHERE account_id = ? AND transaction_id = ?"
-
 OVERDUE_CALLS: Final = """
-    SELECT account_id, order_id FROM attempts WHERE call_until <= ? ORDER BY call_until LIMIT ?
+    SELECT account_id, order_id, call_until FROM attempts WHERE call_until <= ?1
+    UNION ALL
+    SELECT account_id, order_id, call_until FROM refunds WHERE call_until <= ?1
+    ORDER BY call_until LIMIT ?2
 """
 
 DUE_ORDERS: Final = f"""

@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("call_kind", sa.String(length=16), nullable=True),
         sa.Column("call_until", sa.BigInteger(), nullable=True),
         sa.Column("call_key", sa.String(length=255), nullable=True),
-        sa.Column("otp_tries", sa.Integer(), nullable=False),
+        sa.Column("confirmations", sa.Integer(), nullable=False),
         sa.Column("response_code", sa.String(length=64), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.CheckConstraint(

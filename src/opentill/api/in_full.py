@@ -1,0 +1,207 @@
+"""An order with all that happened to it and all that may (contract 10), as its merchant sees it."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentill.api.allowed import Allowed
+from opentill.api.shown import OrderShown, order_members
+from opentill.api.wire import WireStruct, iso_time
+from opentill.domain.events import Event
+from opentill.domain.money import major_units
+from opentill.domain.order import Attempt, Order, OrderStatus, Refund
+from opentill.store.interface import OrderView
+
+
+class Money(WireStruct):
+    """The money of one order; received = applied + held + returning + returned at every moment."""
+
+    received: str
+    applied: str
+    held: str
+    returning: str
+    returned: str
+    refunded: str
+    """Given back of what was applied, running refunds included."""
+    currency: str
+
+
+class AttemptShown(WireStruct):
+    """One try of a payer to pay by card; ``status`` is opentill's own word (docs/states.md)."""
+
+    transaction_id: str
+    status: str
+    amount: str
+    card_pan: str
+    card_type: str
+    started_at: str
+    updated_at: str
+    response_code: str
+    message: str
+
+
+class RefundShown(WireStruct):
+    """One refund; ``status`` is opentill's own word (docs/states.md)."""
+
+    id: str
+    transaction_id: str
+    status: str
+    amount: str
+    account_number: str | None
+    bank_code: str | None
+    started_at: str
+    updated_at: str
+    response_code: str
+    message: str
+
+
+class ActorShown(WireStruct):
+    """Who was behind an event."""
+
+    kind: str
+    id: str
+
+
+class EventShown(WireStruct):
+    """One thing that happened to the order."""
+
+    id: str
+    type: str
+    order_reference: str
+    sequence: int
+    before: str | None
+    after: str
+    actor: ActorShown
+    reason: str | None
+    note: str | None
+    at: str
+    data: dict[str, str]
+    """Transaction, refund and money of the event, those that it has."""
+
+
+class AllowedShown(WireStruct):
+    """Whether something may be done now; if not, why, and what may be done in its place."""
+
+    action: str
+    allowed: bool
+    reason: str | None
+    instead: str | None
+
+
+class OrderInFull(OrderShown, kw_only=True):
+    """An order with all that happened to it and all that may."""
+
+    version: int
+    created_at: str
+    due_at: str | None
+    ended_at: str | None
+    money: Money
+    attempts: list[AttemptShown]
+    credits: list[dict[str, Any]]
+    """Transfers that arrived; empty, for this server takes cards alone."""
+    refunds: list[RefundShown]
+    returns: list[dict[str, Any]]
+    """Transfers sent back; empty as ``credits``."""
+    timeline: list[EventShown]
+    allowed: list[AllowedShown]
+
+
+def in_full(view: OrderView, events: list[Event], allowed: list[Allowed]) -> OrderInFull:
+    """The order with the events that led to it and what it allows now."""
+    order = view.order
+    return OrderInFull(
+        **order_members(view),
+        version=order.version,
+        created_at=iso_time(order.created_at),
+        due_at=_time(order.due_at),
+        ended_at=_time(_ENDED_AT[order.status](order)),
+        money=money_shown(order),
+        attempts=[_attempt(order, each) for each in order.attempts],
+        credits=[],
+        refunds=[_refund(order, each) for each in order.refunds],
+        returns=[],
+        timeline=[_event(order, each) for each in events],
+        allowed=[_allowed(each) for each in allowed],
+    )
+
+
+_ENDED_AT: Final[dict[OrderStatus, Callable[[Order], int | None]]] = {
+    OrderStatus.PENDING: lambda _: None,
+    OrderStatus.PAID: lambda order: order.paid_at,
+    OrderStatus.CANCELLED: lambda order: order.cancelled_at,
+    OrderStatus.EXPIRED: lambda order: order.expired_at,
+}
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else iso_time(at)
+
+
+def money_shown(order: Order) -> Money:
+    """Where the money of the order stands."""
+
+    def shown(minor: int) -> str:
+        return major_units(minor, order.currency)
+
+    totals = order.totals
+    return Money(
+        received=shown(totals.received),
+        applied=shown(totals.applied),
+        held=shown(totals.held),
+        returning=shown(totals.returning),
+        returned=shown(totals.returned),
+        refunded=shown(totals.refunded),
+        currency=order.currency,
+    )
+
+
+def _attempt(order: Order, attempt: Attempt) -> AttemptShown:
+    return AttemptShown(
+        transaction_id=attempt.transaction_id,
+        status=attempt.status.value,
+        amount=major_units(attempt.amount, order.currency),
+        card_pan=attempt.card_masked,
+        card_type=attempt.card_brand,
+        started_at=iso_time(attempt.started_at),
+        updated_at=iso_time(attempt.updated_at),
+        response_code=attempt.response_code,
+        message=attempt.message,
+    )
+
+
+def _refund(order: Order, refund: Refund) -> RefundShown:
+    return RefundShown(
+        id=refund.refund_id,
+        transaction_id=refund.transaction_id,
+        status=refund.status.value,
+        amount=major_units(refund.amount, order.currency),
+        account_number=refund.account_number,
+        bank_code=refund.bank_code,
+        started_at=iso_time(refund.started_at),
+        updated_at=iso_time(refund.updated_at),
+        response_code=refund.response_code,
+        message=refund.message,
+    )
+
+
+def _event(order: Order, event: Event) -> EventShown:
+    amount = {"amount": major_units(event.amount, event.currency), "currency": event.currency}
+    about = {"transactionId": event.transaction_id, "refundId": event.refund_id}
+    data = {name: text for name, text in about.items() if text} | (amount if event.amount else {})
+    return EventShown(
+        id=event.event_id,
+        type=event.type.value,
+        order_reference=order.reference,
+        sequence=event.sequence,
+        before=event.before and event.before.value,
+        after=event.after.value,
+        actor=ActorShown(event.actor.kind.value, event.actor.id),
+        reason=event.reason,
+        note=event.note,
+        at=iso_time(event.at),
+        data=data,
+    )
+
+
+def _allowed(each: Allowed) -> AllowedShown:
+    reason = each.refusal.reason if each.refusal else None
+    return AllowedShown(each.action, each.refusal is None, reason, each.instead)

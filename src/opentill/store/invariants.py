@@ -1,0 +1,365 @@
+"""The invariants: one statement for each, which finds the orders that break it.
+
+The statements are portable SELECTs, set-wise over all orders. Words of the domain come in as parameters,
+and what an event books is asked of ``domain.ledger`` itself.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from opentill.domain.commands import Actor, ActorKind
+from opentill.domain.events import Event, EventType
+from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, RETURNS_DUE, entries_for, merchant_balance
+from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One invariant of the whole database."""
+
+    name: str
+    claim: str
+    """What holds for every order."""
+    statement: str
+    """Finds (account id, order id, what is wrong) of whatever breaks the claim; no row: it holds."""
+
+
+WORDS: Final = {
+    **{f"order_{status.name.lower()}": status.value for status in OrderStatus},
+    **{f"attempt_{status.name.lower()}": status.value for status in AttemptStatus},
+    **{f"refund_{status.name.lower()}": status.value for status in RefundStatus},
+    "payment": EventType.PAYMENT_SUCCESS.value,
+    "cancel": EventType.ORDER_CANCELLED.value,
+    "card_rail": CARD_RAIL,
+    "returns_due": RETURNS_DUE,
+    "refunds_due": REFUNDS_DUE,
+    "merchant_balances": merchant_balance("%"),
+}
+"""The parameters that statements may name."""
+
+_SOMEBODY: Final = "~"
+"""Stands for the beneficiary when the domain is asked what it books."""
+
+
+def _bookings() -> str:
+    """What each type of event books, as rows (type, line, account, its beneficiary's own?, sign)."""
+    rows = []
+    for type_ in EventType:
+        event = Event(
+            event_id="",
+            account_id="",
+            order_id="",
+            sequence=1,
+            type=type_,
+            before=None,
+            after=OrderStatus.PENDING,
+            actor=Actor(ActorKind.WORKER),
+            at=0,
+            amount=1,
+            beneficiary=_SOMEBODY,
+        )
+        for line, entry in enumerate(entries_for(event)):
+            account = entry.account.removesuffix(_SOMEBODY)
+            own = int(account != entry.account)
+            rows.append(f"('{type_.value}', {line}, '{account}', {own}, {entry.amount})")
+    return f"booking (type, line, ledger_account, own, sign) AS (VALUES {', '.join(rows)})"
+
+
+# --- the checks -----------------------------------------------------------------------------------
+
+_MONEY_ACCOUNTED_FOR = """
+    SELECT account_id, order_id,
+           'received ' || received || ', applied ' || applied || ', held ' || held ||
+           ', returning ' || "returning" || ', returned ' || returned
+      FROM orders
+     WHERE received <> applied + held + "returning" + returned
+        OR applied < 0 OR held < 0 OR "returning" < 0 OR returned < 0
+"""
+
+_ENDINGS_DATED = """
+    SELECT account_id, order_id, 'the times of its endings do not fit the status ' || status
+      FROM orders
+     WHERE (status = :order_paid) <> (paid_at IS NOT NULL)
+        OR (status = :order_paid) <> (paid_by IS NOT NULL)
+        OR (status = :order_cancelled) <> (cancelled_at IS NOT NULL)
+        OR (status = :order_expired AND expired_at IS NULL)
+"""
+
+_NAMES_UNAMBIGUOUS = """
+    SELECT o.account_id, o.order_id, 'its reference is the order id of another order'
+      FROM orders AS o
+      JOIN orders AS other ON other.account_id = o.account_id AND other.order_id = o.reference
+     WHERE other.order_id <> o.order_id
+"""
+
+_PAID_IN_FULL = """
+    SELECT account_id, order_id, 'status ' || status || ' with ' || applied || ' of ' || amount || ' applied'
+      FROM orders
+     WHERE applied <> CASE WHEN status = :order_paid THEN amount ELSE 0 END
+"""
+
+_ONE_ENDING = """
+    SELECT account_id, order_id,
+           'status ' || status || ' with ' || payments || ' payments and ' || cancels || ' cancels'
+      FROM (SELECT o.account_id, o.order_id, o.status,
+                   count(CASE WHEN e.type = :payment THEN 1 END) AS payments,
+                   count(CASE WHEN e.type = :cancel THEN 1 END) AS cancels
+              FROM orders AS o
+              LEFT JOIN events AS e ON e.account_id = o.account_id AND e.order_id = o.order_id
+             GROUP BY o.account_id, o.order_id) AS o
+     WHERE payments <> CASE WHEN status = :order_paid THEN 1 ELSE 0 END
+        OR cancels <> CASE WHEN status = :order_cancelled THEN 1 ELSE 0 END
+"""
+
+_VERSION_COUNTS_EVENTS = """
+    SELECT account_id, order_id,
+           'version ' || version || ' with ' || number || ' events, numbered ' ||
+           coalesce(lowest, 0) || ' to ' || coalesce(highest, 0)
+      FROM (SELECT o.account_id, o.order_id, o.version,
+                   count(e.sequence) AS number, min(e.sequence) AS lowest, max(e.sequence) AS highest
+              FROM orders AS o
+              LEFT JOIN events AS e ON e.account_id = o.account_id AND e.order_id = o.order_id
+             GROUP BY o.account_id, o.order_id) AS o
+     WHERE number <> version OR lowest <> 1 OR highest <> version
+"""
+
+_STATUSES_FOLLOW = """
+    SELECT e.account_id, e.order_id,
+           'event ' || e.sequence || ' begins at ' || coalesce(e."before", 'nothing') ||
+           ', the one before it ended at ' || coalesce(p."after", 'nothing')
+      FROM events AS e
+      LEFT JOIN events AS p
+        ON p.account_id = e.account_id AND p.order_id = e.order_id AND p.sequence = e.sequence - 1
+     WHERE (p.sequence IS NOT NULL OR e.sequence = 1)
+       AND coalesce(e."before", '') <> coalesce(p."after", '')
+"""
+
+_STATUS_IS_THE_LAST = """
+    SELECT o.account_id, o.order_id, 'status ' || o.status || ', the last event ended at ' || e."after"
+      FROM orders AS o
+      JOIN events AS e
+        ON e.account_id = o.account_id AND e.order_id = o.order_id AND e.sequence = o.version
+     WHERE e."after" <> o.status
+"""
+
+_MONEY_OF_THE_ORDER = """
+    SELECT e.account_id, e.order_id,
+           'event ' || e.sequence || ' moves ' || e.currency || ' of ' || e.beneficiary
+      FROM events AS e
+      JOIN orders AS o ON o.account_id = e.account_id AND o.order_id = e.order_id
+     WHERE e.amount <> 0
+       AND (e.currency <> o.currency OR e.beneficiary <> coalesce(o.sub_account_id, o.account_id))
+"""
+
+_ENTRIES_FOLLOW_EVENTS = f"""
+      WITH {_bookings()}
+    SELECT e.account_id, e.order_id,
+           'event ' || e.sequence || ', line ' || b.line || ': not as ' || e.type || ' books'
+      FROM events AS e
+     CROSS JOIN booking AS b
+      LEFT JOIN ledger_entries AS l
+        ON l.account_id = e.account_id AND l.order_id = e.order_id AND l.sequence = e.sequence
+       AND l.line = b.line
+       AND l.ledger_account = b.ledger_account || CASE WHEN b.own = 1 THEN e.beneficiary ELSE '' END
+       AND l.currency = e.currency AND l.amount = b.sign * e.amount AND l.at = e.at
+     WHERE e.type IN (SELECT type FROM booking) AND b.type = e.type AND l.line IS NULL
+     UNION ALL
+    SELECT l.account_id, l.order_id,
+           'event ' || l.sequence || ', line ' || l.line || ': ' || e.type || ' books no such line'
+      FROM ledger_entries AS l
+      JOIN events AS e
+        ON e.account_id = l.account_id AND e.order_id = l.order_id AND e.sequence = l.sequence
+      LEFT JOIN booking AS b ON b.type = e.type AND b.line = l.line
+     WHERE b.line IS NULL
+     UNION ALL
+    SELECT account_id, order_id, 'event ' || sequence || ': its entries sum to ' || sum(amount)
+      FROM ledger_entries
+     GROUP BY account_id, order_id, sequence
+    HAVING sum(amount) <> 0
+"""  # noqa: S608 - put together from the domain's own words
+
+_ENTRIES_HAVE_EVENTS = """
+    SELECT l.account_id, l.order_id, 'entry without its event ' || l.sequence
+      FROM ledger_entries AS l
+      LEFT JOIN events AS e
+        ON e.account_id = l.account_id AND e.order_id = l.order_id AND e.sequence = l.sequence
+     WHERE e.sequence IS NULL
+"""
+
+_LEDGER_AGREES = """
+    SELECT o.account_id, o.order_id,
+           'received ' || o.received || ', returned ' || o.returned || ', applied and kept ' ||
+           (o.applied - o.refunded) || '; by the ledger ' || coalesce(l.received, 0) || ', ' ||
+           coalesce(l.returned, 0) || ', ' || coalesce(l.kept, 0)
+      FROM orders AS o
+      LEFT JOIN (SELECT account_id, order_id,
+                        sum(CASE WHEN amount > 0 AND ledger_account = :card_rail THEN amount END) AS received,
+                        sum(CASE WHEN amount > 0 AND ledger_account = :returns_due THEN amount END)
+                            AS returned,
+                        -sum(CASE WHEN ledger_account LIKE :merchant_balances THEN amount END) AS kept
+                   FROM ledger_entries GROUP BY account_id, order_id) AS l
+        ON l.account_id = o.account_id AND l.order_id = o.order_id
+     WHERE o.received <> coalesce(l.received, 0) OR o.returned <> coalesce(l.returned, 0)
+        OR o.applied - o.refunded <> coalesce(l.kept, 0)
+"""
+
+_RETURNS_DUE = """
+    SELECT o.account_id, o.order_id,
+           'returning ' || o."returning" || '; by the ledger ' || coalesce(l.due, 0)
+      FROM orders AS o
+      LEFT JOIN (SELECT account_id, order_id, -sum(amount) AS due
+                   FROM ledger_entries WHERE ledger_account = :returns_due
+                  GROUP BY account_id, order_id) AS l
+        ON l.account_id = o.account_id AND l.order_id = o.order_id
+     WHERE o."returning" <> coalesce(l.due, 0)
+"""
+
+_REFUNDS_DUE = """
+    SELECT o.account_id, o.order_id,
+           'refunds under way ' || coalesce(r.due, 0) || '; by the ledger ' || coalesce(l.due, 0)
+      FROM orders AS o
+      LEFT JOIN (SELECT account_id, order_id, sum(amount) AS due
+                   FROM refunds WHERE status IN (:refund_running, :refund_unknown)
+                  GROUP BY account_id, order_id) AS r
+        ON r.account_id = o.account_id AND r.order_id = o.order_id
+      LEFT JOIN (SELECT account_id, order_id, -sum(amount) AS due
+                   FROM ledger_entries WHERE ledger_account = :refunds_due
+                  GROUP BY account_id, order_id) AS l
+        ON l.account_id = o.account_id AND l.order_id = o.order_id
+     WHERE coalesce(r.due, 0) <> coalesce(l.due, 0)
+"""
+
+_REFUNDS_SUMMED = """
+    SELECT account_id, order_id, 'refunded ' || refunded || '; its refunds sum to ' || due
+      FROM (SELECT o.account_id, o.order_id, o.refunded,
+                   (SELECT coalesce(sum(r.amount), 0) FROM refunds AS r
+                     WHERE r.account_id = o.account_id AND r.order_id = o.order_id
+                       AND r.status <> :refund_refused) AS due
+              FROM orders AS o) AS o
+     WHERE refunded <> due
+"""
+
+_REFUNDS_CAPPED = """
+    SELECT account_id, order_id, 'refunded ' || refunded || ' of ' || applied
+      FROM orders
+     WHERE refunded NOT BETWEEN 0 AND applied
+"""
+
+_REFUNDS_OF_THE_PAYMENT = """
+    SELECT o.account_id, o.order_id,
+           'refund ' || r.refund_id || ' gives back ' || r.transaction_id || ', which did not pay'
+      FROM orders AS o
+      JOIN refunds AS r ON r.account_id = o.account_id AND r.order_id = o.order_id
+     WHERE r.transaction_id <> coalesce(o.paid_by, '')
+"""
+
+_ATTEMPTS_COUNTED = """
+    SELECT account_id, order_id, 'counts ' || attempt_count || ' attempts and has ' || number
+      FROM (SELECT o.account_id, o.order_id, o.attempt_count,
+                   (SELECT count(*) FROM attempts AS c
+                     WHERE c.account_id = o.account_id AND c.order_id = o.order_id) AS number
+              FROM orders AS o) AS o
+     WHERE attempt_count <> number
+"""
+
+_REFUNDS_COUNTED = """
+    SELECT account_id, order_id, 'counts ' || refund_count || ' refunds and has ' || number
+      FROM (SELECT o.account_id, o.order_id, o.refund_count,
+                   (SELECT count(*) FROM refunds AS c
+                     WHERE c.account_id = o.account_id AND c.order_id = o.order_id) AS number
+              FROM orders AS o) AS o
+     WHERE refund_count <> number
+"""
+
+_PAID_BY_ITS_ATTEMPT = """
+    SELECT a.account_id, a.order_id, 'attempt ' || a.transaction_id || ' is approved and did not pay'
+      FROM attempts AS a
+      JOIN orders AS o ON o.account_id = a.account_id AND o.order_id = a.order_id
+     WHERE a.status = :attempt_approved AND a.transaction_id <> coalesce(o.paid_by, '')
+     UNION ALL
+    SELECT o.account_id, o.order_id, 'paid by ' || o.paid_by || ', which is no approved attempt of it'
+      FROM orders AS o
+      LEFT JOIN attempts AS a
+        ON a.account_id = o.account_id AND a.transaction_id = o.paid_by AND a.order_id = o.order_id
+       AND a.status = :attempt_approved
+     WHERE o.paid_by IS NOT NULL AND a.transaction_id IS NULL
+"""
+
+_ONE_LIVE_ATTEMPT = """
+    SELECT account_id, order_id, count(*) || ' attempts are under way'
+      FROM attempts
+     WHERE status IN (:attempt_calling, :attempt_unknown, :attempt_awaiting_otp, :attempt_awaiting_3ds)
+     GROUP BY account_id, order_id
+    HAVING count(*) > 1
+"""
+
+_CALLS_NOTED = """
+    SELECT account_id, order_id, 'attempt ' || transaction_id || ' is ' || status || ' and waits for no call'
+      FROM attempts
+     WHERE status IN (:attempt_calling, :attempt_unknown, :attempt_voiding) AND call_until IS NULL
+     UNION ALL
+    SELECT account_id, order_id, 'refund ' || refund_id || ' is ' || status || ' and waits for no call'
+      FROM refunds
+     WHERE status IN (:refund_running, :refund_unknown) AND call_until IS NULL
+"""
+
+_OF_ONE_ACCOUNT = """
+    SELECT e.account_id, e.order_id, 'event ' || e.sequence || ' of no order of this account'
+      FROM (SELECT account_id, order_id, min(sequence) AS sequence
+              FROM events GROUP BY account_id, order_id) AS e
+      LEFT JOIN orders AS o ON o.account_id = e.account_id AND o.order_id = e.order_id
+     WHERE o.order_id IS NULL
+     UNION ALL
+    SELECT a.account_id, a.order_id, 'attempt ' || a.transaction_id || ' of no order of this account'
+      FROM attempts AS a
+      LEFT JOIN orders AS o ON o.account_id = a.account_id AND o.order_id = a.order_id
+     WHERE o.order_id IS NULL
+     UNION ALL
+    SELECT r.account_id, r.order_id, 'refund ' || r.refund_id || ' of no order of this account'
+      FROM refunds AS r
+      LEFT JOIN orders AS o ON o.account_id = r.account_id AND o.order_id = r.order_id
+     WHERE o.order_id IS NULL
+"""
+
+CHECKS: Final = (
+    Check(
+        "money-accounted-for",
+        "What was received is applied, held, on its way back or back, and none of it is negative.",
+        _MONEY_ACCOUNTED_FOR,
+    ),
+    Check("endings-dated", "Each status has its times, and only a paid order a payment.", _ENDINGS_DATED),
+    Check("names-unambiguous", "No reference is the order id of another order.", _NAMES_UNAMBIGUOUS),
+    Check("paid-in-full", "The whole amount is applied when the order is paid, else nothing.", _PAID_IN_FULL),
+    Check(
+        "one-ending",
+        "One payment made a paid order, one cancel a cancelled one; no order has both.",
+        _ONE_ENDING,
+    ),
+    Check("version-counts-events", "The events are numbered 1 to the version.", _VERSION_COUNTS_EVENTS),
+    Check("statuses-follow", "Each event begins where the one before it ended.", _STATUSES_FOLLOW),
+    Check("status-is-the-last", "The status is where the last event ended.", _STATUS_IS_THE_LAST),
+    Check(
+        "money-of-the-order",
+        "Money moves in the currency of the order and for its beneficiary.",
+        _MONEY_OF_THE_ORDER,
+    ),
+    Check(
+        "entries-follow-events",
+        "The entries of each event are exactly what it books, and sum to zero.",
+        _ENTRIES_FOLLOW_EVENTS,
+    ),
+    Check("entries-have-events", "No entry is without its event.", _ENTRIES_HAVE_EVENTS),
+    Check("ledger-agrees", "Ledger and order say the same of received and kept money.", _LEDGER_AGREES),
+    Check("returns-due", "The ledger owes payers what is on its way back.", _RETURNS_DUE),
+    Check("refunds-due", "The ledger owes payers the refunds that are under way.", _REFUNDS_DUE),
+    Check("refunds-summed", "Refunded is the sum of the refunds that were not refused.", _REFUNDS_SUMMED),
+    Check("refunds-capped", "No more is refunded than was applied.", _REFUNDS_CAPPED),
+    Check("refunds-of-the-payment", "Each refund gives back what paid.", _REFUNDS_OF_THE_PAYMENT),
+    Check("attempts-counted", "The order counts its attempts.", _ATTEMPTS_COUNTED),
+    Check("refunds-counted", "The order counts its refunds.", _REFUNDS_COUNTED),
+    Check("paid-by-its-attempt", "An attempt is approved just when it paid.", _PAID_BY_ITS_ATTEMPT),
+    Check("one-live-attempt", "At most one attempt is under way.", _ONE_LIVE_ATTEMPT),
+    Check("calls-noted", "Whatever waits for a rail has its call noted.", _CALLS_NOTED),
+    Check("of-one-account", "Whatever belongs to an order is of its account.", _OF_ONE_ACCOUNT),
+)
+"""Every invariant, in the order in which they are checked."""

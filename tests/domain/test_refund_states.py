@@ -1,0 +1,206 @@
+"""Every refund status x answer cell, and the cap, written out by hand from mechanics 4 and contract 3.6."""
+
+import dataclasses
+
+import pytest
+
+from domain import given
+from domain.given import AMOUNT
+from opentill.domain.commands import RailOutcome, RefundOutcome
+from opentill.domain.decisions import decide
+from opentill.domain.events import EventType
+from opentill.domain.ledger import entries_for
+from opentill.domain.order import AttemptStatus, Call, CallKind, Order, OrderStatus, RefundStatus
+from opentill.domain.refusals import RefundExceedsPaid
+
+S = RefundStatus
+PAID = OrderStatus.PAID
+
+# What the rail answers about a refund; "." is an answer that changes nothing.
+ANSWERED = """
+         done  refused  silent
+RUNNING  DONE  REFUSED  UNKNOWN
+UNKNOWN  DONE  REFUSED  .
+DONE     .     .        .
+REFUSED  .     .        .
+"""
+
+EVENT_OF = {
+    S.DONE: (EventType.PAYMENT_REFUNDED, 100, "refund"),
+    S.REFUSED: (EventType.REFUND_REFUSED, 100, "61"),
+    S.UNKNOWN: (EventType.REFUND_UNKNOWN, 0, None),
+}
+
+
+def _cells() -> dict[tuple[RefundStatus, RefundOutcome], RefundStatus | None]:
+    columns, *rows = (line.split() for line in ANSWERED.strip().splitlines())
+    return {
+        (S(row[0]), RefundOutcome(column)): None if cell == "." else S(cell)
+        for row in rows
+        for column, cell in zip(columns, row[1:], strict=True)
+    }
+
+
+CASES = [(*key, to) for key, to in _cells().items()]
+
+
+def test_every_refund_status_has_a_case_for_every_answer() -> None:
+    """No cell of the refund's table is left out."""
+    assert {case[:2] for case in CASES} == {(s, o) for s in RefundStatus for o in RefundOutcome}
+
+
+@pytest.mark.parametrize(("status", "outcome", "to"), CASES)
+def test_an_answer_of_the_rail_leads_where_the_table_says(
+    status: RefundStatus, outcome: RefundOutcome, to: RefundStatus | None
+) -> None:
+    """An answer is never refused: it takes the written step and event, or changes nothing."""
+    before = given.refund(status)
+    order = given.order(PAID, refunds=(before,))
+    change = decide(order, given.settle_refund(outcome), given.NOW)
+    if to is None:
+        assert (change.after, change.events) == (order, ())
+        return
+    (after,) = change.after.refunds
+    assert after == dataclasses.replace(
+        before,
+        status=to,
+        updated_at=given.NOW,
+        call=Call(CallKind.REFUND, given.NOW) if to is S.UNKNOWN else None,
+        response_code="61",
+        message="what the rail said",
+    )
+    (event,) = change.events
+    assert (event.type, event.amount, event.reason) == EVENT_OF[to]
+    assert (event.transaction_id, event.refund_id) == ("T-paid", "F")
+    assert change.after.totals.refunded == (0 if to is S.REFUSED else 100)
+    assert (change.after.status, change.after.refund_count) == (PAID, 1)
+
+
+@pytest.mark.parametrize(("status", "outcome", "to"), [c for c in CASES if c[2]])
+def test_an_answer_given_twice_counts_once(
+    status: RefundStatus, outcome: RefundOutcome, to: RefundStatus | None
+) -> None:
+    """A rail may repeat itself: the same answer a second time changes nothing."""
+    order = given.order(PAID, refunds=(given.refund(status),))
+    once = decide(order, given.settle_refund(outcome), given.NOW).after
+    twice = decide(once, given.settle_refund(outcome, number=2), given.NOW)
+    assert (twice.after, twice.events) == (once, ())
+
+
+def test_an_answer_settles_its_own_refund_and_no_other() -> None:
+    """Of two refunds under way only the one that was answered changes."""
+    other = given.refund(S.RUNNING, refund_id="other", amount=7)
+    order = given.order(PAID, refunds=(other, given.refund(S.RUNNING)))
+    after = decide(order, given.settle_refund(RefundOutcome.REFUSED), given.NOW).after
+    assert [r.status for r in after.refunds] == [S.RUNNING, S.REFUSED]
+    assert (after.refunds[0], after.totals.refunded) == (other, 7)
+
+
+def test_the_intention_of_a_refund_is_recorded_before_the_rail_is_asked() -> None:
+    """A refund begins as running, with its one id, where it goes, its deadline and the caller's key."""
+    command = dataclasses.replace(given.begin_refund(40), account_number="0123456789", bank_code="058")
+    change = decide(given.order(PAID), command, given.NOW)
+    (refund,) = change.after.refunds
+    assert (refund.refund_id, refund.transaction_id, refund.amount) == ("F-new", "T-paid", 40)
+    assert (refund.status, refund.response_code, refund.message) == (S.RUNNING, "", "")
+    assert (refund.account_number, refund.bank_code) == ("0123456789", "058")
+    assert (refund.started_at, refund.updated_at) == (given.NOW, given.NOW)
+    assert refund.call == Call(CallKind.REFUND, command.call_until, "key-1")
+    assert (change.after.refund_count, change.after.totals.refunded) == (1, 40)
+    (event,) = change.events
+    assert (event.type, event.amount, event.refund_id) == (EventType.REFUND_STARTED, 40, "F-new")
+
+
+def _beside(status: RefundStatus, amount: int) -> Order:
+    return given.order(PAID, refunds=(given.refund(status, amount=amount),))
+
+
+COUNTED = [(S.RUNNING, True), (S.UNKNOWN, True), (S.DONE, True), (S.REFUSED, False)]
+
+
+@pytest.mark.parametrize(("status", "counts"), COUNTED)
+def test_running_unknown_and_done_refunds_count_against_the_cap(
+    status: RefundStatus, *, counts: bool
+) -> None:
+    """Beside a refund of 60 % a second one fits only if the first was refused; what is left always fits."""
+    most = AMOUNT * 60 // 100
+    order = _beside(status, most)
+    left = AMOUNT - most if counts else AMOUNT
+    everything = decide(order, given.begin_refund(), given.NOW).after
+    assert [r.amount for r in everything.refunds] == [most, left]
+    assert (everything.totals.refunded, everything.refund_count) == (AMOUNT, 2)
+    assert decide(order, given.begin_refund(left), given.NOW).after == everything
+    with pytest.raises(RefundExceedsPaid):
+        decide(order, given.begin_refund(left + 1), given.NOW)
+    if counts:
+        with pytest.raises(RefundExceedsPaid):
+            decide(order, given.begin_refund(most), given.NOW)
+
+
+@pytest.mark.parametrize("amount", [None, 1])
+@pytest.mark.parametrize("status", [S.RUNNING, S.UNKNOWN, S.DONE])
+def test_nothing_is_refunded_when_nothing_is_left(status: RefundStatus, amount: int | None) -> None:
+    """Once everything is refunded, or on its way, neither the rest nor a kobo can be."""
+    with pytest.raises(RefundExceedsPaid):
+        decide(_beside(status, AMOUNT), given.begin_refund(amount), given.NOW)
+
+
+def test_a_refund_may_be_as_small_as_money_gets() -> None:
+    """One minor unit can be refunded."""
+    assert decide(given.order(PAID), given.begin_refund(1), given.NOW).after.totals.refunded == 1
+
+
+@pytest.mark.parametrize("amount", [0, -1])
+def test_a_refund_gives_something_back(amount: int) -> None:
+    """A refund of nothing, or of less, is refused like one that is too large."""
+    with pytest.raises(RefundExceedsPaid):
+        decide(given.order(PAID), given.begin_refund(amount), given.NOW)
+
+
+def test_what_a_refused_refund_frees_can_be_refunded_again() -> None:
+    """A refund of everything that the rail refuses drops out of the cap, and the next one takes its place."""
+    running = decide(given.order(PAID), given.begin_refund(refund_id="F"), given.NOW).after
+    with pytest.raises(RefundExceedsPaid):
+        decide(running, given.begin_refund(1, number=2), given.NOW)
+    refused = decide(running, given.settle_refund(RefundOutcome.REFUSED, number=3), given.NOW).after
+    assert refused.totals.refunded == 0
+    again = decide(refused, given.begin_refund(number=4), given.NOW).after
+    assert [(r.refund_id, r.status, r.amount) for r in again.refunds] == [
+        ("F", S.REFUSED, AMOUNT),
+        ("F-new", S.RUNNING, AMOUNT),
+    ]
+
+
+def test_a_refund_counts_what_was_applied_and_nothing_else() -> None:
+    """Money that is on its way back, or back, beside the payment can not be refunded."""
+    order = given.order(PAID)
+    totals = dataclasses.replace(order.totals, received=3 * AMOUNT, returning=AMOUNT, returned=AMOUNT)
+    with pytest.raises(RefundExceedsPaid):
+        decide(dataclasses.replace(order, totals=totals), given.begin_refund(AMOUNT + 1), given.NOW)
+
+
+def test_a_wordless_refusal_has_no_reason() -> None:
+    """The event of a refused refund carries the rail's code as its reason, or none where there is no code."""
+    answer = dataclasses.replace(given.settle_refund(RefundOutcome.REFUSED), response_code="")
+    (event,) = decide(_beside(S.RUNNING, 100), answer, given.NOW).events
+    assert event.reason is None
+
+
+def test_a_payment_that_the_rail_gave_back_by_itself_is_booked_as_a_refund() -> None:
+    """Voided after its approval, the order stays PAID; what was left of it is refunded and booked, once."""
+    order = given.order(OrderStatus.PAID, given.attempt(AttemptStatus.APPROVED), paid_by="T")
+    change = decide(order, given.settle(RailOutcome.VOIDED), given.NOW)
+    assert change.after.status is OrderStatus.PAID
+    assert (change.after.totals.applied, change.after.totals.refunded) == (given.AMOUNT, given.AMOUNT)
+    assert [e.type for e in change.events] == [EventType.REFUND_STARTED, EventType.PAYMENT_REFUNDED]
+    (refund,) = change.after.refunds
+    assert (refund.status, refund.amount) == (RefundStatus.DONE, given.AMOUNT)
+    booked = [(e.account, e.amount) for event in change.events for e in entries_for(event)]
+    assert booked == [
+        ("merchant:M", given.AMOUNT),
+        ("refunds_due", -given.AMOUNT),
+        ("refunds_due", given.AMOUNT),
+        ("card_rail", -given.AMOUNT),
+    ]
+    again = decide(change.after, given.settle(RailOutcome.VOIDED, number=2), given.NOW)
+    assert again.events == ()

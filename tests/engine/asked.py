@@ -1,0 +1,98 @@
+"""What is asked about refunds, challenges and single attempts, with every detail filled in."""
+
+from dataclasses import replace
+
+from engine.given import settle
+from given_store import ACCOUNT, ACTOR, IDS, NOW
+from opentill.domain.commands import (
+    BeginRefund,
+    CancelAttempt,
+    RailOutcome,
+    RefundOutcome,
+    ResendOtp,
+    ReturnFromChallenge,
+    SettleAttempt,
+    SettleRefund,
+)
+from opentill.domain.order import Challenge
+
+CHALLENGE = Challenge("https://bank.example/3ds", "jwt-1", "md-1")
+
+
+def resend_otp(name: str, account_id: str = ACCOUNT, *, max_otp_sends: int = 2) -> ResendOtp:
+    return ResendOtp(
+        account_id=account_id, command_id=IDS.uuid(), actor=ACTOR, name=name, max_otp_sends=max_otp_sends
+    )
+
+
+def return_from_challenge(transaction_id: str, account_id: str = ACCOUNT) -> ReturnFromChallenge:
+    return ReturnFromChallenge(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        transaction_id=transaction_id,
+        call_until=NOW + 30_000,
+    )
+
+
+def cancel_attempt(transaction_id: str, account_id: str = ACCOUNT) -> CancelAttempt:
+    return CancelAttempt(
+        account_id=account_id, command_id=IDS.uuid(), actor=ACTOR, transaction_id=transaction_id
+    )
+
+
+def answer(
+    name: str,
+    transaction_id: str,
+    outcome: RailOutcome,
+    account_id: str = ACCOUNT,
+    *,
+    answers_try: int = 0,
+    max_otp_tries: int = 5,
+) -> SettleAttempt:
+    """What the rail answers, with the challenge that belongs to it."""
+    command = settle(
+        name,
+        transaction_id,
+        outcome,
+        account_id,
+        answers_try=answers_try,
+        max_otp_tries=max_otp_tries,
+    )
+    wants = outcome is RailOutcome.CHALLENGE_REQUIRED
+    return replace(command, challenge=CHALLENGE if wants else None)
+
+
+def begin_refund(
+    transaction_id: str,
+    amount: int | None = None,
+    account_id: str = ACCOUNT,
+    *,
+    refund_id: str = "F1",
+    key: str | None = None,
+) -> BeginRefund:
+    return BeginRefund(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        transaction_id=transaction_id,
+        refund_id=refund_id,
+        amount=amount,
+        call_until=NOW + 30_000,
+        reply_key=key,
+    )
+
+
+def settle_refund(
+    transaction_id: str, outcome: RefundOutcome, account_id: str = ACCOUNT, *, refund_id: str = "F1"
+) -> SettleRefund:
+    return SettleRefund(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        transaction_id=transaction_id,
+        refund_id=refund_id,
+        outcome=outcome,
+        response_code="00",
+        message="said the rail",
+    )

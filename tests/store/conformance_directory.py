@@ -1,0 +1,137 @@
+"""The law of a store, second part: clock, tokens, merchants, credentials. See ``conformance``."""
+
+from dataclasses import replace
+
+import pytest
+
+from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_token
+from opentill.store.interface import Client, Merchant, Mode, Store, StoreUnusable, SubAccount, TokenId
+from store.conformance import DAY, LAW, claim, law
+
+__all__ = ["LAW"]
+
+
+@law
+def facts_tell_dead_tokens_and_the_clock(store: Store) -> None:
+    """Revoked and unknown tokens are dead in batch and snapshot alike, and both see the clock moved."""
+    add_token(store)
+    unknown, foreign = TokenId(ACCOUNT, "jti-9"), TokenId(OTHER, TOKEN.jti)
+    assert store.advance_clock(1_500) == 1_500
+    assert store.advance_clock(500) == 2_000
+    with store.batch() as batch, store.snapshot() as snapshot:
+        for facts in (batch.facts([TOKEN, unknown, foreign]), snapshot.facts([TOKEN, unknown, foreign])):
+            assert facts.clock_offset == 2_000
+            assert facts.dead_tokens == {unknown, foreign}
+        assert batch.facts([]).clock_offset == 2_000
+    assert store.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
+    with store.snapshot() as snapshot:
+        assert snapshot.facts([TOKEN]).dead_tokens == {TOKEN}
+
+
+@law
+def the_clock_never_moves_back(store: Store) -> None:
+    """A negative advance is refused and changes nothing."""
+    with pytest.raises(ValueError, match="forward"):
+        store.advance_clock(-1)
+    assert store.advance_clock(0) == 0
+
+
+@law
+def a_token_is_revoked_only_by_its_client(store: Store) -> None:
+    """Another client's name on a revocation leaves the token alive."""
+    add_token(store)
+    assert not store.revoke_token(ACCOUNT, TOKEN.jti, "client-2", NOW)
+    assert not store.revoke_token(OTHER, TOKEN.jti, "client-1", NOW)
+    with store.snapshot() as snapshot:
+        assert snapshot.facts([TOKEN]).dead_tokens == frozenset()
+
+
+@law
+def a_refresh_token_is_good_once_and_in_time(store: Store) -> None:
+    """It is used up by its first use, and no good when expired, foreign, or revoked with its access token."""
+    add_token(store)
+    add_token(store, TokenId(ACCOUNT, "jti-2"), "refresh-2")
+    add_token(store, TokenId(ACCOUNT, "jti-3"), "refresh-3")
+    assert store.use_refresh_token(OTHER, "refresh-1", NOW) is None
+    used = store.use_refresh_token(ACCOUNT, "refresh-1", NOW)
+    assert used is not None
+    assert used.jti == "jti-1"
+    assert store.use_refresh_token(ACCOUNT, "refresh-1", NOW) is None
+    assert store.use_refresh_token(ACCOUNT, "refresh-2", NOW + DAY) is None
+    assert store.revoke_token(ACCOUNT, "jti-3", "client-1", NOW)
+    assert store.use_refresh_token(ACCOUNT, "refresh-3", NOW) is None
+
+
+@law
+def a_disabled_client_loses_its_tokens(store: Store) -> None:
+    """Disabling marks the client and kills all of its tokens, and no other client's."""
+    for client_id in ("client-1", "client-2"):
+        store.add_client(Client(ACCOUNT, client_id, "hash", b"sealed", NOW, None))
+    add_token(store)
+    assert store.disable_client(ACCOUNT, "client-1", NOW + 5)
+    assert not store.disable_client(ACCOUNT, "client-9", NOW)
+    assert [c.disabled_at for c in store.clients(ACCOUNT)] == [NOW + 5, None]
+    with store.snapshot() as snapshot:
+        assert snapshot.facts([TOKEN]).dead_tokens == {TOKEN}
+
+
+@law
+def a_client_is_rotated_in_place(store: Store) -> None:
+    """Rotation changes the secret and nothing else."""
+    client = Client(ACCOUNT, "client-1", "hash", None, NOW, None)
+    store.add_client(client)
+    assert store.rotate_client(ACCOUNT, "client-1", "hash-2", b"new")
+    assert not store.rotate_client(OTHER, "client-1", "hash-3", None)
+    assert store.client(ACCOUNT, "client-1") == replace(client, secret_hash="hash-2", secret_sealed=b"new")
+    assert store.client(OTHER, "client-1") is None
+
+
+@law
+def merchants_and_sub_accounts_come_back(store: Store) -> None:
+    """What was added is read back whole, oldest first; the default merchant is the one that was named."""
+    first = Merchant(ACCOUNT, "Shop", "a@b.c", "", 5, None, NOW, b"key")
+    second = replace(first, account_id=OTHER, name="Ọjà", post_limit=None, created_at=NOW + 1)
+    sub = SubAccount(ACCOUNT, "s", "till 1", NOW)
+    assert store.default_account_id() is None
+    store.add_merchant(second, default=True)
+    store.add_merchant(first, default=False)
+    store.add_sub_account(sub)
+    assert store.merchants() == [first, second]
+    assert store.merchant(OTHER) == second
+    assert store.merchant("nobody") is None
+    assert store.sub_accounts(ACCOUNT) == [sub]
+    assert store.sub_accounts(OTHER) == []
+    assert store.default_account_id() == OTHER
+
+
+@law
+def purge_takes_only_what_has_ended_and_not_too_much(store: Store) -> None:
+    """Ended keys and tokens go, in bounded steps; what may still be needed stays."""
+    claims = [claim(f"k{i}") for i in range(3)]
+    with store.batch() as batch:
+        batch.claim_keys(claims, NOW, NOW + DAY)
+        batch.claim_keys([claim("later")], NOW, NOW + 2 * DAY)
+        batch.commit()
+    add_token(store)
+    assert store.purge(NOW + DAY - 1, 10) == 0
+    assert store.purge(NOW + DAY, 2) == 3
+    assert store.purge(NOW + DAY, 2) == 1
+    assert store.purge(NOW + DAY, 2) == 0
+    with store.batch() as batch:
+        assert list(batch.claim_keys([*claims, claim("later")], NOW, NOW)) == [(ACCOUNT, "later")]
+
+
+@law
+def mode_and_key_of_a_database_are_for_ever(store: Store) -> None:
+    """Installing again with the same mode and key is harmless; another mode or key is refused."""
+    store.install(Mode.SANDBOX, "key-fingerprint", NOW + 1)
+    with pytest.raises(StoreUnusable, match="sandbox mode"):
+        store.install(Mode.LIVE, "key-fingerprint", NOW)
+    with pytest.raises(StoreUnusable, match="OPENTILL_SECRET_KEY"):
+        store.install(Mode.SANDBOX, "another", NOW)
+
+
+@law
+def a_probe_is_a_real_write(store: Store) -> None:
+    """Probing succeeds while writes work."""
+    store.probe_write(NOW + 7)

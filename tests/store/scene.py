@@ -1,0 +1,155 @@
+"""A database in which everything has happened that can happen to an order, made through the real engine."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from engine.given import begin, running, settle, submit_otp, together
+from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, ToldClock, cancel, new_order, open_store
+from opentill.domain.commands import (
+    BeginRefund,
+    CancelAttempt,
+    Command,
+    ExpireOrder,
+    RailOutcome,
+    RefundOutcome,
+    ReturnFromChallenge,
+    SettleAttempt,
+    SettleRefund,
+)
+from opentill.domain.decisions import Change
+from opentill.domain.order import Challenge, DueAction
+from opentill.engine.engine import Engine
+
+DUE = NOW + 1_000
+O = RailOutcome  # noqa: E741 - the word most often said below
+
+
+async def play(folder: Path) -> dict[str, str]:
+    """Make the database in this folder; returns the order ids by the orders' references."""
+    store, clock = open_store(folder), ToldClock()
+    try:
+        async with running(store, clock) as engine:
+            made = await _create(engine)
+            for act in _ACTS:
+                await _play(engine, act)
+            clock.time = DUE
+            await _play(engine, [_expire("expired"), _expire("cancelled when due")])
+            return made
+    finally:
+        store.close()
+
+
+async def _create(engine: Engine) -> dict[str, str]:
+    commands = [new_order(reference, ACCOUNT, **_TERMS.get(reference, {})) for reference in _REFERENCES]
+    commands.append(new_order("foreign", OTHER))
+    await _play(engine, commands)
+    return {command.reference: command.order_id for command in commands}
+
+
+async def _play(engine: Engine, commands: Sequence[Command]) -> None:
+    for answer in await together(*(engine.submit(command) for command in commands)):
+        assert not isinstance(answer, BaseException)
+        assert isinstance(answer.outcome, Change), answer.outcome
+
+
+_REFERENCES = [
+    *["pending", "cancelled", "expired", "cancelled when due", "calling", "unknown", "otp", "challenge"],
+    *["declined", "failed", "cancelled attempt", "closed attempt", "second attempt", "voiding", "voided"],
+    *["paid", "paid by sub-account", "paid by challenge"],
+    *["refund running", "refund unknown", "refund done", "refund refused"],
+]
+_TERMS: dict[str, dict[str, object]] = {
+    "expired": {"due_at": DUE},
+    "cancelled when due": {"due_at": DUE, "due_action": DueAction.CANCEL},
+    "paid by sub-account": {"sub_account_id": "sub-1"},
+}
+
+
+def _said(name: str, outcome: RailOutcome, answers_try: int = 0) -> SettleAttempt:
+    return settle(name, f"T {name}", outcome, answers_try=answers_try)
+
+
+def _challenged(name: str) -> SettleAttempt:
+    challenge = Challenge("https://issuer.example/acs", "jwt", "md")
+    return replace(_said(name, O.CHALLENGE_REQUIRED), challenge=challenge)
+
+
+def _expire(name: str) -> ExpireOrder:
+    return ExpireOrder(account_id=ACCOUNT, command_id=IDS.uuid(), actor=ACTOR, name=name)
+
+
+def _cancel_attempt(name: str) -> CancelAttempt:
+    return CancelAttempt(account_id=ACCOUNT, command_id=IDS.uuid(), actor=ACTOR, transaction_id=f"T {name}")
+
+
+def _refund(name: str, amount: int | None) -> BeginRefund:
+    return BeginRefund(
+        account_id=ACCOUNT,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        transaction_id=f"T {name}",
+        refund_id=f"F {name}",
+        amount=amount,
+        call_until=NOW + 30_000,
+    )
+
+
+def _refund_said(name: str, outcome: RefundOutcome) -> SettleRefund:
+    return SettleRefund(
+        account_id=ACCOUNT,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        transaction_id=f"T {name}",
+        refund_id=f"F {name}",
+        outcome=outcome,
+        response_code="61",
+        message="said the rail",
+    )
+
+
+_TRIED = _REFERENCES[4:]
+_REFUNDED = _REFERENCES[-4:]
+_PAID_AT_ONCE = ["paid", "paid by sub-account", *_REFUNDED]
+
+_ACTS: list[list[Command]] = [
+    [cancel("cancelled"), *(begin(name, f"T {name}") for name in _TRIED)],
+    [
+        _said("unknown", O.SILENT),
+        _said("otp", O.OTP_REQUIRED),
+        _challenged("challenge"),
+        _challenged("paid by challenge"),
+        _said("declined", O.DECLINED),
+        _said("failed", O.NEVER_HAPPENED),
+        _cancel_attempt("cancelled attempt"),
+        _cancel_attempt("closed attempt"),
+        _said("second attempt", O.DECLINED),
+        cancel("voiding"),
+        cancel("voided"),
+        *(_said(name, O.APPROVED) for name in _PAID_AT_ONCE),
+    ],
+    [
+        _said("closed attempt", O.NEVER_HAPPENED),
+        begin("second attempt", "T2"),
+        _said("voiding", O.APPROVED),
+        _said("voided", O.APPROVED),
+        submit_otp("otp", "T otp"),
+        ReturnFromChallenge(
+            account_id=ACCOUNT,
+            command_id=IDS.uuid(),
+            actor=ACTOR,
+            transaction_id="T paid by challenge",
+            call_until=NOW + 30_000,
+        ),
+        *(_refund(name, 1_000_00) for name in _REFUNDED),
+    ],
+    [
+        _said("otp", O.OTP_REJECTED, 1),
+        _said("paid by challenge", O.APPROVED, 1),
+        settle("second attempt", "T2", O.OTP_REQUIRED),
+        _said("voided", O.VOIDED),
+        _refund_said("refund unknown", RefundOutcome.SILENT),
+        _refund_said("refund done", RefundOutcome.DONE),
+        _refund_said("refund refused", RefundOutcome.REFUSED),
+    ],
+]
