@@ -27,11 +27,13 @@ from typing import Any, Final
 from opentill.clock import RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
 from opentill.domain.decisions import Change, create, decide
+from opentill.domain.ledger import CARD_RAIL
 from opentill.domain.order import Terms
 from opentill.store.sqlite import SqliteStore, open_sqlite
 
 HERE: Final = Path(__file__).parent
 CONNECTIONS: Final = 64
+AMOUNT_MINOR: Final = 10_000_00
 ACTOR: Final = Actor(ActorKind.OPERATOR, "bench")
 IDS: Final = RandomIds()
 CLOCK: Final = SystemClock()
@@ -108,7 +110,7 @@ def _order(account_id: str, reference: str) -> Change:
         actor=ACTOR,
         order_id=IDS.uuid(),
         reference=reference,
-        amount=10_000_00,
+        amount=AMOUNT_MINOR,
         currency="NGN",
         terms=Terms("payer@example.com"),
     )
@@ -156,7 +158,7 @@ def load(server: Server, operation: str, seconds: int, *, at_rate: float = 0, **
         "BENCH_PAUSE_MILLISECONDS": str(CONNECTIONS / at_rate * 1000 if at_rate else 0),
         **{f"BENCH_{name.upper()}": str(value) for name, value in names.items()},
     }
-    script = str(HERE / "load.lua")
+    script = str(HERE / ("pay.lua" if operation == "pay" else "load.lua"))
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script, server.url]
     before = server.cpu_microseconds()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -208,6 +210,26 @@ def fsync_milliseconds(folder: Path) -> float:
             os.fdatasync(file.fileno())
             taken.append(time.perf_counter() - began)
     return statistics.median(taken) * 1000
+
+
+def payments(folder: Path, seconds: int) -> Load:
+    """One round of card payments; each is two requests, two calls of the rail and four commits."""
+    prefix = fresh_orders(folder, seconds * 4000)
+    before = _paid(folder)
+    with serving(folder) as server:
+        told = load(server, "pay", seconds, prefix=prefix)
+    paid = _paid(folder) - before
+    share = paid / told.requests
+    return Load(told.per_second * share, told.p50_ms, told.p99_ms, told.cpu_us / share, paid)
+
+
+def _paid(folder: Path) -> int:
+    """How many orders have been paid so far, by the books of a stopped server."""
+    store = open_sqlite(folder / "opentill.db")
+    with store.snapshot() as snapshot:
+        balances = snapshot.trial_balance(store.default_account_id() or "")
+    store.close()
+    return sum(b.debit for b in balances if b.ledger_account == CARD_RAIL) // AMOUNT_MINOR
 
 
 def fresh_orders(folder: Path, count: int) -> str:
@@ -270,6 +292,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         alone.append(one_commit_per_cancel(small, seconds))
     cancel = median(grouped)
     half = median([cancels(small, seconds, at_rate=cancel.per_second / 2) for _ in rounds])
+    pay = median([payments(small, seconds) for _ in rounds])
     creates, gets, memory = creates_and_gets(small, seconds, arguments.rounds)
     return {
         "cancel": cancel,
@@ -278,6 +301,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "cancel at half the rate": half,
         "create": creates,
         "get": gets,
+        "card payment": pay,
         "one commit per cancel, no HTTP, per second": statistics.median(alone),
         "idle cancel, ms": idle_milliseconds(small),
         "fsync, ms": fsync_milliseconds(folder),

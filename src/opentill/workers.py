@@ -25,6 +25,8 @@ from opentill.store.interface import Snapshot, StoreError
 WORKER: Final = Actor(ActorKind.WORKER)
 SWEEP: Final = 128
 """How many orders one sweep takes: half a batch, so that foreground commands always fit beside it."""
+CHECKPOINT_SECONDS: Final = 0.2
+"""Pause between two checkpoints of the store's log."""
 BUSY_SECONDS: Final = 0.01
 """Pause between two sweeps while there is plenty to do."""
 NEXT_LOOK_MILLISECONDS: Final = 2000
@@ -71,6 +73,7 @@ class Workers:
             (self.expire, self._sweep_seconds),
             (self.finish_attempts, self._sweep_seconds),
             (self.purge, self._purge_seconds),
+            (self.checkpoint, CHECKPOINT_SECONDS),
         ):
             self._tasks.append(asyncio.create_task(self._every(seconds, work)))
 
@@ -126,6 +129,11 @@ class Workers:
             gone += deleted
             await asyncio.sleep(0)
         return gone
+
+    async def checkpoint(self) -> int:
+        """Keep the store's log short, so that no writer ever has to stop for it."""
+        await asyncio.to_thread(self._threads.store.checkpoint)
+        return 0
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
         """Repeat for ever; soon again while there is plenty, and a failure only ends this round."""

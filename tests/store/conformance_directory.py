@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_token
+from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
+from opentill.domain.order import OrderStatus
 from opentill.store.interface import Client, Merchant, Mode, Store, StoreUnusable, SubAccount, TokenId
 from store.conformance import DAY, LAW, claim, law
 
@@ -135,3 +136,17 @@ def mode_and_key_of_a_database_are_for_ever(store: Store) -> None:
 def a_probe_is_a_real_write(store: Store) -> None:
     """Probing succeeds while writes work."""
     store.probe_write(NOW + 7)
+
+
+@law
+def a_checkpoint_loses_nothing_and_may_run_at_any_time(store: Store) -> None:
+    """Beside an open batch and after its commit, it changes nothing of what is read."""
+    (order,) = add_orders(store, "r1")
+    with store.batch() as batch:
+        batch.write([cancelled(order)])
+        store.checkpoint()
+        batch.commit()
+    store.checkpoint()
+    (seen,) = read(store, (ACCOUNT, "r1"))
+    assert seen is not None
+    assert seen.status is OrderStatus.CANCELLED

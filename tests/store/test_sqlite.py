@@ -1,5 +1,6 @@
 """The SQLite store: the whole law, and what is its own business."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -216,3 +217,19 @@ def test_the_journal_is_durable(journal: RailJournal) -> None:
     with journal._engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_a_checkpoint_moves_commits_into_the_file_itself(tmp_path: Path) -> None:
+    """After it the database file alone, without its log, has what was committed."""
+    store = open_store(tmp_path)
+    add_orders(store, "r1")
+    store.checkpoint()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(tmp_path / "opentill.db", copy / "opentill.db")
+    store.close()
+    copied = open_sqlite(copy / "opentill.db")
+    try:
+        assert read(copied, (ACCOUNT, "r1")) != [None]
+    finally:
+        copied.close()

@@ -301,6 +301,12 @@ class Store(Protocol):
     def close(self) -> None:
         """Give back files and connections; the store is not used afterwards."""
 
+    def checkpoint(self) -> None:
+        """Move committed changes from a log to their place, beside the writer and without stopping it.
+
+        Called several times a second on a thread of its own; does nothing where the database does it.
+        """
+
     def probe_write(self, now: int) -> None:
         """Prove that writes work by committing one; raises StoreError otherwise."""
 

@@ -102,6 +102,8 @@ class SqliteStore(Directory):
         self._write_lock = Lock()
         with self._transaction():
             bring_up_to_date(self._writer_sql)
+        self._checkpointer = _connect(path, ())
+        self._checkpoint_lock = Lock()
         self._reader = _connect(path, _READER_PRAGMAS)
         self._reader_sql = _core(self._reader)
         self._read_lock = Lock()
@@ -152,8 +154,15 @@ class SqliteStore(Directory):
         with self._transaction():
             return work(self._writer_sql)
 
+    def checkpoint(self) -> None:
+        """See ``Store.checkpoint``. Left to the writer, it would stop every cancel while it runs."""
+        with self._checkpoint_lock, _translated():
+            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
         """See ``Store.close``."""
+        with self._checkpoint_lock:
+            self._checkpointer.close()
         for lock, connection, core in (
             (self._read_lock, self._reader, self._reader_sql),
             (self._write_lock, self._writer, self._writer_sql),
