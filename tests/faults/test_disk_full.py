@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from shutil import disk_usage
@@ -20,6 +20,7 @@ from server import Server, client, signed_in
 
 QUICK: dict[str, Any] = {"card_timeout_seconds": 2, "call_grace_seconds": 0.2, "sweep_interval_seconds": 0.1}
 DISK_BYTES = 16 * 1024 * 1024
+PAGE_BYTES = 4096
 ROOM_BYTES = 512 * 1024
 """What is left when the time without room begins."""
 MOST_FILLERS = 1000
@@ -49,30 +50,28 @@ def is_unavailable(answer: httpx2.Response) -> bool:
 
 def filled(http: httpx2.Client) -> list[Heard]:
     """Create orders, then cancel them, until there is no room for either; returns what was acknowledged."""
-    made = list(carried_out(lambda n: create(http, f"filler-{n}")))
-    ended = list(carried_out(lambda n: cancel(http, f"filler-{n}")))
-    assert len(ended) < len(made), "there was room for everything"
+    made = list(carried_out(lambda n: create(http, f"filler-{n}"), range(MOST_FILLERS)))
+    assert len(made) < MOST_FILLERS, "the disk did not become full"
+    ended = list(carried_out(lambda n: cancel(http, f"filler-{n}"), made))
     heard = [Heard(f"filler-{number}", Told.CREATED) for number in made]
     return heard + [Heard(f"filler-{number}", Told.CANCELLED) for number in ended]
 
 
-def carried_out(ask: Callable[[int], httpx2.Response]) -> Iterator[int]:
+def carried_out(ask: Callable[[int], httpx2.Response], numbers: Iterable[int]) -> Iterator[int]:
     """The numbers whose requests were carried out, up to the first that was turned down."""
-    for number in range(MOST_FILLERS):
+    for number in numbers:
         answer = ask(number)
         if is_unavailable(answer):
             return
         assert answer.status_code == 200, answer.text
         yield number
-    raise AssertionError("the disk did not become full")
 
 
 @contextmanager
-def file_size_limit(server: Server, room_bytes: int = ROOM_BYTES) -> Iterator[None]:
-    """The kernel lets no file of the process grow much beyond what the largest is now."""
-    largest = room_bytes + max(file.stat().st_size for file in server.data.iterdir())
+def file_size_limit(server: Server) -> Iterator[None]:
+    """The kernel lets the process write into no file beyond its first page, where no commit has room."""
     _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (largest, hard))
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (PAGE_BYTES, hard))
     yield
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
 
@@ -146,7 +145,7 @@ def test_an_approval_that_can_not_be_written_is_not_forgotten(tmp_path: Path) ->
         transaction = (await line.card("paying")).json()["data"]["transactionId"]
         payment = asyncio.create_task(line.otp("paying", transaction))
         await asyncio.to_thread(until, lambda: at_the_rail(transaction) == "approved")
-        with file_size_limit(server, room_bytes=0):
+        with file_size_limit(server):
             assert is_unavailable(await payment)
             assert await line.look_up("paying") == "PENDING"
         await asyncio.to_thread(until, lambda: calls_under_way(server.data) == 0)
