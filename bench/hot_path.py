@@ -226,8 +226,9 @@ def payments(folder: Path, seconds: int) -> Load:
 def _paid(folder: Path) -> int:
     """How many orders have been paid so far, by the books of a stopped server."""
     store = open_sqlite(folder / "opentill.db")
+    account_id = store.default_account_id() or ""
     with store.snapshot() as snapshot:
-        balances = snapshot.trial_balance(store.default_account_id() or "")
+        balances = snapshot.trial_balance(account_id)
     store.close()
     return sum(b.debit for b in balances if b.ledger_account == CARD_RAIL) // AMOUNT_MINOR
 
