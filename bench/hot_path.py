@@ -7,173 +7,43 @@ from wrk (not Python) over 64 connections, with a token; every order is named on
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
-import resource
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from opentill.clock import RandomIds, SystemClock
-from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
-from opentill.domain.decisions import Change, create, decide
+from load import (
+    HERE,
+    Load,
+    Server,
+    account_of,
+    allow_many_files,
+    as_json,
+    fsync_milliseconds,
+    load,
+    median,
+    rescaled,
+    serving,
+    show,
+)
 from opentill.domain.ledger import CARD_RAIL
-from opentill.domain.order import Terms
 from opentill.store.sqlite import SqliteStore, open_sqlite
+from orders import AMOUNT_MINOR, OPERATOR, cancelled, ended, pending
 
-HERE: Final = Path(__file__).parent
-CONNECTIONS: Final = 64
-AMOUNT_MINOR: Final = 10_000_00
-ACTOR: Final = Actor(ActorKind.OPERATOR, "bench")
-IDS: Final = RandomIds()
-CLOCK: Final = SystemClock()
+# --- a store with a past ------------------------------------------------------------------------------
 
 
-# --- a server with a past ----------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Server:
-    """A running server and what is needed to load it."""
-
-    process: subprocess.Popen[str]
-    url: str
-    account_id: str
-    token: str
-
-    def cpu_microseconds(self) -> float:
-        """Processor time that the process has used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
-
-    def anonymous_megabytes(self) -> float:
-        """Memory that is the process's own and no file's."""
-        rollup = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
-        line = next(line for line in rollup.splitlines() if line.startswith("Anonymous:"))
-        return int(line.split()[1]) / 1024
-
-
-@contextlib.contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Server]:
-    """A server on this folder, ended by its own process id."""
-    environment = os.environ | {f"OPENTILL_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "opentill", "serve", "--port", "0", "--data", str(folder)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("A page for a payer"):
-                break
-        lines = (folder / "sandbox.env").read_text().splitlines()
-        values = dict(line.split("=", 1) for line in lines if line)
-        yield Server(process, values["OPENTILL_URL"], values["OPENTILL_ACCOUNT_ID"], _token(values))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-
-
-def _token(values: dict[str, str]) -> str:
-    body = {
-        "grant_type": "client_credentials",
-        "client_id": values["OPENTILL_CLIENT_ID"],
-        "client_secret": values["OPENTILL_CLIENT_SECRET"],
-    }
-    request = urllib.request.Request(
-        f"{values['OPENTILL_URL']}/v1/auth/token/issue",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json", "accountId": values["OPENTILL_ACCOUNT_ID"]},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return str(json.load(answer)["data"]["access_token"])
-
-
-def account_of(folder: Path) -> str:
-    """The default merchant of this folder; a first start makes it."""
-    with serving(folder) as server:
-        return server.account_id
-
-
-def _order(account_id: str, reference: str) -> Change:
-    command = CreateOrder(
-        account_id=account_id,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
-        order_id=IDS.uuid(),
-        reference=reference,
-        amount=AMOUNT_MINOR,
-        currency="NGN",
-        terms=Terms("payer@example.com"),
-    )
-    return create(command, CLOCK.now())
-
-
-def _ended(change: Change) -> Change:
-    order = change.after
-    cancel = CancelOrder(
-        account_id=order.account_id, command_id=IDS.uuid(), actor=ACTOR, name=order.reference
-    )
-    end = decide(order, cancel, CLOCK.now())
-    return Change(None, end.after, change.events + end.events, change.terms)
-
-
-def add_orders(store: SqliteStore, account_id: str, prefix: str, count: int, *, ended: bool) -> None:
-    """Write so many orders straight into the store, in large batches."""
+def add_orders(store: SqliteStore, account_id: str, prefix: str, count: int, *, past: bool) -> None:
+    """Write so many orders straight into the store, in large batches; past ones have ended."""
     for first in range(0, count, 2000):
-        changes = [_order(account_id, f"{prefix}{n}") for n in range(first, min(first + 2000, count))]
+        numbers = range(first, min(first + 2000, count))
+        changes = [pending(account_id, f"{prefix}{n}", OPERATOR) for n in numbers]
         with store.batch() as batch:
-            batch.write([_ended(change) for change in changes] if ended else changes)
+            batch.write([ended(change, OPERATOR) for change in changes] if past else changes)
             batch.commit()
-
-
-# --- load --------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Load:
-    """What one round of load came to."""
-
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    requests: int
-
-
-def load(server: Server, operation: str, seconds: int, *, at_rate: float = 0, **names: object) -> Load:
-    """Load a server for some seconds; every answer must be a success."""
-    environment = os.environ | {
-        "BENCH_OPERATION": operation,
-        "BENCH_TOKEN": server.token,
-        "BENCH_ACCOUNT": server.account_id,
-        "BENCH_PAUSE_MILLISECONDS": str(CONNECTIONS / at_rate * 1000 if at_rate else 0),
-        **{f"BENCH_{name.upper()}": str(value) for name, value in names.items()},
-    }
-    script = str(HERE / ("pay.lua" if operation == "pay" else "load.lua"))
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script, server.url]
-    before = server.cpu_microseconds()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    cpu = server.cpu_microseconds() - before
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if told["refused"] or told["broken"]:
-        raise SystemExit(f"{operation}: {told['refused']} refused, {told['broken']} broken; no figure")
-    requests = told["requests"]
-    rate = requests / told["seconds"]
-    return Load(rate, told["p50_ms"], told["p99_ms"], cpu / requests, requests)
-
-
-def median(rounds: list[Load]) -> Load:
-    """The middle of several rounds, figure by figure."""
-    return Load(*(statistics.median(getattr(one, name) for one in rounds) for name in Load.__slots__))
 
 
 # --- what is measured --------------------------------------------------------------------------------
@@ -183,33 +53,17 @@ def one_commit_per_cancel(folder: Path, seconds: int) -> float:
     """Cancels a second with one commit each, on the store alone: no HTTP, no queue, no sharing."""
     store = open_sqlite(folder / "opentill.db")
     account_id, prefix = store.default_account_id() or "", f"alone-{uuid.uuid4()}-"
-    add_orders(store, account_id, prefix, seconds * 12_000, ended=False)
+    add_orders(store, account_id, prefix, seconds * 12_000, past=False)
     done, ends = 0, time.perf_counter() + seconds
     while time.perf_counter() < ends:
         name = (account_id, f"{prefix}{done}")
         with store.batch() as batch:
             batch.facts(())
-            order = batch.lock_orders([name])[name]
-            command = CancelOrder(
-                account_id=account_id, command_id=IDS.uuid(), actor=ACTOR, name=order.reference
-            )
-            batch.write([decide(order, command, CLOCK.now())])
+            batch.write([cancelled(batch.lock_orders([name])[name], OPERATOR)])
             batch.commit()
         done += 1
     store.close()
     return done / seconds
-
-
-def fsync_milliseconds(folder: Path) -> float:
-    """The median time of one small write and fdatasync on this disk."""
-    taken = []
-    with (folder / "fsync").open("wb", buffering=0) as file:
-        for _ in range(200):
-            began = time.perf_counter()
-            file.write(b"x" * 4096)
-            os.fdatasync(file.fileno())
-            taken.append(time.perf_counter() - began)
-    return statistics.median(taken) * 1000
 
 
 def payments(folder: Path, seconds: int) -> Load:
@@ -218,9 +72,7 @@ def payments(folder: Path, seconds: int) -> Load:
     before = _paid(folder)
     with serving(folder) as server:
         told = load(server, "pay", seconds, prefix=prefix)
-    paid = _paid(folder) - before
-    share = paid / told.requests
-    return Load(told.per_second * share, told.p50_ms, told.p99_ms, told.cpu_us / share, paid)
+    return rescaled(told, _paid(folder) - before)
 
 
 def _paid(folder: Path) -> int:
@@ -237,7 +89,7 @@ def fresh_orders(folder: Path, count: int) -> str:
     """Add pending orders and return the prefix of their references."""
     prefix = f"fresh-{uuid.uuid4()}-"
     store = open_sqlite(folder / "opentill.db")
-    add_orders(store, store.default_account_id() or "", prefix, count, ended=False)
+    add_orders(store, store.default_account_id() or "", prefix, count, past=False)
     store.close()
     return prefix
 
@@ -282,7 +134,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     for each, count in ((small, arguments.small), (large, arguments.large)):
         account_id = account_of(each)
         store = open_sqlite(each / "opentill.db")
-        add_orders(store, account_id, "ended-", count, ended=True)
+        add_orders(store, account_id, "ended-", count, past=True)
         store.close()
     seconds, rounds = arguments.seconds, range(arguments.rounds)
     grouped, alone, single, million = [], [], [], []
@@ -331,18 +183,6 @@ def creates_and_gets(folder: Path, seconds: int, rounds: int) -> tuple[Load, Loa
         return median(creates), median(gets), server.anonymous_megabytes()
 
 
-def show(figures: dict[str, Any]) -> None:
-    """Print the table, then the same as one line of JSON."""
-    print(f"{'':48} {'per s':>9} {'p50 ms':>8} {'p99 ms':>8} {'CPU us':>8}")
-    for name, figure in figures.items():
-        if isinstance(figure, Load):
-            times = f"{figure.p50_ms:8.2f} {figure.p99_ms:8.2f} {figure.cpu_us:8.1f}"
-            print(f"{name:48} {figure.per_second:9.0f} {times}")
-        else:
-            print(f"{name:48} {figure:9.2f}")
-    print(json.dumps(figures, default=lambda one: {name: getattr(one, name) for name in Load.__slots__}))
-
-
 def main() -> None:
     """Run everything in a temporary folder beside this checkout, on the disk that will be used."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -351,9 +191,11 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=100_000, help="ended orders in the small database")
     parser.add_argument("--large", type=int, default=1_000_000, help="ended orders in the large one")
     arguments = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    allow_many_files()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=HERE.parent) as folder:
-        show(measure(Path(folder), arguments))
+        figures = measure(Path(folder), arguments)
+    show(figures)
+    print(as_json(figures))
 
 
 if __name__ == "__main__":

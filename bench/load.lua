@@ -1,9 +1,10 @@
 -- One kind of request per run, told by the environment; each request names an order of its own.
 local operation = os.getenv("BENCH_OPERATION")
 local prefix = os.getenv("BENCH_PREFIX")
-local pause = tonumber(os.getenv("BENCH_PAUSE_MILLISECONDS") or "0")
+local rate = tonumber(os.getenv("BENCH_RATE") or "0")
 local orders = tonumber(os.getenv("BENCH_ORDERS") or "0")
 local number = tonumber(os.getenv("BENCH_FIRST") or "0") - 1
+local keyed = os.getenv("BENCH_KEYED") == "1"
 
 local headers = {
   ["Authorization"] = "Bearer " .. os.getenv("BENCH_TOKEN"),
@@ -31,13 +32,24 @@ local make = ({ cancel = cancel, create = create, get = get })[operation]
 
 function request()
   number = number + 1
+  if keyed then
+    headers["Idempotency-Key"] = prefix .. number
+  end
   return make()
 end
 
-if pause > 0 then
-  -- Spread around the wanted pause, so that 64 connections do not march in step.
+if rate > 0 then
+  -- Requests fall due at random moments of a fixed rate, whatever the time that answers take; a connection
+  -- that comes back takes the next one.
+  local ffi = require("ffi")
+  ffi.cdef("typedef struct { long seconds, nanoseconds; } moment; int clock_gettime(int clock, moment *now);")
+  local clock, due = ffi.new("moment"), nil
+
   function delay()
-    return pause * (0.5 + math.random())
+    ffi.C.clock_gettime(1, clock)
+    local now = tonumber(clock.seconds) * 1e3 + tonumber(clock.nanoseconds) / 1e6
+    due = (due or now) - math.log(1 - math.random()) * 1e3 / rate
+    return math.max(0, due - now)
   end
 end
 

@@ -27,7 +27,7 @@ from opentill.rails.sandbox_card import SandboxCardRail
 from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode, Store, StoreUnusable
 from opentill.store.journal import RailJournal, RailSwitch
-from opentill.store.sqlite import open_sqlite
+from opentill.store.opening import is_postgres, open_store
 from opentill.workers import Workers
 
 JOURNAL_FILE: Final = "sandbox-rail.db"
@@ -79,7 +79,9 @@ def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
         ) from error
     keyring = open_keyring(settings)
     card_key = keyring.card_key(settings.data_dir / CARD_KEY_FILE) if settings.card_encryption else None
-    store = open_sqlite(settings.database_path)
+    store = open_store(
+        settings.database_url, migrate=settings.migrate_on_start, prepare=settings.prepared_statements
+    )
     try:
         store.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
     except StoreUnusable:
@@ -212,7 +214,10 @@ class _SandboxBank:
     """
 
     def __init__(self, settings: Settings, keyring: Keyring, clock: Clock):
-        self._journal = RailJournal(settings.data_dir / JOURNAL_FILE)
+        on_postgres = is_postgres(settings.database_url)
+        self._journal = RailJournal(
+            settings.database_url if on_postgres else settings.data_dir / JOURNAL_FILE
+        )
         self._url = f"{settings.public_url}{BANK_PATH}"
         self._keyring = keyring
         self._clock = clock

@@ -20,7 +20,7 @@ CONFIG_VARIABLE: Final = "OPENTILL_CONFIG"
 CONFIG_FILE: Final = "opentill.toml"
 DATABASE_FILE: Final = "opentill.db"
 
-_SQLITE_URL = re.compile(r"sqlite:///(?!:memory:)[^?#]+")
+_DATABASE_URL = re.compile(r"sqlite:///(?!:memory:)[^?#]+|postgres(?:ql)?://\S+")
 _BY_MODE: Any = None
 _DEFAULT_RATES = {Mode.SANDBOX: (100_000, 100_000), Mode.LIVE: (15, 75)}
 """POST and other requests per window; live has the default tier of contract 1.4."""
@@ -49,8 +49,26 @@ class Settings:
         Path, _about("Folder of what the server keeps itself: database, secret key, `sandbox.env`.")
     ] = Path("opentill-data")
     database_url: Annotated[
-        str, _about("Where orders are kept, `sqlite:///PATH`. Empty: `opentill.db` in the data folder.")
-    ] = ""
+        str,
+        _about(
+            "Where orders are kept: `sqlite:///PATH`, or `postgresql://USER@HOST:PORT/NAME` with any "
+            "parameter of libpq, also several hosts. Empty: `opentill.db` in the data folder."
+        ),
+    ] = field(default="", repr=False)
+    migrate_on_start: Annotated[
+        bool,
+        _about(
+            "A server brings the tables of its database up to date when it starts. Off, it refuses to start "
+            "until `opentill migrate` has."
+        ),
+    ] = True
+    prepared_statements: Annotated[
+        bool,
+        _about(
+            "Statements stay prepared on PostgreSQL. To be turned off behind a PgBouncer older than 1.21 in "
+            "transaction mode; it costs the database a third more work."
+        ),
+    ] = True
     secret_key: Annotated[
         str,
         _about(
@@ -195,10 +213,10 @@ class Settings:
         object.__setattr__(self, name, value)
 
     def _check_together(self) -> None:
-        if not _SQLITE_URL.fullmatch(self.database_url):
+        if not _DATABASE_URL.fullmatch(self.database_url):
             raise InvalidSetting(
-                "OPENTILL_DATABASE_URL (or --database) must be sqlite:///PATH; "
-                "no other database is supported so far."
+                "OPENTILL_DATABASE_URL (or --database) must be sqlite:///PATH or "
+                "postgresql://USER@HOST:PORT/NAME."
             )
         if not self.public_url.startswith(("http://", "https://")):
             raise InvalidSetting("OPENTILL_PUBLIC_URL must begin with http:// or https://.")
@@ -219,11 +237,6 @@ class Settings:
                 f"a sandbox is open to everyone who reaches it, so listening on {self.host} "
                 "needs --allow-public-sandbox (OPENTILL_ALLOW_PUBLIC_SANDBOX=true)."
             )
-
-    @property
-    def database_path(self) -> Path:
-        """The SQLite file of ``database_url``."""
-        return Path(self.database_url.removeprefix("sqlite:///"))
 
     @property
     def url_follows_port(self) -> bool:

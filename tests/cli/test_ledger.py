@@ -96,5 +96,5 @@ def test_an_older_database_is_not_migrated(data: Path) -> None:
     before = (data / FILE).read_bytes()
     answer = run("ledger", "check", "--data", str(data))
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert "start this version's server on it once" in answer.stderr
+    assert "bring it up to date with `opentill migrate`" in answer.stderr
     assert (data / FILE).read_bytes() == before

@@ -124,14 +124,14 @@ def test_a_lost_commit_that_took_no_effect_is_run_again(store: FaultyStore) -> N
     """What is not found is decided and committed again, once."""
     with traced(store) as statements:
         assert _cancelled_twice(store, Fault.LOST_BEFORE) == ["done", "OrderAlreadyCancelled"]
-    assert statements.count("COMMIT") == 2  # one made the order
+    assert statements.count("COMMIT") == 3  # of the order, of the look for the lost one, of the second try
     assert event_types(store, "r") == ["order_created", "order_cancelled"]
 
 
-def test_commits_that_never_take_effect_are_overload(store: FaultyStore) -> None:
-    """Three commits that are known not to have happened are Overloaded, with nothing written."""
+def test_commits_that_never_take_effect_stay_unknown(store: FaultyStore) -> None:
+    """After three commits without an answer nothing is promised, though nothing was found written."""
     faults = [Fault.LOST_BEFORE, None] * 3  # each loss is followed by a batch that looks for it
-    assert _cancelled_twice(store, *faults) == ["Overloaded", "Overloaded"]
+    assert _cancelled_twice(store, *faults) == ["OutcomeUnknown", "OutcomeUnknown"]
     assert status(store, "r") == "PENDING"
 
 

@@ -348,7 +348,7 @@ class TheEngine(RuleBasedStateMachine):
 
     def the_books_are_in_order(self) -> None:
         """The audit of the whole database finds nothing."""
-        with open_read_only(self.folder / "opentill.db") as connection:
+        with open_read_only(f"sqlite:///{self.folder}/opentill.db") as connection:
             assert [f for f in audit(connection, 1) if f.count] == []
 
     def teardown(self) -> None:

@@ -7,9 +7,11 @@ from typing import Any, Final, cast
 
 from opentill.domain.decisions import Change
 from opentill.domain.order import Order
-from opentill.store import rows, statements
+from opentill.store import rows
 from opentill.store.interface import Batch, Name, Store
-from opentill.store.sqlite import SqliteBatch, SqliteStore, _set
+from opentill.store.sets import _set
+from opentill.store.sqlite import SqliteBatch, SqliteStore
+from opentill.store.statements import SQLITE, Statements
 
 OpenContested = Callable[[Path, Callable[[], None]], Store]
 """Opens a store that calls back each time a batch has loaded its orders."""
@@ -90,5 +92,6 @@ class _CarelessBatch(SqliteBatch):
         super()._insert(statement.replace("INSERT INTO", "INSERT OR REPLACE INTO", 1), new)
 
 
-_UNGUARDED_UPDATE: Final = statements.UPDATE_ORDERS.replace("AND orders.version = w.value ->> 2", "")
-assert _UNGUARDED_UPDATE != statements.UPDATE_ORDERS
+_GUARDED_UPDATE: Final = Statements(SQLITE).update_orders
+_UNGUARDED_UPDATE: Final = _GUARDED_UPDATE.replace("AND orders.version = (w.value ->> 2)", "")
+assert _UNGUARDED_UPDATE != _GUARDED_UPDATE

@@ -272,13 +272,13 @@ def damaging(file: Path, orders: dict[str, str]) -> Iterator[Books]:
 
 def found(file: Path) -> dict[str, Finding]:
     """The checks that found something, by name."""
-    with open_read_only(file) as connection:
+    with open_read_only(f"sqlite:///{file}") as connection:
         return {each.check.name: each for each in audit(connection, SHOWN) if each.count}
 
 
 def test_what_the_engine_wrote_breaks_nothing(file: Path) -> None:
     """Every check holds for a database in which each status of orders, attempts and refunds occurs."""
-    with open_read_only(file) as connection:
+    with open_read_only(f"sqlite:///{file}") as connection:
         seen = {
             table: set(connection.execute(text(f"SELECT status FROM {table}")).scalars())
             for table in ("orders", "attempts", "refunds")
@@ -324,7 +324,7 @@ def test_offences_are_counted_to_the_last_and_told_in_part(
 def test_the_connection_can_not_write(file: Path) -> None:
     """No statement changes the file, whatever it says, and a whole audit leaves every byte as it was."""
     before = file.read_bytes()
-    with open_read_only(file) as connection:
+    with open_read_only(f"sqlite:///{file}") as connection:
         list(audit(connection, SHOWN))
         with pytest.raises(OperationalError, match="readonly"):
             connection.execute(text("UPDATE orders SET version = 9"))
@@ -356,17 +356,17 @@ def test_tables_of_another_version_are_not_judged(file: Path, damage: str, sente
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute(damage)
     before = file.read_bytes()
-    with pytest.raises(StoreUnusable, match=sentence), open_read_only(file):
+    with pytest.raises(StoreUnusable, match=sentence), open_read_only(f"sqlite:///{file}"):
         pass
     assert file.read_bytes() == before
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     """A missing file is not made, and a file of something else is not taken for a database."""
-    with pytest.raises(StoreUnusable, match="There is no database"), open_read_only(tmp_path / "none.db"):
+    with pytest.raises(StoreUnusable, match="There is no database"), open_read_only(f"sqlite:///{tmp_path}/none.db"):
         pass
     assert list(tmp_path.iterdir()) == []
     other = tmp_path / "other.db"
     other.write_text("these are no tables, " * 100)
-    with pytest.raises(StoreUnusable, match="can not be read"), open_read_only(other):
+    with pytest.raises(StoreUnusable, match="can not be read"), open_read_only(f"sqlite:///{other}"):
         pass

@@ -15,6 +15,8 @@ app = App(
 )
 app.command("opentill.cli.serve:serve", name="serve", help="Serve until SIGTERM or Ctrl-C.")
 
+app.command("opentill.cli.migrate:migrate", name="migrate")
+
 merchants = App(name="merchants", help="Merchants: parent accounts that create orders.")
 merchants.command("opentill.cli.merchants:create", name="create")
 merchants.command("opentill.cli.merchants:show", name="list")

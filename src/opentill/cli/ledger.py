@@ -22,7 +22,7 @@ def check(*, where: Where | None = None) -> None:
     Args:
         where: Which database.
     """
-    with operator_errors(), open_read_only((where or Where()).settings().database_path) as connection:
+    with operator_errors(), open_read_only((where or Where()).settings().database_url) as connection:
         orders = count_orders(connection)
         findings = list(audit(connection, MOST_SHOWN))
     print_table(("check", "offences"), ((each.check.name, str(each.count)) for each in findings))

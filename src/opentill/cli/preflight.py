@@ -30,7 +30,7 @@ class Where:
 
     Attributes:
         data: Folder of everything that the server keeps itself.
-        database: Where orders are kept, sqlite:///PATH.
+        database: Where orders are kept, sqlite:///PATH or postgresql://USER@HOST:PORT/NAME.
         live: Live mode instead of sandbox mode.
     """
 

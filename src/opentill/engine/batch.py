@@ -99,8 +99,11 @@ class WorkingSet:
         return list(self._changes.values())
 
     def witness(self) -> Witness | None:
-        """Something this commit writes by which it can be recognised later; None if it writes nothing."""
-        for change in self._changes.values():
+        """Something this commit writes by which it can be recognised later; None if it writes nothing.
+
+        An order that was there before is preferred: whoever looks for it waits until this commit has ended.
+        """
+        for change in sorted(self._changes.values(), key=lambda change: change.before is None):
             event = change.events[-1]
             return Witness(event.account_id, event.order_id, event.sequence, event.event_id)
         for account_id, key in self.replies:

@@ -137,6 +137,7 @@ class _Committer:
         return [result for one in submissions for result in self.carry_out([one])]
 
     def _run(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+        lost: _CommitLost | None = None
         for _ in range(TRIES):
             if self._hopeless:
                 break
@@ -146,24 +147,30 @@ class _Committer:
                 self._hopeless = self.stopping
                 _log.warning("batch_runs_again", commands=len(submissions), error=str(error))
                 self._clock.pause(PAUSE_MILLISECONDS)
-            except _CommitLost as lost:
-                _log.warning("commit_unknown", commands=len(submissions), error=str(lost.__cause__))
-                if self._was_committed(lost.witness):
-                    return lost.results
-        raise Overloaded
+            except _CommitLost as unknown:
+                _log.warning("commit_unknown", commands=len(submissions), error=str(unknown.__cause__))
+                lost = unknown
+            if lost and self._was_committed(lost.witness):
+                return lost.results
+        raise OutcomeUnknown if lost else Overloaded
 
     def _commit(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+        """One transaction. Also one of refusals alone is committed, not just left.
+
+        It waits for a standby like any other, so the state that a refusal speaks of can not get lost.
+        """
         with self._store.batch() as batch:
             working = self._load(batch, submissions)
             results = [working.decide(submission) for submission in submissions]
             witness = working.witness()
-            if witness is None:
-                return results
-            batch.write(working.changes)
-            batch.store_replies(working.replies)
+            if witness is not None:
+                batch.write(working.changes)
+                batch.store_replies(working.replies)
             try:
                 batch.commit()
             except CommitUnknown as unknown:
+                if witness is None:
+                    raise Transient("the commit of refusals got lost") from unknown
                 raise _CommitLost(witness, results) from unknown
         return results
 
@@ -178,11 +185,16 @@ class _Committer:
         return WorkingSet(facts, held, transactions, orders, now)
 
     def _was_committed(self, witness: Witness) -> bool:
-        """Look for what the lost commit wrote. Never judge again blindly: we would refuse our own cancel."""
+        """Look for what the lost commit wrote. Never judge again blindly: we would refuse our own cancel.
+
+        Looking ends with a commit: what is found counts only once it is as durable as our own commit is.
+        """
         for _ in range(TRIES):
             try:
                 with self._store.batch() as batch:
-                    return batch.contains(witness)
+                    found = batch.contains(witness)
+                    batch.commit()
+                    return found
             except StoreError:
                 self._clock.pause(PAUSE_MILLISECONDS)
         raise OutcomeUnknown

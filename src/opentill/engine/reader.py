@@ -1,14 +1,21 @@
 """Reads, gathered: all who ask now share one read transaction, which also asks for dead tokens."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
+
+import structlog
 
 from opentill.domain.refusals import TokenRevoked
 from opentill.engine.errors import EngineError, Overloaded
 from opentill.engine.gathering import Gathering, Limits
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Facts, Name, OrderView, Snapshot, Store, StoreError, TokenId
+from opentill.store.interface import Facts, Name, OrderView, Snapshot, Store, TokenId, Transient
+
+TRIES: Final = 3
+"""How often reads are asked when the database breaks off in the middle of them."""
+
+_log = structlog.get_logger("opentill.engine")
 
 T = TypeVar("T")
 
@@ -43,7 +50,7 @@ class Reader:
     async def order(self, account_id: str, name: str, token: TokenId | None) -> OrderView | None:
         """The merchant's order of this reference or order id, or None.
 
-        Raises TokenRevoked when ``token`` is dead, Overloaded when too many wait.
+        Raises TokenRevoked when ``token`` is dead, Overloaded when too many wait or the database is away.
         """
         question = _Question(token, name=(account_id, name))
         return cast("OrderView | None", await self._asked(question, account_id))
@@ -64,27 +71,43 @@ class Reader:
         return answer
 
     async def _answer_all(self, questions: Sequence[_Question]) -> Sequence[Any | EngineError]:
+        return await self._threads.read(_answers, self._threads.store, questions)
+
+
+def _answers(store: Store, questions: Sequence[_Question]) -> Sequence[Any | EngineError]:
+    """The answers of one moment; if a question fails, those of each alone, so that only it fails."""
+    try:
+        return _tried(store, questions)
+    except EngineError as error:
+        return [error] * len(questions)
+    except Exception as error:  # noqa: BLE001 - a question may raise anything
+        if len(questions) == 1:
+            return [_Failed(error)]
+    return [answer for one in questions for answer in _answers(store, [one])]
+
+
+def _tried(store: Store, questions: Sequence[_Question]) -> list[Any]:
+    """Reads change nothing, so when a snapshot breaks in the middle all is asked of a new one."""
+    for _ in range(TRIES):
         try:
-            return await self._threads.read(_answer_all, self._threads.store, questions)
-        except StoreError:
-            return [Overloaded()] * len(questions)
+            return _of_one_moment(store, questions)
+        except Transient as error:
+            _log.warning("reads_run_again", questions=len(questions), error=str(error))
+    raise Overloaded
 
 
-def _answer_all(store: Store, questions: Sequence[_Question]) -> list[Any]:
+def _of_one_moment(store: Store, questions: Sequence[_Question]) -> list[Any]:
     with store.snapshot() as snapshot:
         facts = snapshot.facts({q.token for q in questions if q.token})
-        names = {q.name for q in questions if q.name}
+        alive = [q for q in questions if q.token not in facts.dead_tokens]
+        names = {q.name for q in alive if q.name}
         views = snapshot.orders(names) if names else {}
-        return [
-            views.get(q.name) if q.name and q.token not in facts.dead_tokens else _answer(q, snapshot, facts)
-            for q in questions
-        ]
+        return [_answer(q, snapshot, facts, views) for q in questions]
 
 
-def _answer(question: _Question, snapshot: Snapshot, facts: Facts) -> Any:
+def _answer(question: _Question, snapshot: Snapshot, facts: Facts, views: Mapping[Name, OrderView]) -> Any:
     if question.token in facts.dead_tokens:
         return _Failed(TokenRevoked())
-    try:
-        return question.ask(snapshot) if question.ask else None
-    except Exception as error:  # noqa: BLE001 - one bad question must not spoil the others' answers
-        return _Failed(error)
+    if question.name:
+        return views.get(question.name)
+    return question.ask(snapshot) if question.ask else None

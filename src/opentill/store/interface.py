@@ -132,7 +132,10 @@ class Batch(Protocol):
         """Complete running idempotency keys by (account, key); keys already completed stay as they are."""
 
     def contains(self, witness: "Witness") -> bool:
-        """Whether what the witness names was committed earlier."""
+        """Whether what the witness names was committed earlier.
+
+        Waits for a transaction that still works on it. True counts once this batch has been committed too.
+        """
 
     def commit(self) -> None:
         """Make it a fact. Raises CommitUnknown when the answer to COMMIT was lost."""

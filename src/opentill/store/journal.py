@@ -1,23 +1,23 @@
-"""The sandbox rail's own memory: its own tables on its own connection, never read by the engine.
+"""The sandbox rail's own memory: its own tables on its own connections, never read by the engine.
 
 A real rail remembers what we forget in a crash; so must this one. Every answer is written here
 before it is given. The switches that make its next calls fail stand here too, for every process.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Final
 
+import psycopg
 from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Engine,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    QueuePool,
     String,
     Table,
     Text,
@@ -26,15 +26,18 @@ from sqlalchemy import (
     event,
     insert,
     select,
+    text,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from opentill.store.files import make_private
 
+POSTGRES_CONNECTIONS: Final = 5
+
 metadata = MetaData()
-T = TypeVar("T")
 
 _payments = Table(
     "rail_payments",
@@ -135,56 +138,43 @@ class RailSwitch:
 
 
 class RailJournal:
-    """One transaction for each verb; safe to call from several threads and processes."""
+    """One transaction for each verb; safe to call from several threads and processes.
 
-    def __init__(self, path: Path):
-        make_private(path)
-        self._engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
-        event.listen(self._engine, "connect", _durable)
-        self._lock = Lock()
-        self._write(metadata.create_all)
+    ``where`` is the path of its SQLite file, or the URL of a PostgreSQL database.
+    """
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._lock, self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.exec_driver_sql("COMMIT")
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
-
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        with self._writing() as connection:
-            return work(connection)
+    def __init__(self, where: Path | str):
+        self._engine = _sqlite(where) if isinstance(where, Path) else _postgres(where)
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":  # processes that start together take turns
+                connection.execute(text("SELECT pg_advisory_xact_lock(8481)"))
+            metadata.create_all(connection)
 
     def payment(self, transaction_id: str) -> RailPayment | None:
         """What is known of this id."""
-        with self._engine.connect() as connection:
+        with self._engine.begin() as connection:
             return _payment(connection, transaction_id)
 
     def begin(self, payment: RailPayment) -> RailPayment:
         """Remember the first answer to an id; returns what was remembered first, ours or an earlier one."""
-        with self._writing() as connection:
-            known = _payment(connection, payment.transaction_id)
-            if known is None:
-                connection.execute(insert(_payments).values(**_fields(payment)))
-            return known or payment
+        with self._engine.begin() as connection:
+            _insert_new(connection, _payments, payment)
+            return _payment(connection, payment.transaction_id) or payment
 
     def confirm(self, answer: RailTry) -> RailTry:
         """Remember the answer to one try and move the payment along; an earlier same try keeps its answer.
 
         A payment that is not waiting for a password answers what it has become.
         """
-        return self._write(lambda connection: _confirm(connection, answer))
+        with self._engine.begin() as connection:
+            return _confirm(connection, answer)
 
     def move(self, transaction_id: str, steps: dict[str, RailPayment]) -> RailPayment | None:
         """Move a payment on by its state, where ``steps`` has a next one for it; returns what it is then.
 
         Only state, code and message of a step count.
         """
-        with self._writing() as connection:
+        with self._engine.begin() as connection:
             known = _payment(connection, transaction_id)
             step = steps.get(known.state) if known else None
             if known is None or step is None:
@@ -198,12 +188,11 @@ class RailJournal:
 
         One never seen is remembered, so that it is refused should it still arrive.
         """
-        with self._writing() as connection:
-            known = _payment(connection, transaction_id)
-            if known is None:
-                known = RailPayment(transaction_id, "never_happened", 0, "", "", "")
-                connection.execute(insert(_payments).values(**_fields(known)))
-            elif known.state not in OVER:
+        unseen = RailPayment(transaction_id, "never_happened", 0, "", "", "")
+        with self._engine.begin() as connection:
+            _insert_new(connection, _payments, unseen)
+            known = _payment(connection, transaction_id) or unseen
+            if known.state not in OVER:
                 state = "voided" if known.state == "approved" else "never_happened"
                 known = replace(known, state=state, response_code="", message="")
                 _keep(connection, known)
@@ -211,37 +200,32 @@ class RailJournal:
 
     def pay_out(self, payout: RailPayout) -> RailPayout:
         """Remember the first answer to a payout's id; as ``begin``."""
-        with self._writing() as connection:
-            known = _payout(connection, payout.payout_id)
-            if known is None:
-                connection.execute(insert(_payouts).values(**_fields(payout)))
-            return known or payout
+        with self._engine.begin() as connection:
+            _insert_new(connection, _payouts, payout)
+            return _payout(connection, payout.payout_id) or payout
 
     def payout(self, payout_id: str) -> RailPayout | None:
         """What is known of this payout."""
-        with self._engine.connect() as connection:
+        with self._engine.begin() as connection:
             return _payout(connection, payout_id)
 
     def set_switch(self, switch: RailSwitch, calls: int) -> None:
         """Make the next ``calls`` calls of an operation behave so; replaces what was set for it."""
-        with self._writing() as connection:
+        with self._engine.begin() as connection:
             connection.execute(delete(_switches).where(_switches.c.operation == switch.operation))
             if calls:
                 connection.execute(insert(_switches).values(**_fields(switch), calls_left=calls))
 
     def take_switch(self, operation: str) -> RailSwitch | None:
         """Use up one call of what is set for an operation, if anything is."""
-        mine = _switches.c.operation == operation
-        with self._engine.connect() as connection:
-            if connection.execute(select(_switches.c.switch_id).where(mine)).first() is None:
-                return None
         used = (
             update(_switches)
-            .where(mine, _switches.c.calls_left > 0)
+            .where(_switches.c.operation == operation, _switches.c.calls_left > 0)
             .values(calls_left=_switches.c.calls_left - 1)
             .returning(_switches.c.operation, _switches.c.outcome, _switches.c.delay_milliseconds)
         )
-        found = self._write(lambda connection: connection.execute(used).mappings().first())
+        with self._engine.begin() as connection:
+            found = connection.execute(used).mappings().first()
         return RailSwitch(**found) if found else None
 
     def close(self) -> None:
@@ -249,15 +233,43 @@ class RailJournal:
         self._engine.dispose()
 
 
-def _durable(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+def _sqlite(path: Path) -> Engine:
+    """One connection, for which threads take turns; a transaction is the right to write from its start on."""
+    make_private(path)
+    engine = create_engine(f"sqlite:///{path}", poolclass=QueuePool, pool_size=1, max_overflow=0)
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Nothing is forgotten when the process ends; made-up money does not have to survive a power cut."""
+    connection.isolation_level = None  # the transactions are ours to begin
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 5000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
+def _postgres(url: str) -> Engine:
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(url, connect_timeout=2, application_name="opentill sandbox rail"),
+        pool_size=POSTGRES_CONNECTIONS,
+        max_overflow=0,
+        pool_pre_ping=True,
+    )
+
+
+def _insert_new(connection: Connection, table: Table, record: RailPayment | RailPayout) -> None:
+    """Insert a record unless there is one of its id, whichever process wrote it."""
+    insert_of = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(insert_of(table).values(**_fields(record)).on_conflict_do_nothing())
+
+
 def _payment(connection: Connection, transaction_id: str) -> RailPayment | None:
-    wanted = select(_payments).where(_payments.c.transaction_id == transaction_id)
+    """What is known of this id, which stays ours until the end of the transaction."""
+    wanted = select(_payments).where(_payments.c.transaction_id == transaction_id).with_for_update()
     found = connection.execute(wanted).mappings().first()
     return RailPayment(**found) if found else None
 

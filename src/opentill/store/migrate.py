@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
+from opentill.store import schema
 from opentill.store.interface import StoreUnusable
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration. Kept here so that an up-to-date database opens without loading Alembic."""
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
@@ -16,28 +17,45 @@ _SCRIPTS: Final = Path(__file__).parent / "migrations"
 def bring_up_to_date(connection: Connection) -> None:
     """Run the migrations that are missing, inside the caller's transaction.
 
-    Raises StoreUnusable when the database was written by a newer version of opentill.
+    Raises StoreUnusable when a newer version has changed the tables so that this one can not use them.
     """
-    found = _revision(connection)
-    if found == HEAD:
+    found = revision(connection)
+    if found == HEAD or _serves_older_code(connection, found):
         return
     from alembic import command  # noqa: PLC0415 - a third of a second that only migrations need
     from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
-        raise StoreUnusable(
-            f"This database is at schema {found}, which is newer than this opentill knows ({HEAD}); "
-            "start the version that wrote it, or a later one."
-        )
     command.upgrade(config, HEAD)
 
 
-def _revision(connection: Connection) -> str | None:
+def expect_up_to_date(connection: Connection) -> None:
+    """Raise StoreUnusable unless this version can use the tables as they are."""
+    found = revision(connection)
+    if found != HEAD and not _serves_older_code(connection, found):
+        raise StoreUnusable(
+            f"This database is at schema {found or 'none'} and this opentill needs {HEAD}; "
+            "run `opentill migrate`."
+        )
+
+
+def revision(connection: Connection) -> str | None:
+    """The newest migration that has been run on this database; None before the first."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _serves_older_code(connection: Connection, found: str | None) -> bool:
+    """Whether a newer version made these tables and left them good for this one (rolling upgrades)."""
+    if found is None or found <= HEAD:
+        return False
+    oldest = connection.execute(select(schema.schema_support.c.oldest_code)).scalar_one()
+    if oldest > HEAD:
+        raise StoreUnusable(
+            f"This database is at schema {found}, which needs an opentill that knows {oldest}; "
+            f"this one knows {HEAD}. Start the version that migrated it, or a later one."
+        )
+    return True

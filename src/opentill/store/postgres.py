@@ -1,0 +1,315 @@
+"""The production store: PostgreSQL 15 or later, shared by any number of server processes.
+
+Each process has two connections, one that writes and one that reads. Both are opened again when they
+break: whatever was under way is rolled back by the server, and the engine runs it again.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from threading import Lock
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from opentill.store.directory import Directory
+from opentill.store.interface import (
+    Batch,
+    CommitUnknown,
+    Snapshot,
+    StoreError,
+    StoreUnusable,
+    Transient,
+)
+from opentill.store.migrate import bring_up_to_date, expect_up_to_date
+from opentill.store.opening import shown
+from opentill.store.sets import Cursor, SetBatch, SetSnapshot
+from opentill.store.statements import POSTGRES, Statements
+
+OLDEST_SERVER: Final = 150000
+_CONNECTING: Final[dict[str, Any]] = {
+    "application_name": "opentill",
+    "connect_timeout": 2,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""What a URL may say otherwise. A machine that vanished is given up after some ten seconds."""
+
+_PLANNING: Final = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; "
+    "SET LOCAL jit = off"
+)
+"""A set is small and its table is not, also where a statement was planned while the table was empty.
+
+Compiling a statement takes longer than running it ever does.
+"""
+
+_BEGIN_WRITING: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '2s'; "
+    f"SET LOCAL idle_in_transaction_session_timeout = '10s'; {_PLANNING}"
+)
+"""A process that hangs in its transaction gives up its locks in ten seconds; whoever waits asks again."""
+
+_BEGIN_READING: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_PLANNING}"
+
+_BEGIN_MIGRATING: Final = "BEGIN; SET LOCAL lock_timeout = '2s'"
+_MIGRATION_TRIES: Final = 15
+"""How often tables are asked for that others work with: a migration must not queue before their work."""
+_ONE_MIGRATES: Final = "SELECT pg_advisory_xact_lock(8480)"
+"""Keeps processes that start together from migrating side by side; that one would fail is not relied on."""
+
+_READ_ONLY: Final = "25006"
+_LIMIT_EXCEEDED: Final = "54"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_STATEMENTS: Final = Statements(POSTGRES)
+
+T = TypeVar("T")
+
+
+class _LockTimeout(Transient):
+    """Another transaction did not give up its lock in time."""
+
+
+def open_postgres(url: str, *, prepare: bool = True, migrate: bool = True) -> "PostgresStore":
+    """Open the database, migrated as needed unless ``migrate`` is False.
+
+    ``prepare`` keeps statements prepared on the server; a PgBouncer older than 1.21 can not.
+    Raises StoreUnusable with the fix.
+    """
+    store = PostgresStore(url, prepare=prepare)
+    try:
+        store.make_ready(migrate=migrate)
+    except (StoreError, StoreUnusable) as error:
+        store.close()
+        if isinstance(error, StoreUnusable):
+            raise
+        raise StoreUnusable(
+            f"The database {shown(url)} can not be opened ({error}); check that it exists, that PostgreSQL "
+            "listens there and that this user may create tables in it."
+        ) from error
+    return store
+
+
+class PostgresStore(Directory):
+    """The store contract on PostgreSQL. One thread may write and one may read at a time."""
+
+    def __init__(self, url: str, *, prepare: bool = True):
+        self._writer = _Line(url, prepare=prepare)
+        self._reader = _Line(url, prepare=prepare)
+
+    def make_ready(self, *, migrate: bool) -> None:
+        """Check the server and bring the tables up to date, or only check that they are.
+
+        Raises StoreUnusable when they can not be used, StoreError when the database says no.
+        """
+        for tries_left in reversed(range(_MIGRATION_TRIES)):
+            try:
+                with self._writer.transaction(_BEGIN_MIGRATING):
+                    self._writer.check_server()
+                    if migrate:
+                        self._writer.run(_ONE_MIGRATES, ())
+                        bring_up_to_date(self._writer.core)
+                        self._writer.commit()
+                    else:
+                        expect_up_to_date(self._writer.core)
+            except _LockTimeout:
+                if not tries_left:
+                    raise
+            else:
+                return
+
+    def batch(self) -> AbstractContextManager[Batch]:
+        """See ``Store.batch``."""
+        return self._batch()
+
+    @contextmanager
+    def _batch(self) -> Iterator["PostgresBatch"]:
+        with self._writer.transaction(_BEGIN_WRITING):
+            yield PostgresBatch(self._writer)
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """See ``Store.snapshot``."""
+        return self._snapshot()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[SetSnapshot]:
+        with self._reader.transaction(_BEGIN_READING):
+            yield SetSnapshot(self._reader.run, _STATEMENTS, lambda: self._reader.core)
+
+    def _read(self, question: Callable[[Connection], T]) -> T:
+        with self._reader.transaction(_BEGIN_READING):
+            return question(self._reader.core)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with self._writer.transaction(_BEGIN_WRITING):
+            done = work(self._writer.core)
+            self._writer.commit()
+            return done
+
+    def checkpoint(self) -> None:
+        """See ``Store.checkpoint``. PostgreSQL has a process of its own for it."""
+
+    def close(self) -> None:
+        """See ``Store.close``."""
+        self._reader.close()
+        self._writer.close()
+
+
+class PostgresBatch(SetBatch):
+    """See ``Batch``. Orders are locked row by row, in key order."""
+
+    def __init__(self, line: "_Line"):
+        super().__init__(line.run, _STATEMENTS)
+        self._line = line
+
+    def commit(self) -> None:
+        """See ``Batch.commit``."""
+        self._line.commit()
+
+
+class _Line:
+    """One connection, opened when it is needed and opened again after it broke. One thread at a time."""
+
+    def __init__(self, url: str, *, prepare: bool):
+        self._url = make_conninfo(**(_CONNECTING | conninfo_to_dict(url)))
+        self._prepare = prepare
+        self._lock = Lock()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._cursor: psycopg.RawCursor[Any] | None = None
+        self._core: Connection | None = None
+        self._warning = ""
+
+    @contextmanager
+    def transaction(self, begin: str) -> Iterator[None]:
+        """A transaction that is rolled back at the end of the block unless the block has committed it."""
+        with self._lock, _translated():
+            try:
+                self._begin(begin)
+                yield
+            finally:
+                self._leave()
+
+    def _begin(self, begin: str) -> None:
+        """A connection that broke while nobody used it is noticed here, where nothing is lost."""
+        if self._connection is not None:
+            try:
+                self._connection.execute(begin)
+            except psycopg.OperationalError:
+                self._hang_up()
+            else:
+                return
+        self._connection = self._connect()
+        self._connection.execute(begin)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        connection = psycopg.connect(self._url, autocommit=True)
+        connection.add_notice_handler(self._heard)
+        if not self._prepare:
+            connection.prepare_threshold = None
+        self._cursor = psycopg.RawCursor(connection)
+        self._core = _core(connection)
+        return connection
+
+    def _heard(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warning = notice.message_primary or "a warning"
+
+    def _leave(self) -> None:
+        connection = self._connection
+        if connection is None or connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            return
+        with suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            self._hang_up()
+
+    def run(self, statement: str, parameters: tuple[Any, ...]) -> Cursor:
+        """Run a statement; its rows must be fetched before the next one runs."""
+        assert self._cursor is not None
+        return self._cursor.execute(statement, parameters, prepare=self._prepare)
+
+    @property
+    def core(self) -> Connection:
+        """SQLAlchemy Core over the open connection, in the transaction that is under way."""
+        assert self._core is not None
+        return self._core
+
+    def check_server(self) -> None:
+        """Raise StoreUnusable for a server that is too old, or that acknowledges what it may yet forget."""
+        assert self._connection is not None
+        if self._connection.info.server_version < OLDEST_SERVER:
+            raise StoreUnusable("opentill needs PostgreSQL 15 or later; upgrade the server of this database.")
+        found = self.run("SHOW synchronous_commit", ()).fetchone()
+        if found[0] == "off":
+            raise StoreUnusable(
+                "synchronous_commit is off, so this database would forget payments that were acknowledged; "
+                "turn it on for this server, database and user."
+            )
+
+    def commit(self) -> None:
+        """Make it a fact; raises CommitUnknown when no answer came, or a warning with it.
+
+        The one warning that COMMIT gives is that it stopped waiting for the standby (mechanics 2).
+        """
+        connection = self._connection
+        assert connection is not None
+        self._warning = ""
+        try:
+            done = connection.execute("COMMIT").statusmessage
+        except psycopg.Error as error:
+            if connection.closed:
+                raise CommitUnknown(str(error)) from error
+            raise
+        if self._warning:
+            raise CommitUnknown(self._warning)
+        if done != "COMMIT":
+            raise StoreError("the transaction had failed before its commit")
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._cursor = self._core = None
+
+    def close(self) -> None:
+        """Give back the connection."""
+        with self._lock:
+            self._hang_up()
+
+
+def _core(connection: psycopg.Connection[Any]) -> Connection:
+    """SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connection,
+        poolclass=StaticPool,
+        pool_reset_on_return=None,
+        isolation_level="AUTOCOMMIT",
+    )
+    return engine.connect()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The driver's errors in the words of the store's contract."""
+    try:
+        yield
+    except DBAPIError as wrapped:
+        raise _in_our_words(wrapped.orig) from wrapped
+    except psycopg.Error as error:
+        raise _in_our_words(error) from error
+
+
+def _in_our_words(error: BaseException | None) -> StoreError:
+    told = " ".join(str(error).split())
+    state = getattr(error, "sqlstate", None) or ""
+    if state == _LOCK_NOT_AVAILABLE:
+        return _LockTimeout(told)
+    of_the_machine = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    again = state == _READ_ONLY or (of_the_machine and not state.startswith(_LIMIT_EXCEEDED))
+    return (Transient if again else StoreError)(told)

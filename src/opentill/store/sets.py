@@ -1,0 +1,299 @@
+"""The verbs of batches and snapshots, on any database: prepared statements that take whole sets.
+
+A store opens the transaction and hands in how a statement is run and in which words; nothing here
+knows which database it is.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from opentill.domain.decisions import Change
+from opentill.domain.events import Event
+from opentill.domain.ledger import entries_for
+from opentill.domain.order import Attempt, Order, Refund
+from opentill.store import rows
+from opentill.store.interface import (
+    Balance,
+    Facts,
+    KeyClaim,
+    KeyRecord,
+    Name,
+    OrderView,
+    Reply,
+    TokenId,
+    TransactionFilter,
+    TransactionView,
+    Transient,
+    Witness,
+)
+from opentill.store.statements import ORDER, Statements
+from opentill.store.transactions import select_transactions
+
+ORDER_ID_CHARACTERS: Final = 36
+
+_as_set = msgspec.json.Encoder().encode
+
+
+class Cursor(Protocol):
+    """What a driver answers to a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were written."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows."""
+
+
+Run = Callable[[str, tuple[Any, ...]], Cursor]
+
+
+class SetSnapshot:
+    """See ``Snapshot``."""
+
+    def __init__(self, run: Run, statements: Statements, core: Callable[[], Connection]):
+        self._run = run
+        self._statements = statements
+        self._core = core
+
+    def facts(self, tokens: Collection[TokenId]) -> Facts:
+        """See ``Batch.facts``."""
+        return _facts(self._run, self._statements, tokens)
+
+    def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
+        """See ``Snapshot.orders``."""
+        loaded = self._views(names)
+        return {
+            name: OrderView(order, rows.terms(loaded[name][len(ORDER) :]))
+            for name, order in _whole_orders(self._run, self._statements, loaded).items()
+        }
+
+    def _views(self, names: Collection[Name]) -> dict[Name, rows.Row]:
+        """Rows by name: references first, then, for what is left and may be one, order ids."""
+        by_reference = self._run(self._statements.views_by_reference, (_set(list(names)),))
+        found: dict[Name, rows.Row] = {(row[0], row[2]): row for row in by_reference.fetchall()}
+        rest = [name for name in names if _may_be_order_id(name) and name not in found]
+        if rest:
+            by_id = self._run(self._statements.views_by_id, (_set(rest),))
+            found |= {(row[0], row[1]): row for row in by_id.fetchall()}
+        return found
+
+    def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
+        """See ``Snapshot.order_of_transaction``."""
+        found = _orders_of_transactions(self._run, self._statements, [(account_id, transaction_id)])
+        return next(iter(self.orders(list(found.values())).values()), None)
+
+    def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
+        """See ``Snapshot.transactions``."""
+        return select_transactions(self._core(), wanted)
+
+    def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
+        """See ``Snapshot.overdue_calls``."""
+        found = self._run(self._statements.overdue_calls, (now, limit)).fetchall()
+        names = dict.fromkeys((row[0], row[1]) for row in found)
+        return list(self.orders(list(names)).values())
+
+    def events(self, account_id: str, order_id: str) -> list[Event]:
+        """See ``Snapshot.events``."""
+        found = self._run(self._statements.events_of_order, (account_id, order_id)).fetchall()
+        return [rows.event(row) for row in found]
+
+    def trial_balance(self, account_id: str) -> list[Balance]:
+        """See ``Snapshot.trial_balance``."""
+        return [Balance(*row) for row in self._run(self._statements.trial_balance, (account_id,)).fetchall()]
+
+    def due_orders(self, now: int, limit: int) -> list[Order]:
+        """See ``Snapshot.due_orders``."""
+        return [rows.order(row) for row in self._run(self._statements.due_orders, (now, limit)).fetchall()]
+
+
+class SetBatch:
+    """See ``Batch``. The store adds how its transaction is committed."""
+
+    def __init__(self, run: Run, statements: Statements):
+        self._run = run
+        self._statements = statements
+
+    def facts(self, tokens: Collection[TokenId]) -> Facts:
+        """See ``Batch.facts``."""
+        return _facts(self._run, self._statements, tokens)
+
+    def claim_keys(self, claims: Sequence[KeyClaim], now: int, expires_at: int) -> Mapping[Name, KeyRecord]:
+        """See ``Batch.claim_keys``."""
+        wanted = sorted((c.account_id, c.key, c.fingerprint, c.command_id, expires_at) for c in claims)
+        rest = _without(wanted, self._run(self._statements.claim_keys, (_set(wanted),)))
+        if rest:
+            rest = _without(rest, self._run(self._statements.renew_keys, (_set(rest), now)))
+        if not rest:
+            return {}
+        records = self._run(self._statements.read_keys, (_set([row[:2] for row in rest]),)).fetchall()
+        return {(record[0], record[1]): _key_record(record) for record in records}
+
+    def orders_of_transactions(self, transactions: Collection[Name]) -> Mapping[Name, Name]:
+        """See ``Batch.orders_of_transactions``."""
+        return _orders_of_transactions(self._run, self._statements, transactions)
+
+    def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
+        """See ``Batch.lock_orders``."""
+        by_name = any(map(_may_be_order_id, names))
+        lock = self._statements.lock_by_name if by_name else self._statements.lock_by_reference
+        found = self._run(lock, (_set(list(names)),)).fetchall()
+        by_id = {(row[0], row[1]): row for row in found} if by_name else {}
+        known = by_id | {(row[0], row[2]): row for row in found}
+        return _whole_orders(self._run, self._statements, {n: known[n] for n in names if n in known})
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """See ``Batch.write``."""
+        ordered = sorted(changes, key=lambda c: (c.after.account_id, c.after.order_id))
+        self._write_new([c for c in ordered if c.before is None])
+        self._write_changed([c for c in ordered if c.before is not None])
+        self._insert(self._statements.write_attempts, sorted(_changed_attempts(ordered)))
+        self._insert(self._statements.write_refunds, sorted(_changed_refunds(ordered)))
+        self._insert(self._statements.insert_events, [rows.event_row(e) for c in ordered for e in c.events])
+        self._insert(self._statements.insert_entries, list(_entry_rows(ordered)))
+
+    def _write_new(self, changes: list[Change]) -> None:
+        """In the order of references: two batches that create the same ones must meet at the same first."""
+        new = [
+            rows.order_facts(c.after) + rows.order_state(c.after) + rows.terms_row(c.terms)
+            for c in sorted(changes, key=lambda c: (c.after.account_id, c.after.reference))
+            if c.terms is not None
+        ]
+        if new and self._run(self._statements.insert_orders, (_set(new),)).rowcount != len(new):
+            raise Transient("a new order's reference was taken meanwhile")
+
+    def _write_changed(self, changes: list[Change]) -> None:
+        changed = [
+            (c.after.account_id, c.after.order_id, c.before.version, *rows.order_state(c.after))
+            for c in changes
+            if c.before is not None
+        ]
+        if changed and self._run(self._statements.update_orders, (_set(changed),)).rowcount != len(changed):
+            raise Transient("an order changed after it was judged")
+
+    def _insert(self, statement: str, new: list[rows.Row]) -> None:
+        if new:
+            self._run(statement, (_set(new),))
+
+    def store_replies(self, replies: Mapping[Name, Reply]) -> None:
+        """See ``Batch.store_replies``."""
+        done = sorted((*name, r.status, r.reason, r.body.decode()) for name, r in replies.items())
+        self._insert(self._statements.store_replies, done)
+
+    def contains(self, witness: Witness) -> bool:
+        """See ``Batch.contains``."""
+        w = witness
+        if w.key is not None:
+            found = self._run(self._statements.key_exists, (w.account_id, w.key, w.event_id))
+        else:
+            self._run(self._statements.lock_order, (w.account_id, w.order_id))
+            identity = (w.account_id, w.order_id, w.sequence, w.event_id)
+            found = self._run(self._statements.event_exists, identity)
+        return found.fetchone() is not None
+
+
+def _set(values: Sequence[Any]) -> str:
+    return _as_set(values).decode()
+
+
+def _may_be_order_id(name: Name) -> bool:
+    return len(name[1]) == ORDER_ID_CHARACTERS
+
+
+def _without(wanted: list[rows.Row], taken: Cursor) -> list[rows.Row]:
+    """The claims whose (account, key) is not among the returned ones."""
+    ours = {tuple(row) for row in taken.fetchall()}
+    return [row for row in wanted if row[:2] not in ours]
+
+
+def _facts(run: Run, statements: Statements, tokens: Collection[TokenId]) -> Facts:
+    found = run(statements.facts, (_set([(t.account_id, t.jti) for t in tokens]),)).fetchall()
+    alive = {TokenId(account_id, jti) for _, account_id, jti in found}
+    return Facts(found[0][0], frozenset(t for t in tokens if t not in alive))
+
+
+def _attempts(run: Run, statements: Statements, orders: Collection[Order]) -> dict[str, tuple[Attempt, ...]]:
+    """By order id, oldest first. Orders that count no attempts cost no read."""
+    tried = [(o.account_id, o.order_id) for o in orders if o.attempt_count]
+    found: dict[str, tuple[Attempt, ...]] = {}
+    if tried:
+        for row in run(statements.attempts_of_orders, (_set(tried),)).fetchall():
+            found[row[2]] = (*found.get(row[2], ()), rows.attempt(row))
+    return found
+
+
+def _refunds(run: Run, statements: Statements, orders: Collection[Order]) -> dict[str, tuple[Refund, ...]]:
+    """By order id, oldest first. Orders that count no refunds cost no read."""
+    refunded = [(o.account_id, o.order_id) for o in orders if o.refund_count]
+    found: dict[str, tuple[Refund, ...]] = {}
+    if refunded:
+        for row in run(statements.refunds_of_orders, (_set(refunded),)).fetchall():
+            found[row[2]] = (*found.get(row[2], ()), rows.refund(row))
+    return found
+
+
+def _whole_orders(run: Run, statements: Statements, loaded: Mapping[Name, rows.Row]) -> dict[Name, Order]:
+    """The orders of these rows; those that count children get them by statements of their own, later.
+
+    Read together with their order, children would be those from before the wait for its lock (mechanics 1).
+    """
+    orders = {name: rows.order(row) for name, row in loaded.items()}
+    attempts = _attempts(run, statements, orders.values())
+    refunds = _refunds(run, statements, orders.values())
+    return {
+        name: rows.order(loaded[name], attempts.get(o.order_id, ()), refunds.get(o.order_id, ()))
+        if o.attempt_count
+        else o
+        for name, o in orders.items()
+    }
+
+
+def _orders_of_transactions(
+    run: Run, statements: Statements, transactions: Collection[Name]
+) -> dict[Name, Name]:
+    found = run(statements.orders_of_transactions, (_set(list(transactions)),)).fetchall()
+    return {(account_id, transaction): (account_id, order_id) for account_id, transaction, order_id in found}
+
+
+def _key_record(row: rows.Row) -> KeyRecord:
+    account_id, key, fingerprint, command_id, status, reason, body = row
+    reply = Reply(status, reason, body.encode()) if status is not None else None
+    return KeyRecord(account_id, key, fingerprint, command_id, reply)
+
+
+def _changed_attempts(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.attempts if change.before else ()
+        for attempt in change.after.attempts:
+            if attempt not in judged:
+                yield rows.attempt_row(change.after, attempt)
+
+
+def _changed_refunds(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.refunds if change.before else ()
+        for refund in change.after.refunds:
+            if refund not in judged:
+                yield rows.refund_row(change.after, refund)
+
+
+def _entry_rows(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        for event in change.events:
+            for line, entry in enumerate(entries_for(event)):
+                yield (
+                    event.account_id,
+                    event.order_id,
+                    event.sequence,
+                    line,
+                    entry.account,
+                    entry.currency,
+                    entry.amount,
+                    event.at,
+                )
