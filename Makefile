@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SERVE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-postgres test check format docs bench bench-postgres clean system-postgres
+.PHONY: help serve serve-postgres test test-ha check format docs bench bench-postgres clean system-postgres
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,10 @@ serve-postgres: $(VENV)/.postgres  ## The same on an embedded PostgreSQL, starte
 
 test: $(VENV)/.tests system-postgres  ## Install what the tests need and run all of them.
 	$(BIN)/python -m pytest
+
+test-ha: $(VENV)/.tests $(VENV)/.patroni system-postgres  ## Kill the primary of a PostgreSQL under Patroni while cancels and payments meet (a minute).
+	@command -v etcd >/dev/null || { apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends etcd-server; }
+	$(BIN)/python -m pytest ha
 
 check: $(VENV)/.tests  ## Lint, formatting, types and generated pages.
 	$(BIN)/ruff check .
@@ -56,6 +60,12 @@ $(VENV)/.serves: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.postgres: pyproject.toml $(VENV)/.serves
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group postgres
+	@touch $@
+
+# Made from the system's Python: as root we run Patroni as somebody else, to whom ours may be out of reach.
+$(VENV)/.patroni: pyproject.toml $(VENV)/.serves
+	/usr/bin/python3 -m venv --without-pip $(VENV)/patroni
+	$(BIN)/python -m pip --python $(VENV)/patroni install --quiet --disable-pip-version-check --group ha
 	@touch $@
 
 # The older PostgreSQL that tests run on beside the wheel's, without a cluster of the system's being made or started.

@@ -8,7 +8,7 @@ from cyclopts.validators import Number
 
 from opentill.cli.desk import say
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
-from opentill.store.migrate import HEAD, revision
+from opentill.store.migrate import HEAD, is_usable, revision
 from opentill.store.opening import is_postgres, open_store, read_only, shown
 
 BEHIND: Final = 1
@@ -43,12 +43,13 @@ def migrate(
             from opentill.store.partitions import partition  # noqa: PLC0415 - it loads PostgreSQL's driver
 
             partition(url, partitions)
-        say(f"{shown(url)} is at schema {HEAD}.")
+        with read_only(url) as connection:
+            say(f"{shown(url)} is at schema {revision(connection)}.")
 
 
 def _check(url: str) -> None:
     with read_only(url) as connection:
-        found = revision(connection)
+        found, usable = revision(connection), is_usable(connection)
     say(f"{shown(url)} is at schema {found or 'none'}; this opentill works with {HEAD}.")
-    if found is None or found < HEAD:
+    if not usable:
         sys.exit(BEHIND)

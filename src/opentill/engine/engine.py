@@ -34,6 +34,8 @@ __all__ = ["Engine", "EngineSettings", "Outcome", "Render", "Result"]
 
 TRIES: Final = 3
 """How often a batch is run when the database says that trying again may help."""
+LOOKS: Final = 2
+"""How much more often, once a commit got lost: an answer that is unknown is worse than a late one."""
 PAUSE_MILLISECONDS: Final = 20
 KEY_POLL_SECONDS: Final = 0.05
 
@@ -138,34 +140,39 @@ class _Committer:
 
     def _run(self, submissions: Sequence[Submission]) -> Sequence[Result]:
         lost: _CommitLost | None = None
-        for _ in range(TRIES):
-            if self._hopeless:
-                break
+        tries_left = TRIES
+        while tries_left and not self._hopeless:
+            tries_left -= 1
             try:
-                return self._commit(submissions)
+                return self._commit(submissions, lost)
             except Transient as error:
                 self._hopeless = self.stopping
                 _log.warning("batch_runs_again", commands=len(submissions), error=str(error))
                 self._clock.pause(PAUSE_MILLISECONDS)
             except _CommitLost as unknown:
                 _log.warning("commit_unknown", commands=len(submissions), error=str(unknown.__cause__))
+                tries_left += 0 if lost else LOOKS
                 lost = unknown
-            if lost and self._was_committed(lost.witness):
-                return lost.results
+            except StoreError as error:
+                if lost is None:
+                    raise
+                raise OutcomeUnknown from error
         raise OutcomeUnknown if lost else Overloaded
 
-    def _commit(self, submissions: Sequence[Submission]) -> Sequence[Result]:
-        """One transaction. Also one of refusals alone is committed, not just left.
+    def _commit(self, submissions: Sequence[Submission], lost: "_CommitLost | None") -> Sequence[Result]:
+        """One transaction. It begins by looking for what a ``lost`` one wrote, which is then the answer.
 
-        It waits for a standby like any other, so the state that a refusal speaks of can not get lost.
+        Never judge again blindly: we would refuse our own cancel. The locks come first, so a commit that is
+        still going on has ended before it is looked for; what is found, and refusals too, count only once
+        this transaction is committed, which waits for a standby as every commit does.
         """
         with self._store.batch() as batch:
             working = self._load(batch, submissions)
-            results = [working.decide(submission) for submission in submissions]
-            witness = working.witness()
-            if witness is not None:
-                batch.write(working.changes)
-                batch.store_replies(working.replies)
+            witness: Witness | None
+            if lost is not None and batch.contains(lost.witness):
+                results, witness = lost.results, lost.witness
+            else:
+                results, witness = self._judge(batch, working, submissions)
             try:
                 batch.commit()
             except CommitUnknown as unknown:
@@ -173,6 +180,18 @@ class _Committer:
                     raise Transient("the commit of refusals got lost") from unknown
                 raise _CommitLost(witness, results) from unknown
         return results
+
+    @staticmethod
+    def _judge(
+        batch: Batch, working: WorkingSet, submissions: Sequence[Submission]
+    ) -> tuple[Sequence[Result], Witness | None]:
+        """Decide one after another, then write all of it; nothing is written where everything was refused."""
+        results = [working.decide(submission) for submission in submissions]
+        witness = working.witness()
+        if witness is not None:
+            batch.write(working.changes)
+            batch.store_replies(working.replies)
+        return results, witness
 
     def _load(self, batch: Batch, submissions: Sequence[Submission]) -> WorkingSet:
         facts = batch.facts({s.token for s in submissions if s.token})
@@ -183,21 +202,6 @@ class _Committer:
         transactions = batch.orders_of_transactions(asked) if asked else {}
         orders = batch.lock_orders({s.name for s in submissions if s.name} | set(transactions.values()))
         return WorkingSet(facts, held, transactions, orders, now)
-
-    def _was_committed(self, witness: Witness) -> bool:
-        """Look for what the lost commit wrote. Never judge again blindly: we would refuse our own cancel.
-
-        Looking ends with a commit: what is found counts only once it is as durable as our own commit is.
-        """
-        for _ in range(TRIES):
-            try:
-                with self._store.batch() as batch:
-                    found = batch.contains(witness)
-                    batch.commit()
-                    return found
-            except StoreError:
-                self._clock.pause(PAUSE_MILLISECONDS)
-        raise OutcomeUnknown
 
 
 class _CommitLost(Exception):

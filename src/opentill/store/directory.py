@@ -201,7 +201,8 @@ class Directory(ABC):
 
 def _delete_some(connection: Connection, table: Table, ended: Any, limit: int) -> int:
     first, second = table.primary_key.columns
-    doomed = connection.execute(select(first, second).where(ended).limit(limit)).all()
+    free = select(first, second).where(ended).limit(limit).with_for_update(skip_locked=True)
+    doomed = connection.execute(free).all()
     for one in doomed:
         connection.execute(delete(table).where(first == one[0], second == one[1]))
     return len(doomed)

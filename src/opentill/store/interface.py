@@ -134,7 +134,7 @@ class Batch(Protocol):
     def contains(self, witness: "Witness") -> bool:
         """Whether what the witness names was committed earlier.
 
-        Waits for a transaction that still works on it. True counts once this batch has been committed too.
+        True counts once this batch has been committed as well.
         """
 
     def commit(self) -> None:
@@ -150,7 +150,7 @@ class Witness:
     sequence: int
     event_id: str
     key: str | None = None
-    """Instead of an event: an idempotency key, whose record carries ``event_id`` as its command id."""
+    """Instead of an event: an idempotency key, answered by the command of this ``event_id``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from opentill.store.files import make_private
+from opentill.store.opening import patient
 
 POSTGRES_CONNECTIONS: Final = 5
 
@@ -254,7 +255,7 @@ def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 def _postgres(url: str) -> Engine:
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(url, connect_timeout=2, application_name="opentill sandbox rail"),
+        creator=lambda: psycopg.connect(patient(url)),
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
         pool_pre_ping=True,

@@ -19,8 +19,7 @@ def bring_up_to_date(connection: Connection) -> None:
 
     Raises StoreUnusable when a newer version has changed the tables so that this one can not use them.
     """
-    found = revision(connection)
-    if found == HEAD or _serves_older_code(connection, found):
+    if is_usable(connection):
         return
     from alembic import command  # noqa: PLC0415 - a third of a second that only migrations need
     from alembic.config import Config  # noqa: PLC0415
@@ -33,12 +32,20 @@ def bring_up_to_date(connection: Connection) -> None:
 
 def expect_up_to_date(connection: Connection) -> None:
     """Raise StoreUnusable unless this version can use the tables as they are."""
-    found = revision(connection)
-    if found != HEAD and not _serves_older_code(connection, found):
+    if not is_usable(connection):
         raise StoreUnusable(
-            f"This database is at schema {found or 'none'} and this opentill needs {HEAD}; "
+            f"This database is at schema {revision(connection) or 'none'} and this opentill needs {HEAD}; "
             "run `opentill migrate`."
         )
+
+
+def is_usable(connection: Connection) -> bool:
+    """Whether this version can use the tables as they are; if not, its migrations are missing.
+
+    Raises StoreUnusable when a newer version has changed them so that this one can not use them.
+    """
+    found = revision(connection)
+    return found == HEAD or _serves_older_code(connection, found)
 
 
 def revision(connection: Connection) -> str | None:

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine
@@ -13,6 +13,16 @@ from sqlalchemy.exc import DatabaseError
 from opentill.store.interface import Store, StoreUnusable
 
 SQLITE_URL: Final = "sqlite:///"
+
+_CONNECTING: Final[dict[str, Any]] = {
+    "application_name": "opentill",
+    "connect_timeout": 2,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""What a URL may say otherwise. A machine that vanished is given up after some ten seconds."""
 
 _ONE_MOMENT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
@@ -35,6 +45,13 @@ def shown(url: str) -> str:
 
     parts = conninfo_to_dict(url)
     return f"{parts.get('dbname', '')} at {parts.get('host', 'this machine')}:{parts.get('port', 5432)}"
+
+
+def patient(url: str) -> str:
+    """A PostgreSQL URL with what it does not say itself about how long to wait for a machine."""
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415
+
+    return make_conninfo(**(_CONNECTING | conninfo_to_dict(url)))
 
 
 def open_store(url: str, *, migrate: bool = True, prepare: bool = True) -> Store:
@@ -74,7 +91,7 @@ def _postgres(url: str) -> Engine:
 
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(url),
+        creator=lambda: psycopg.connect(patient(url)),
         poolclass=NullPool,
         execution_options=_ONE_MOMENT,
     )

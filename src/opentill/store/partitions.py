@@ -20,6 +20,7 @@ def partition(url: str, partitions: int) -> None:
     """
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
     with engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE installation")  # a server that starts meanwhile waits for us
         if connection.execute(select(func.count()).select_from(schema.installation)).scalar_one():
             raise StoreUnusable(
                 f"The database {shown(url)} is in use; only a new one can be partitioned. Make it with "

@@ -10,7 +10,6 @@ from threading import Lock
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
@@ -26,21 +25,11 @@ from opentill.store.interface import (
     Transient,
 )
 from opentill.store.migrate import bring_up_to_date, expect_up_to_date
-from opentill.store.opening import shown
+from opentill.store.opening import patient, shown
 from opentill.store.sets import Cursor, SetBatch, SetSnapshot
 from opentill.store.statements import POSTGRES, Statements
 
 OLDEST_SERVER: Final = 150000
-_CONNECTING: Final[dict[str, Any]] = {
-    "application_name": "opentill",
-    "connect_timeout": 2,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-"""What a URL may say otherwise. A machine that vanished is given up after some ten seconds."""
-
 _PLANNING: Final = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; "
     "SET LOCAL jit = off"
@@ -64,7 +53,10 @@ _MIGRATION_TRIES: Final = 15
 _ONE_MIGRATES: Final = "SELECT pg_advisory_xact_lock(8480)"
 """Keeps processes that start together from migrating side by side; that one would fail is not relied on."""
 
-_READ_ONLY: Final = "25006"
+_NOT_HERE: Final = frozenset({"25006", "0A000"})
+"""Read only, or a standby, or tables changed under a prepared statement: another connection may do better."""
+_GIVEN_UP: Final = frozenset({"25P03", "25P04"})
+"""The server ended our transaction because we took too long in it."""
 _LIMIT_EXCEEDED: Final = "54"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _STATEMENTS: Final = Statements(POSTGRES)
@@ -177,7 +169,7 @@ class _Line:
     """One connection, opened when it is needed and opened again after it broke. One thread at a time."""
 
     def __init__(self, url: str, *, prepare: bool):
-        self._url = make_conninfo(**(_CONNECTING | conninfo_to_dict(url)))
+        self._url = patient(url)
         self._prepare = prepare
         self._lock = Lock()
         self._connection: psycopg.Connection[Any] | None = None
@@ -192,6 +184,10 @@ class _Line:
             try:
                 self._begin(begin)
                 yield
+            except psycopg.Error as error:
+                if error.sqlstate in _NOT_HERE:
+                    self._hang_up()
+                raise
             finally:
                 self._leave()
 
@@ -200,7 +196,7 @@ class _Line:
         if self._connection is not None:
             try:
                 self._connection.execute(begin)
-            except psycopg.OperationalError:
+            except psycopg.Error:
                 self._hang_up()
             else:
                 return
@@ -311,5 +307,5 @@ def _in_our_words(error: BaseException | None) -> StoreError:
     if state == _LOCK_NOT_AVAILABLE:
         return _LockTimeout(told)
     of_the_machine = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    again = state == _READ_ONLY or (of_the_machine and not state.startswith(_LIMIT_EXCEEDED))
+    again = state in _NOT_HERE | _GIVEN_UP or (of_the_machine and not state.startswith(_LIMIT_EXCEEDED))
     return (Transient if again else StoreError)(told)

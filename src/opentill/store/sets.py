@@ -133,6 +133,8 @@ class SetBatch:
         if not rest:
             return {}
         records = self._run(self._statements.read_keys, (_set([row[:2] for row in rest]),)).fetchall()
+        if len(records) < len(rest):
+            raise Transient("a key was purged meanwhile")
         return {(record[0], record[1]): _key_record(record) for record in records}
 
     def orders_of_transactions(self, transactions: Collection[Name]) -> Mapping[Name, Name]:

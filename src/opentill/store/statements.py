@@ -240,10 +240,12 @@ class Statements:
 
     @cached_property
     def key_exists(self) -> str:
-        """Whether this command holds the key; locked as in ``lock_order``."""
+        """Whether this command's answer is under the key; locked as in ``lock_order``."""
         return f"""
             SELECT 1 FROM idempotency_keys
-             WHERE account_id = {self._p}1 AND key = {self._p}2 AND command_id = {self._p}3 {self._lock}
+             WHERE account_id = {self._p}1 AND key = {self._p}2
+               AND command_id = {self._p}3 AND status IS NOT NULL
+             {self._lock}
         """
 
     @cached_property
