@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SERVE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-postgres test test-ha check format docs bench bench-postgres clean system-postgres
+.PHONY: help serve serve-postgres test test-ha check format docs bench bench-postgres bench-drivers clean system-postgres system-pgbouncer
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,7 +16,7 @@ serve: $(VENV)/.serves  ## Start the server in sandbox mode on an embedded SQLit
 serve-postgres: $(VENV)/.postgres  ## The same on an embedded PostgreSQL, started and stopped together (SERVE as above).
 	@exec $(BIN)/python tools/serve_postgres.py $(SERVE)
 
-test: $(VENV)/.tests system-postgres  ## Install what the tests need and run all of them.
+test: $(VENV)/.tests system-postgres system-pgbouncer  ## Install what the tests need and run all of them.
 	$(BIN)/python -m pytest
 
 test-ha: $(VENV)/.tests $(VENV)/.patroni system-postgres  ## Kill the primary of a PostgreSQL under Patroni while cancels and payments meet (a minute).
@@ -43,6 +43,10 @@ bench: $(VENV)/.serves  ## Measure the hot path over HTTP (needs wrk; about five
 bench-postgres: $(VENV)/.postgres  ## Measure it on PostgreSQL against pgbench (needs wrk; about twenty minutes).
 	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -qq -y wrk; }
 	PYTHONPATH=tests $(BIN)/python bench/postgres.py $(BENCH)
+
+bench-drivers: $(VENV)/.postgres  ## Measure ways to reach PostgreSQL (docs/decisions/0006; about six minutes).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	PYTHONPATH=tests $(BIN)/python bench/drivers.py $(BENCH)
 
 clean:  ## Remove the environment and everything that tools left.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
@@ -75,6 +79,11 @@ system-postgres:
 	  { test -e $$conf || echo 'create_main_cluster = false' > $$conf; } && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql; } || \
 	  echo "The system has no PostgreSQL and none could be installed: only the embedded one is tested."
+
+# A PgBouncer too old for prepared statements, as systems have it.
+system-pgbouncer:
+	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { \
+	  apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends pgbouncer; }
 
 $(VENV)/.tests: pyproject.toml $(VENV)/.serves
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev

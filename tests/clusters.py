@@ -28,7 +28,8 @@ from psycopg import sql
 
 WHEEL_VERSION: Final = 18
 START_SECONDS: Final = 30
-STOP_SECONDS: Final = 10
+STOP_SECONDS: Final = 60
+"""Removing the folder of a cluster in which hundreds of databases were made takes its time."""
 STARTS: Final = 5
 """How often another port is tried, should somebody take the free one before the server does."""
 

@@ -84,7 +84,8 @@ class Registry:
             created_at=self.clock.now(),
             webhook_key_sealed=self.keyring.seal(_new_secret().encode(), _webhook_key_place(account_id)),
         )
-        self.store.add_merchant(merchant, default=default)
+        if not self.store.add_merchant(merchant, default=default):
+            return self.ensure_default_merchant(url)  # another process made it at this moment
         sub_account = self._first_sub_account(merchant)
         return self._credentials(merchant, sub_account, self.add_client(account_id), url)
 

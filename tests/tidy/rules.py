@@ -340,10 +340,12 @@ def decisions_are_linked(readme: str, decisions: Collection[str]) -> Iterator[st
 # --- reading the repository -------------------------------------------------------------------------
 
 ROOT = Path(__file__).resolve().parents[2]
-_HOMES = ("src", "tests", "docs", "bench", ".ci")
+_HOMES = ("src", "tests", "docs", "bench", "deploy", "ha", "tools", ".ci")
 _TEXT = {
     ".py",
     ".md",
+    ".ini",
+    ".yml",
     ".toml",
     ".sql",
     ".html",
@@ -351,7 +353,6 @@ _TEXT = {
     ".js",
     ".json",
     ".txt",
-    ".yml",
     ".yaml",
     ".sh",
     ".mako",

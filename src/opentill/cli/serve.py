@@ -28,6 +28,8 @@ BACKLOG_CONNECTIONS: Final = 2048
 STARTED_FAILED: Final = 3
 SUPERVISOR_SECONDS: Final = 0.5
 """How often uvicorn's supervisor looks for signals: what it may take from the time to stop."""
+STARTING_SECONDS: Final = 60
+"""How long workers may take to start before they are announced; one that ends is not waited for."""
 
 Announce = Callable[[], None]
 
@@ -177,6 +179,5 @@ class _Supervisor(Multiprocess):
 
     def init_processes(self) -> None:
         super().init_processes()
-        timeout = self.config.timeout_worker_healthcheck
-        if all(each.wait_until_ready(timeout, self.should_exit) for each in self.processes):
+        if all(each.wait_until_ready(STARTING_SECONDS, self.should_exit) for each in self.processes):
             self._announce()

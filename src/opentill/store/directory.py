@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, RowMapping, Table, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from opentill.store import schema
 from opentill.store.interface import (
@@ -36,28 +37,26 @@ class Directory(ABC):
     def install(self, mode: Mode, secret_fingerprint: str, now: int) -> None:
         """Stamp mode and secret key into a new database; raises StoreUnusable if an old one has others."""
 
-        def work(connection: Connection) -> Row[Any] | None:
-            found = connection.execute(select(schema.installation)).first()
-            if found is None:
-                connection.execute(
-                    insert(schema.installation).values(
-                        id=1,
-                        mode=mode.value,
-                        secret_fingerprint=secret_fingerprint,
-                        clock_offset=0,
-                        created_at=now,
-                        write_probed_at=now,
-                    )
-                )
-            return found
+        def work(connection: Connection) -> Row[Any]:
+            insert_of = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+            stamp = insert_of(schema.installation).values(
+                id=1,
+                mode=mode.value,
+                secret_fingerprint=secret_fingerprint,
+                clock_offset=0,
+                created_at=now,
+                write_probed_at=now,
+            )
+            connection.execute(stamp.on_conflict_do_nothing())  # another process may stamp it at this moment
+            return connection.execute(select(schema.installation)).one()
 
         found = self._write(work)
-        if found is not None and found.mode != mode.value:
+        if found.mode != mode.value:
             raise StoreUnusable(
                 f"This database was made in {found.mode} mode and can not be opened in {mode.value} mode; "
                 "choose another data folder or database for this mode."
             )
-        if found is not None and found.secret_fingerprint != secret_fingerprint:
+        if found.secret_fingerprint != secret_fingerprint:
             raise StoreUnusable(
                 "OPENTILL_SECRET_KEY is not the key this database was made with; start with the old key "
                 "(in sandbox mode it is the file secret.key in the data folder)."
@@ -83,15 +82,20 @@ class Directory(ABC):
         """See ``Store.default_account_id``."""
         return self._read(lambda c: c.execute(select(schema.installation.c.default_account_id)).scalar())
 
-    def add_merchant(self, merchant: Merchant, *, default: bool) -> None:
+    def add_merchant(self, merchant: Merchant, *, default: bool) -> bool:
         """See ``Store.add_merchant``."""
+        account_id = schema.installation.c.default_account_id
+        make_default = update(schema.installation).where(account_id.is_(None))
 
-        def work(connection: Connection) -> None:
-            connection.execute(insert(schema.merchants).values(**_values(merchant)))
+        def work(connection: Connection) -> bool:
             if default:
-                connection.execute(update(schema.installation).values(default_account_id=merchant.account_id))
+                made = connection.execute(make_default.values(default_account_id=merchant.account_id))
+                if not made.rowcount:
+                    return False
+            connection.execute(insert(schema.merchants).values(**_values(merchant)))
+            return True
 
-        self._write(work)
+        return self._write(work)
 
     def merchant(self, account_id: str) -> Merchant | None:
         """See ``Store.merchant``."""

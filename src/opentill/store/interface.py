@@ -322,8 +322,11 @@ class Store(Protocol):
     def default_account_id(self) -> str | None:
         """The merchant that unauthenticated sandbox calls act as; None in live mode."""
 
-    def add_merchant(self, merchant: Merchant, *, default: bool) -> None:
-        """Add a merchant, and make it the default one when asked."""
+    def add_merchant(self, merchant: Merchant, *, default: bool) -> bool:
+        """Add a merchant, and make it the default one when asked.
+
+        False, and nothing is added, when it should be the default one and there is one already.
+        """
 
     def merchant(self, account_id: str) -> Merchant | None:
         """The merchant of this parent account id."""

@@ -255,7 +255,7 @@ def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 def _postgres(url: str) -> Engine:
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(patient(url)),
+        creator=lambda: psycopg.connect(patient(url), prepare_threshold=None),  # a pooler may be between
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
         pool_pre_ping=True,

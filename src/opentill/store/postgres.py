@@ -15,6 +15,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
+from opentill.clock import Clock, SystemClock
 from opentill.store.directory import Directory
 from opentill.store.interface import (
     Batch,
@@ -47,9 +48,11 @@ _BEGIN_WRITING: Final = (
 
 _BEGIN_READING: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_PLANNING}"
 
-_BEGIN_MIGRATING: Final = "BEGIN; SET LOCAL lock_timeout = '2s'"
+_BEGIN_MIGRATING: Final = "BEGIN; SET LOCAL lock_timeout = '500ms'"
 _MIGRATION_TRIES: Final = 15
-"""How often tables are asked for that others work with: a migration must not queue before their work."""
+_MIGRATION_PAUSE_MILLISECONDS: Final = 2000
+"""Tables that others work with are asked for again and again: whoever comes after a waiting migration waits
+behind it, so it never waits long, and leaves the others much more time than it takes."""
 _ONE_MIGRATES: Final = "SELECT pg_advisory_xact_lock(8480)"
 """Keeps processes that start together from migrating side by side; that one would fail is not relied on."""
 
@@ -91,7 +94,8 @@ def open_postgres(url: str, *, prepare: bool = True, migrate: bool = True) -> "P
 class PostgresStore(Directory):
     """The store contract on PostgreSQL. One thread may write and one may read at a time."""
 
-    def __init__(self, url: str, *, prepare: bool = True):
+    def __init__(self, url: str, clock: Clock | None = None, *, prepare: bool = True):
+        self._clock = clock or SystemClock()
         self._writer = _Line(url, prepare=prepare)
         self._reader = _Line(url, prepare=prepare)
 
@@ -110,9 +114,13 @@ class PostgresStore(Directory):
                         self._writer.commit()
                     else:
                         expect_up_to_date(self._writer.core)
-            except _LockTimeout:
+            except _LockTimeout as error:
                 if not tries_left:
-                    raise
+                    raise StoreUnusable(
+                        f"The tables are in use by a long transaction ({error}); end it, then run "
+                        "`opentill migrate` again."
+                    ) from error
+                self._clock.pause(_MIGRATION_PAUSE_MILLISECONDS)
             else:
                 return
 
@@ -206,7 +214,9 @@ class _Line:
     def _connect(self) -> psycopg.Connection[Any]:
         connection = psycopg.connect(self._url, autocommit=True)
         connection.add_notice_handler(self._heard)
-        if not self._prepare:
+        if self._prepare:
+            _expect_one_session(connection)
+        else:
             connection.prepare_threshold = None
         self._cursor = psycopg.RawCursor(connection)
         self._core = _core(connection)
@@ -276,6 +286,25 @@ class _Line:
         """Give back the connection."""
         with self._lock:
             self._hang_up()
+
+
+def _expect_one_session(connection: psycopg.Connection[Any]) -> None:
+    """Raise StoreUnusable behind a pooler that lends sessions and does not know what we prepare in them.
+
+    Statements of two clients bear the same names there, so that one would run the other's. A pooler is who
+    says another process number than the server; one that keeps account of statements gives them other names.
+    """
+    ours = r"SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_prepared_statements WHERE name LIKE '\_pg3%')"
+    try:
+        found = connection.execute(ours, prepare=True).fetchone()
+    except (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName):
+        found = None
+    if found is None or (found[0] != connection.info.backend_pid and found[1]):
+        connection.close()
+        raise StoreUnusable(
+            "This database is reached through a pooler that mixes up prepared statements; set "
+            "OPENTILL_PREPARED_STATEMENTS=false, or use PgBouncer 1.21 or later with max_prepared_statements."
+        )
 
 
 def _core(connection: psycopg.Connection[Any]) -> Connection:
