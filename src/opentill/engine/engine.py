@@ -22,6 +22,7 @@ from opentill.store.interface import (
     Batch,
     CommitUnknown,
     KeyClaim,
+    LockTimeout,
     Name,
     Store,
     StoreError,
@@ -36,6 +37,8 @@ TRIES: Final = 3
 """How often a batch is run when the database says that trying again may help."""
 LOOKS: Final = 2
 """How much more often, once a commit got lost: an answer that is unknown is worse than a late one."""
+LAST_COMMIT_SECONDS: Final = 1.0
+"""How long a server that stops waits for its last commits; one that waits for its standby may never end."""
 PAUSE_MILLISECONDS: Final = 20
 KEY_POLL_SECONDS: Final = 0.05
 
@@ -51,6 +54,8 @@ class EngineSettings:
     queue_limit: int = 4096
     key_seconds: int = 24 * 3600
     """How long an idempotency key and its reply are kept (ruling 9)."""
+    commit_wait_seconds: float = 20.0
+    """How long callers wait for a commit; longer than all tries of a batch that the database turns down."""
     key_wait_seconds: float = 5.0
     """How long a request waits for an earlier one with its key that is still running."""
 
@@ -61,6 +66,8 @@ class Engine:
     def __init__(self, threads: StoreThreads, clock: Clock, settings: EngineSettings):
         self._threads = threads
         self._settings = settings
+        self._stuck: asyncio.Future[Sequence[Result | EngineError]] | None = None
+        """A batch that its callers have stopped waiting for; nothing else is begun before it ends."""
         self._committer = _Committer(threads.store, clock, settings.key_seconds)
         self._gathering: Gathering[Submission, Result] = Gathering(
             self._carry_out, Limits(settings.max_batch, settings.queue_limit)
@@ -76,7 +83,13 @@ class Engine:
         While the database does not take writes, the answer is Overloaded at once: nothing was done.
         """
         self._committer.stopping = True
-        await self._gathering.close()
+        closing = asyncio.ensure_future(self._gathering.close())
+        await asyncio.wait({closing}, timeout=LAST_COMMIT_SECONDS)
+        if not closing.done() or (self._stuck is not None and not self._stuck.done()):
+            self._threads.store.interrupt()
+        await closing
+        if self._stuck is not None:
+            await asyncio.wait({self._stuck})
 
     async def submit(
         self,
@@ -112,7 +125,16 @@ class Engine:
         return result
 
     async def _carry_out(self, submissions: Sequence[Submission]) -> Sequence[Result | EngineError]:
-        return await self._threads.write(self._committer.carry_out, submissions)
+        """Wait for a commit, but not for ever: one that waits for its standby may never come back."""
+        if self._stuck is not None and not self._stuck.done():
+            return [Overloaded()] * len(submissions)
+        work = asyncio.ensure_future(self._threads.write(self._committer.carry_out, submissions))
+        done, _ = await asyncio.wait({work}, timeout=self._settings.commit_wait_seconds)
+        if done:
+            return work.result()
+        _log.error("commit_hangs", commands=len(submissions))
+        self._stuck = work
+        return [OutcomeUnknown()] * len(submissions)
 
 
 class _Committer:
@@ -145,12 +167,17 @@ class _Committer:
             tries_left -= 1
             try:
                 return self._commit(submissions, lost)
+            except LockTimeout:
+                if len(submissions) > 1 and lost is None:
+                    raise  # each alone: whoever needs no such lock need not wait for it
+                self._clock.pause(PAUSE_MILLISECONDS)
             except Transient as error:
                 self._hopeless = self.stopping
                 _log.warning("batch_runs_again", commands=len(submissions), error=str(error))
                 self._clock.pause(PAUSE_MILLISECONDS)
             except _CommitLost as unknown:
                 _log.warning("commit_unknown", commands=len(submissions), error=str(unknown.__cause__))
+                self._hopeless = self.stopping
                 tries_left += 0 if lost else LOOKS
                 lost = unknown
             except StoreError as error:

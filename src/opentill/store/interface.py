@@ -26,6 +26,10 @@ class Transient(StoreError):
     """The same work may succeed when tried again: lock time-out, deadlock, lost connection, conflict."""
 
 
+class LockTimeout(Transient):
+    """Somebody did not give up a lock in time: what needs no such lock can go on."""
+
+
 class CommitUnknown(StoreError):
     """COMMIT was sent and no answer came back: the batch may or may not be a fact."""
 
@@ -303,6 +307,9 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back files and connections; the store is not used afterwards."""
+
+    def interrupt(self) -> None:
+        """Break off the write that another thread waits for, so that the server can stop; it then fails."""
 
     def checkpoint(self) -> None:
         """Move committed changes from a log to their place, beside the writer and without stopping it.

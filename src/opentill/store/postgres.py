@@ -4,6 +4,8 @@ Each process has two connections, one that writes and one that reads. Both are o
 break: whatever was under way is rolled back by the server, and the engine runs it again.
 """
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import Lock
@@ -20,6 +22,7 @@ from opentill.store.directory import Directory
 from opentill.store.interface import (
     Batch,
     CommitUnknown,
+    LockTimeout,
     Snapshot,
     StoreError,
     StoreUnusable,
@@ -67,10 +70,6 @@ _STATEMENTS: Final = Statements(POSTGRES)
 T = TypeVar("T")
 
 
-class _LockTimeout(Transient):
-    """Another transaction did not give up its lock in time."""
-
-
 def open_postgres(url: str, *, prepare: bool = True, migrate: bool = True) -> "PostgresStore":
     """Open the database, migrated as needed unless ``migrate`` is False.
 
@@ -114,7 +113,7 @@ class PostgresStore(Directory):
                         self._writer.commit()
                     else:
                         expect_up_to_date(self._writer.core)
-            except _LockTimeout as error:
+            except LockTimeout as error:
                 if not tries_left:
                     raise StoreUnusable(
                         f"The tables are in use by a long transaction ({error}); end it, then run "
@@ -151,6 +150,10 @@ class PostgresStore(Directory):
             done = work(self._writer.core)
             self._writer.commit()
             return done
+
+    def interrupt(self) -> None:
+        """See ``Store.interrupt``. A COMMIT may wait for its standby for ever."""
+        self._writer.cut()
 
     def checkpoint(self) -> None:
         """See ``Store.checkpoint``. PostgreSQL has a process of its own for it."""
@@ -277,6 +280,16 @@ class _Line:
         if done != "COMMIT":
             raise StoreError("the transaction had failed before its commit")
 
+    def cut(self) -> None:
+        """End the connection under whoever uses it, from another thread and without asking the server.
+
+        A cancel sent to the server would end the wait for the standby, which must not look like success.
+        """
+        connection = self._connection
+        if connection is not None:
+            with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+                wire.shutdown(socket.SHUT_RDWR)
+
     def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -334,7 +347,7 @@ def _in_our_words(error: BaseException | None) -> StoreError:
     told = " ".join(str(error).split())
     state = getattr(error, "sqlstate", None) or ""
     if state == _LOCK_NOT_AVAILABLE:
-        return _LockTimeout(told)
+        return LockTimeout(told)
     of_the_machine = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     again = state in _NOT_HERE | _GIVEN_UP or (of_the_machine and not state.startswith(_LIMIT_EXCEEDED))
     return (Transient if again else StoreError)(told)

@@ -142,6 +142,9 @@ class SqliteStore(Directory):
         with self._transaction():
             return work(self._writer_sql)
 
+    def interrupt(self) -> None:
+        """See ``Store.interrupt``. No wait of ours is longer than ``PATIENCE_MILLISECONDS``."""
+
     def checkpoint(self) -> None:
         """See ``Store.checkpoint``. Left to the writer, it would stop every cancel while it runs."""
         with self._checkpoint_lock, _translated():
