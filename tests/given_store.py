@@ -3,13 +3,13 @@
 import itertools
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
+from databases import Place, url_of
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order, Terms
+from opentill.store import opening
 from opentill.store.interface import IssuedToken, Mode, Name, Store, TokenId
-from opentill.store.sqlite import open_sqlite
 
 ACCOUNT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -44,9 +44,9 @@ class CountingIds:
 IDS = CountingIds(start=1 << 40)
 
 
-def open_store(folder: Path) -> Store:
-    """The store in this folder, installed as a sandbox."""
-    store = open_sqlite(folder / "opentill.db")
+def open_store(place: Place) -> Store:
+    """The store in this place, installed as a sandbox."""
+    store = opening.open_store(url_of(place))
     store.install(Mode.SANDBOX, "key-fingerprint", NOW)
     return store
 

@@ -20,14 +20,14 @@ from typing import Any, ClassVar, Final, Self
 
 import httpx2
 
-START_SECONDS: Final = 30
+START_SECONDS: Final = 60
 STOP_SECONDS: Final = 10
 
 
 class Server(AbstractContextManager["Server"]):
     """One ``opentill serve``, with one or several workers, from its printed block to its end.
 
-    Settings are those of ``OPENTILL_*``, in lower case: ``post_limit=1``, ``mode="live"``.
+    Settings are those of ``OPENTILL_*``, in lower case: ``post_limit=1``, ``mode="live"``. None is left out.
     """
 
     program: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "opentill")
@@ -36,6 +36,8 @@ class Server(AbstractContextManager["Server"]):
     def __init__(self, folder: Path, workers: int = 1, **settings: object) -> None:
         self.folder = folder
         self.data = folder / "data"
+        self.place: Path | str = str(settings.get("database_url") or "") or self.data
+        """Where its data is: the folder, or the URL of a PostgreSQL database."""
         self.log_file = folder / "stderr.log"
         self._environment = _environment(settings | {"workers": workers})
         self._output: list[str] = []
@@ -123,7 +125,8 @@ class Server(AbstractContextManager["Server"]):
 def _environment(settings: Mapping[str, object]) -> dict[str, str]:
     """Our environment without any settings of whoever runs the tests."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("OPENTILL_")}
-    return own | {f"OPENTILL_{name.upper()}": _as_text(value) for name, value in settings.items()}
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    return own | {f"OPENTILL_{name.upper()}": _as_text(value) for name, value in chosen.items()}
 
 
 def _as_text(value: object) -> str:

@@ -1,16 +1,15 @@
 """Card data and secrets go through a server that logs all it can; then every file it wrote is searched."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 import pytest
 
 from api.golden.state import OTP_CARD, create, files, rows, submit_card
+from databases import POSTGRES, SQLITE, Contents, NewDatabase, rail_contents, server_of, writing
 from server import Server, client, issue, operate
 
 VISA: Final = "4111111111111111"
@@ -27,9 +26,10 @@ class Seen:
 
     printed: str
     logged: str
+    """By the server; and by its database, where that is a server as well."""
     answered: str
     files: dict[str, bytes]
-    tables: dict[str, list[tuple[object, ...]]]
+    tables: Contents
     secrets: dict[str, str]
 
 
@@ -104,17 +104,27 @@ def secrets_of(pair: dict[str, str], name: str) -> Iterator[tuple[str, str]]:
 @contextmanager
 def faults(server: Server) -> Iterator[None]:
     """Meanwhile a table is away, so that requests fail inside the server and are logged at length."""
-    database = sqlite3.connect(server.data / "opentill.db", isolation_level=None)
-    database.execute("ALTER TABLE attempts RENAME TO away")
-    yield
-    database.execute("ALTER TABLE away RENAME TO attempts")
-    database.close()
+    with writing(server.place) as run:
+        run("ALTER TABLE attempts RENAME TO away")
+        yield
+        run("ALTER TABLE away RENAME TO attempts")
+
+
+def database_log(server: Server) -> str:
+    """What PostgreSQL has logged so far, of every database of its."""
+    url = server.place
+    return server_of(url).log_file.read_text(encoding="utf-8") if isinstance(url, str) else ""
+
+
+@pytest.fixture(scope="module", params=[SQLITE, POSTGRES], ids=str)
+def database_kind(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    folder: Path = tmp_path_factory.mktemp("canary")
-    with Server(folder, access_log=True, log_level="debug") as server, client(server) as http:
+def seen(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    chosen: dict[str, Any] = {"database_url": new_database(), "access_log": True, "log_level": "debug"}
+    with Server(tmp_path_factory.mktemp("canary"), **chosen) as server, client(server) as http:
         answers = [each.text for each in use_cards(http)]
         secrets = dict(use_secrets(server, http))
         create(http, "faulty")
@@ -122,11 +132,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
             failed = submit_card(http, "faulty", VISA)
             assert failed.status_code == 500
             answers.append(failed.text)
-        tables, running = rows(server), files(server)
+        tables, running = rows(server) | rail_contents(server.place), files(server)
         server.kill()
         return Seen(
             printed=server.output,
-            logged=server.log_file.read_text(),
+            logged=server.log_file.read_text() + database_log(server),
             answered="\n".join(answers),
             files={f"{name}, running": content for name, content in running.items()} | files(server),
             tables=tables,
@@ -140,7 +150,9 @@ def test_the_canaries_flew(seen: Seen) -> None:
     assert "command_failed" in seen.logged
     assert "543462******2808" in repr(seen.tables["attempts"])
     assert "411111******1111" in repr(seen.tables["attempts"])
-    assert {"opentill.db", "sandbox-rail.db", "opentill.db-wal, running"} <= set(seen.files)
+    assert len(seen.tables["rail_payments"]) > 1
+    own = {"opentill.db", "sandbox-rail.db", "opentill.db-wal, running"}
+    assert own <= set(seen.files) or 'relation "attempts" does not exist' in seen.logged
     assert len(seen.secrets) == 11
 
 

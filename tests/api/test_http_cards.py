@@ -1,10 +1,9 @@
 """What a hostile merchant, payer or browser may ask of payments: none of it moves money or changes a row."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import httpx2
 import pytest
 
 from api.golden.state import create, given_orders, submit_card, unchanged
-from opentill.app import JOURNAL_FILE
+from databases import NewDatabase, rail_contents
 from opentill.keyring import Keyring
 from server import Server, client, new_merchant, signed_in
 
@@ -48,22 +47,15 @@ class Payments:
     @contextmanager
     def unmoved(self) -> Iterator[None]:
         """Neither our rows nor the sandbox rail's own change meanwhile, and every order stays as it was."""
-        before, shown = bank_rows(self.server), self.shown()
+        before, shown = rail_contents(self.server.place), self.shown()
         with unchanged(self.server):
             yield
-        assert bank_rows(self.server) == before
+        assert rail_contents(self.server.place) == before
         assert self.shown() == shown
 
     def shown(self) -> list[bytes]:
         """The three orders as their merchant sees them."""
         return [self.http.get(f"{IN_FULL}/{name}").content for name in ("waiting", "paid", "challenged")]
-
-
-def bank_rows(server: Server) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of the sandbox rail's journal, its switches included."""
-    with closing(sqlite3.connect(f"file:{server.data / JOURNAL_FILE}?mode=ro", uri=True)) as journal:
-        names = [name for (name,) in journal.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: sorted(journal.execute(f"SELECT * FROM {name}"), key=repr) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +67,9 @@ def mallory(given: Payments) -> Iterator[httpx2.Client]:
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Payments]:
-    with Server(tmp_path_factory.mktemp("cards")) as server, client(server) as http:
+def given(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Payments]:
+    folder, url = tmp_path_factory.mktemp("cards"), new_database()
+    with Server(folder, database_url=url) as server, client(server) as http:
         waiting = given_orders(server)
         paid = charged(http, "paid")["transactionId"]
         body = {"otp": "9999", "orderReference": "paid", "transactionId": paid}

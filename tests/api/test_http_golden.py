@@ -6,7 +6,6 @@ the files; read each changed one against the contract before keeping it.
 
 import http.client
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from api.golden.conversation import Conversation, Known, Replay
+from databases import NewDatabase, locking, writing
 from opentill.api import wire
 from opentill.api.operations import OPERATIONS
 from opentill.api.routing import Operation, Router
@@ -53,23 +53,28 @@ SERVERS: Final[dict[str, dict[str, Any]]] = {
 class Servers:
     """The servers that cases need, each started when it is first asked for."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, new_database: NewDatabase, stack: ExitStack) -> None:
         self._folder = folder
+        self._new_database = new_database
         self._stack = stack
         self._running: dict[str, tuple[Server, Known]] = {}
 
     def __getitem__(self, name: str) -> tuple[Server, Known]:
         if name not in self._running:
-            server = self._stack.enter_context(Server(self._folder / name, **SERVERS[name]))
+            settings = SERVERS[name] | {"database_url": self._new_database()}
+            server = self._stack.enter_context(Server(self._folder / name, **settings))
             self._running[name] = server, known(server, live=name == "live")
             self._spoil(name, server)
         return self._running[name]
 
     def _spoil(self, name: str, server: Server) -> None:
         if name in {"locked", "broken"}:
-            database = sqlite3.connect(server.data / "opentill.db", isolation_level=None)
-            self._stack.callback(database.close)
-            database.execute("BEGIN EXCLUSIVE" if name == "locked" else "ALTER TABLE events RENAME TO lost")
+            run = self._stack.enter_context(writing(server.place))
+            for statement in locking(server.place) if name == "locked" else BREAKING:
+                run(statement)
+
+
+BREAKING: Final = ("ALTER TABLE events RENAME TO lost",)
 
 
 def known(server: Server, *, live: bool) -> Known:
@@ -127,9 +132,9 @@ class Browser(Replay):
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with ExitStack() as stack:
-        yield Servers(tmp_path_factory.mktemp("golden"), stack)
+        yield Servers(tmp_path_factory.mktemp("golden"), new_database, stack)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -3,17 +3,17 @@
 import http.client
 import json
 import socket
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from api.golden.state import cancel, create, submit_card
+from databases import locking, reading, writing
 from server import Server, client, operate
 
 STOP_SECONDS = 3.0
@@ -24,10 +24,11 @@ READY_SECONDS = 5.0
 @contextmanager
 def foreign_lock(server: Server) -> Iterator[None]:
     """Another program holds the database's write lock meanwhile."""
-    with closing(sqlite3.connect(server.data / "opentill.db", isolation_level=None)) as database:
-        database.execute("BEGIN EXCLUSIVE")
+    with writing(server.place) as run:
+        for statement in locking(server.place):
+            run(statement)
         yield
-        database.execute("ROLLBACK")
+        run("ROLLBACK")
 
 
 def is_ready(http: httpx2.Client) -> bool:
@@ -37,9 +38,9 @@ def is_ready(http: httpx2.Client) -> bool:
     return answer.status_code == 200
 
 
-def test_ready_means_that_writes_work(tmp_path: Path) -> None:
+def test_ready_means_that_writes_work(tmp_path: Path, database_url: str | None) -> None:
     """While another program holds the write lock the server is alive, reads, and is not ready."""
-    with Server(tmp_path) as server, client(server) as http:
+    with Server(tmp_path, database_url=database_url) as server, client(server) as http:
         create(http, "kept")
         assert is_ready(http)
         with foreign_lock(server):
@@ -59,9 +60,13 @@ def until(seen: Callable[[], bool]) -> bool:
     return False
 
 
-def test_a_write_waits_for_a_foreign_lock(tmp_path: Path) -> None:
+def test_a_write_waits_for_a_foreign_lock(tmp_path: Path, database_url: str | None) -> None:
     """A cancel that comes while another program writes is carried out once that is done, once."""
-    with Server(tmp_path) as server, client(server) as http, ThreadPoolExecutor(1) as threads:
+    with (
+        Server(tmp_path, database_url=database_url) as server,
+        client(server) as http,
+        ThreadPoolExecutor(1) as threads,
+    ):
         create(http, "waits")
         with foreign_lock(server):
             asked = threads.submit(cancel, http, "waits")
@@ -72,20 +77,20 @@ def test_a_write_waits_for_a_foreign_lock(tmp_path: Path) -> None:
         assert cancel(http, "waits").headers["refusal-reason"] == "order-already-cancelled"
 
 
-def test_other_programs_may_open_the_database(tmp_path: Path) -> None:
+def test_other_programs_may_open_the_database(tmp_path: Path, database_url: str | None) -> None:
     """Reading it from outside, backing it up or running a command takes nothing from the server."""
-    with Server(tmp_path) as server:
+    with Server(tmp_path, database_url=database_url) as server:
         with client(server) as http:
             create(http, "before")
-            with closing(sqlite3.connect(server.data / "opentill.db")) as database:
-                assert database.execute("SELECT count(*) FROM orders").fetchone()
+            with writing(server.place) as run:
+                assert run("SELECT count(*) FROM orders")
             operate(server, "clients", "list")
             create(http, "after")
-        with closing(sqlite3.connect(server.data / "opentill.db")) as database:
-            kept = {name for (name,) in database.execute("SELECT reference FROM orders")}
+        with reading(server.place) as run:
+            kept = {row["reference"] for row in run("SELECT reference FROM orders")}
         server.kill()
     assert {"before", "after"} <= kept
-    with Server(tmp_path) as again, client(again) as http:
+    with Server(tmp_path, database_url=database_url) as again, client(again) as http:
         assert http.get("/v1/checkout/order/after").status_code == 200
 
 
@@ -95,9 +100,9 @@ SLOW_RAIL = {"sandbox_rail_delay_milliseconds": 60_000, "card_timeout_seconds": 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_sigterm_ends_it_in_time(tmp_path: Path, workers: int) -> None:
+def test_sigterm_ends_it_in_time(tmp_path: Path, database_url: str | None, workers: int) -> None:
     """With twenty idle connections and a payment in flight it exits cleanly within three seconds."""
-    with Server(tmp_path, workers=workers, **SLOW_RAIL) as server:
+    with Server(tmp_path, database_url=database_url, workers=workers, **SLOW_RAIL) as server:
         idle = [idle_connection(server) for _ in range(IDLE)]
         with client(server) as http, ThreadPoolExecutor(1) as threads:
             create(http, "in-flight")
@@ -136,15 +141,15 @@ def was_asked(server: Server, reference: str) -> bool:
     return answer.status_code == 200
 
 
-def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path, database_url: str | None) -> None:
     """Orders, cancels and idempotent answers outlive a stop and a start on the same folder."""
     key = {"Idempotency-Key": "once"}
-    with Server(tmp_path) as server, client(server) as http:
+    with Server(tmp_path, database_url=database_url) as server, client(server) as http:
         create(http, "opened")
         create(http, "cancelled")
         first = http.post("/v1/checkout/order/cancel", json={"orderReference": "cancelled"}, headers=key)
         assert server.stop() == 0
-    with Server(tmp_path) as server, client(server) as http:
+    with Server(tmp_path, database_url=database_url) as server, client(server) as http:
         again = http.post("/v1/checkout/order/cancel", json={"orderReference": "cancelled"}, headers=key)
         opened = http.get("/v1/checkout/order/opened").json()["data"]["order"]
 

@@ -44,9 +44,9 @@ def shell(command: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the sample is a curl command")
-def test_the_published_sample_cancels_once(tmp_path: Path) -> None:
+def test_the_published_sample_cancels_once(tmp_path: Path, database_url: str | None) -> None:
     """After the printed create, the sample with only its host changed prints the sample's two answers."""
-    with Server(tmp_path) as server:
+    with Server(tmp_path, database_url=database_url) as server:
         sample = SAMPLE.replace("https://api.nomba.com", server.url)
         printed = server.output
         create = printed[printed.index("curl ") : printed.index("Cancel it:")]
@@ -60,9 +60,9 @@ def test_the_published_sample_cancels_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the sample is a curl command")
-def test_nothing_is_seeded(tmp_path: Path) -> None:
+def test_nothing_is_seeded(tmp_path: Path, database_url: str | None) -> None:
     """Before its order is created the sample is told that there is no such record."""
-    with Server(tmp_path) as server:
+    with Server(tmp_path, database_url=database_url) as server:
         answer = json.loads(shell(SAMPLE.replace("https://api.nomba.com", server.url)))
 
     assert answer == {"code": "404", "description": "Record not found", "data": None}

@@ -13,14 +13,21 @@ import httpx2
 import pytest
 
 from api.golden.state import cancel, create, given_orders, unchanged
+from databases import PARTITIONED, POSTGRES, SQLITE, databases
 from server import Server, client, issue, operate, read_env, signed_in, token
 
 AT_ONCE = 8
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+@pytest.fixture(
+    scope="module",
+    params=[(SQLITE, 1), (SQLITE, 2), (POSTGRES, 2), (PARTITIONED, 2)],
+    ids=lambda chosen: f"{chosen[0]}, workers: {chosen[1]}",
+)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("tokens"), workers=request.param) as running:
+    kind, workers = request.param
+    folder = tmp_path_factory.mktemp("tokens")
+    with databases(kind) as new, Server(folder, workers=workers, database_url=new()) as running:
         given_orders(running)
         yield running
 

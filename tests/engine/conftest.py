@@ -1,16 +1,23 @@
 """Stores for the engine's tests."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine.given import FaultyStore
+from databases import POSTGRES, SQLITE, Place
+from engine.given import FaultyStore, faulty_store
+
+
+@pytest.fixture(scope="module", params=[SQLITE, POSTGRES], ids=str)
+def database_kind(request: pytest.FixtureRequest) -> Any:
+    """The kinds that an engine can tell apart; how tables are split is the store's business."""
+    return request.param
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[FaultyStore]:
-    """A fresh SQLite store that is sound until faults are planned."""
-    store = FaultyStore(tmp_path)
+def store(place: Place) -> Iterator[FaultyStore]:
+    """A fresh store that is sound until faults are planned."""
+    store = faulty_store(place)
     yield store
     store.close()

@@ -2,13 +2,18 @@
 
 import asyncio
 import itertools
+import re
+import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from enum import Enum
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
+import psycopg
+from sqlalchemy import text
+
+from databases import Place, url_of
 from given_store import ACCOUNT, ACTOR, IDS, NOW, ToldClock
 from opentill.domain.commands import BeginAttempt, Command, RailOutcome, SettleAttempt, SubmitOtp
 from opentill.domain.refusals import Refusal
@@ -16,6 +21,8 @@ from opentill.engine.batch import Outcome
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import Batch, CommitUnknown, KeyClaim, Mode, Reply, Store, Transient
+from opentill.store.opening import is_postgres, sqlite_path
+from opentill.store.postgres import PostgresStore, _Line
 from opentill.store.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -170,24 +177,49 @@ class Fault(Enum):
     LOST_AFTER = "COMMIT takes effect and its answer is lost"
 
 
-class FaultyStore(SqliteStore):
+class FaultySqlite(SqliteStore):
     """The real store, on whose next batches the planned faults fall, one each; None is no fault."""
 
-    def __init__(self, folder: Path):
-        super().__init__(folder / "opentill.db")
-        self.install(Mode.SANDBOX, "key-fingerprint", NOW)
+    def __init__(self, url: str):
+        super().__init__(sqlite_path(url))
         self.faults: deque[Fault | None] = deque()
 
     def batch(self) -> AbstractContextManager[Batch]:
-        return self._faulty()
+        return _falling(self.faults, super().batch)
 
-    @contextmanager
-    def _faulty(self) -> Iterator[Batch]:
-        fault = self.faults.popleft() if self.faults else None
-        if fault is Fault.CLOSED:
-            raise Transient(fault.value)
-        with super().batch() as batch:
-            yield batch if fault is None else cast("Batch", _FaultyBatch(batch, fault))
+
+class FaultyPostgres(PostgresStore):
+    """As ``FaultySqlite``."""
+
+    def __init__(self, url: str):
+        super().__init__(url)
+        self.make_ready(migrate=True)
+        self.faults: deque[Fault | None] = deque()
+
+    def batch(self) -> AbstractContextManager[Batch]:
+        return _falling(self.faults, super().batch)
+
+
+FaultyStore: TypeAlias = FaultySqlite | FaultyPostgres
+
+
+def faulty_store(place: Place) -> FaultyStore:
+    """The store of this place, installed, and sound until faults are planned."""
+    url = url_of(place)
+    store = FaultyPostgres(url) if is_postgres(url) else FaultySqlite(url)
+    store.install(Mode.SANDBOX, "key-fingerprint", NOW)
+    return store
+
+
+@contextmanager
+def _falling(
+    faults: deque[Fault | None], batch: Callable[[], AbstractContextManager[Batch]]
+) -> Iterator[Batch]:
+    fault = faults.popleft() if faults else None
+    if fault is Fault.CLOSED:
+        raise Transient(fault.value)
+    with batch() as opened:
+        yield opened if fault is None else cast("Batch", _FaultyBatch(opened, fault))
 
 
 class _FaultyBatch:
@@ -210,25 +242,55 @@ class _FaultyBatch:
 
 
 @contextmanager
-def traced(store: Store) -> Iterator[list[str]]:
-    """The first words of the statements that the store's writer runs within the block."""
-    assert isinstance(store, SqliteStore)
+def traced(store: FaultyStore, *, reader: bool = False) -> Iterator[list[str]]:
+    """The first words of the statements that the store's writer, or its reader, runs within the block."""
     statements: list[str] = []
-    store._writer.set_trace_callback(lambda statement: statements.append(" ".join(statement.split()[:3])))
-    try:
+
+    def ran(statement: str) -> None:
+        statements.append(" ".join(statement.split()[:3]))
+
+    with _heard(store._reader if reader else store._writer, ran):
         yield statements
-    finally:
-        store._writer.set_trace_callback(None)
 
 
-def ask(store: Store, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own says about the committed state."""
-    assert isinstance(store, SqliteStore)
-    with store._read_lock:
-        return store._reader.execute(statement, values).fetchall()
+@contextmanager
+def _heard(line: "sqlite3.Connection | _Line", ran: Callable[[str], None]) -> Iterator[None]:
+    if isinstance(line, sqlite3.Connection):
+        line.set_trace_callback(ran)
+        yield
+        line.set_trace_callback(None)
+    else:
+        with _heard_by_cursors(line, ran):
+            yield
 
 
-def status(store: Store, reference: str, account_id: str = ACCOUNT) -> str:
+@contextmanager
+def _heard_by_cursors(line: _Line, ran: Callable[[str], None]) -> Iterator[None]:
+    """The driver's own cursors, which tell what they are given to run, in the place of those in use."""
+
+    class Telling(psycopg.RawCursor[Any]):
+        def execute(self, query: Any, *values: Any, **how: Any) -> "Telling":
+            ran(str(query))
+            return super().execute(query, *values, **how)
+
+    with line.transaction("BEGIN"):
+        pass  # so that there is a connection
+    connection, silent = line._connection, line._cursor
+    assert connection is not None
+    line._cursor, connection.cursor_factory = Telling(connection), Telling
+    yield
+    line._cursor, connection.cursor_factory = silent, psycopg.Cursor
+
+
+def ask(store: FaultyStore, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """What a statement of the test's own, in which ``?`` stands for values, says of the committed state."""
+    named = {f"value_{number}": value for number, value in enumerate(values)}
+    places = iter(named)
+    question = text(re.sub(r"\?", lambda _: f":{next(places)}", statement))
+    return store._read(lambda connection: [tuple(row) for row in connection.execute(question, named)])
+
+
+def status(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> str:
     """The order's status, or ``none``."""
     found = ask(
         store, "SELECT status FROM orders WHERE account_id = ? AND reference = ?", account_id, reference
@@ -236,7 +298,7 @@ def status(store: Store, reference: str, account_id: str = ACCOUNT) -> str:
     return str(found[0][0]) if found else "none"
 
 
-def event_types(store: Store, reference: str, account_id: str = ACCOUNT) -> list[str]:
+def event_types(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> list[str]:
     """What happened to the order, in its order."""
     return [
         str(type_)

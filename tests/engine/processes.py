@@ -4,10 +4,10 @@ import multiprocessing
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from typing import Any
 
 import given_store
+from databases import Place
 from engine.given import ending, served, together
 from given_store import CountingIds, add_orders, cancel, open_store
 from opentill.engine.engine import Engine, EngineSettings
@@ -15,10 +15,10 @@ from opentill.engine.engine import Engine, EngineSettings
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def write_in_turn(number: int, folder: Path, start: Barrier, told: "Queue[Any]", count: int) -> None:
+def write_in_turn(number: int, place: Place, start: Barrier, told: "Queue[Any]", count: int) -> None:
     """Commit ``count`` orders, one commit each, as fast as turns come."""
     _own_ids(number)
-    store = open_store(folder)
+    store = open_store(place)
     start.wait(30)
     for i in range(count):
         add_orders(store, f"{number}-{i}")
@@ -26,10 +26,10 @@ def write_in_turn(number: int, folder: Path, start: Barrier, told: "Queue[Any]",
     told.put((number, count))
 
 
-def cancel_in_turn(number: int, folder: Path, start: Barrier, told: "Queue[Any]", count: int) -> None:
+def cancel_in_turn(number: int, place: Place, start: Barrier, told: "Queue[Any]", count: int) -> None:
     """Cancel the orders r0, r1 ... in small batches; tell how each ended."""
     _own_ids(number)
-    store = open_store(folder)
+    store = open_store(place)
 
     async def work(engine: Engine) -> list[str]:
         start.wait(30)
@@ -46,12 +46,12 @@ def _own_ids(number: int) -> None:
 
 
 def run_together(
-    work: Callable[[int, Path, Barrier, "Queue[Any]", int], None], folder: Path, processes: int, count: int
+    work: Callable[[int, Place, Barrier, "Queue[Any]", int], None], place: Place, processes: int, count: int
 ) -> dict[int, Any]:
     """Start the work in so many processes at one moment; what each has told, by its number."""
     start, told = SPAWN.Barrier(processes), SPAWN.Queue()
     running = [
-        SPAWN.Process(target=work, args=(number, folder, start, told, count)) for number in range(processes)
+        SPAWN.Process(target=work, args=(number, place, start, told, count)) for number in range(processes)
     ]
     try:
         for process in running:

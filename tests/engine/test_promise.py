@@ -1,18 +1,20 @@
 """Whatever is asked, in whatever sequence and with whatever trouble at the commit: the promise holds."""
 
 import asyncio
-import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from databases import FILE, POSTGRES, SQLITE, Kind, Place, emptied, url_of
 from engine.asked import (
     answer,
     begin_refund,
@@ -21,7 +23,7 @@ from engine.asked import (
     return_from_challenge,
     settle_refund,
 )
-from engine.given import Fault, FaultyStore, ask, begin, ending, submit_otp, together
+from engine.given import Fault, ask, begin, ending, faulty_store, submit_otp, together
 from engine.promise import DONE, EITHER, REFUSED, Promise, Promised
 from given_store import ACCOUNT, IDS, OTHER, ToldClock, cancel, new_order
 from opentill.domain.commands import (
@@ -140,21 +142,35 @@ class StillClock(ToldClock):
         pass
 
 
+@contextmanager
+def empty(kind: Kind) -> Iterator[Place]:
+    """A database of this kind to begin an example with."""
+    url = emptied(kind)
+    if url is not None:
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="opentill-promise-") as folder:
+        (Path(folder) / FILE).write_bytes(_empty_file())
+        yield Path(folder)
+
+
 @cache
-def _empty_database() -> bytes:
+def _empty_file() -> bytes:
     """The file of a fresh installation, made once: migrating takes longer than an example."""
     with tempfile.TemporaryDirectory() as folder:
-        FaultyStore(Path(folder)).close()
-        return (Path(folder) / "opentill.db").read_bytes()
+        faulty_store(Path(folder)).close()
+        return (Path(folder) / FILE).read_bytes()
 
 
 class TheEngine(RuleBasedStateMachine):
-    """An engine on a real file beside the model of what it promises."""
+    """An engine on a real database beside the model of what it promises."""
+
+    kind: ClassVar[Kind] = SQLITE
 
     @initialize(opened=st.sets(st.sampled_from(NAMES)))
     def open(self, opened: set[tuple[str, str]]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="opentill-promise-"))
-        (self.folder / "opentill.db").write_bytes(_empty_database())
+        self.opened = ExitStack()
+        self.place = self.opened.enter_context(empty(self.kind))
         self.runner = asyncio.Runner()
         self.promise, self.clock, self.line, self.begun = Promise(), StillClock(), Line(), 0
         self.start()
@@ -162,7 +178,7 @@ class TheEngine(RuleBasedStateMachine):
         self.commands_come_together([("create", name, forever, None) for name in sorted(opened)], None)
 
     def start(self) -> None:
-        self.store = FaultyStore(self.folder)
+        self.store = faulty_store(self.place)
         self.threads = StoreThreads(self.store)
         self.engine = Engine(self.threads, self.clock, EngineSettings())
 
@@ -282,7 +298,7 @@ class TheEngine(RuleBasedStateMachine):
         rows = ask(
             self.store,
             "SELECT o.version, count(*), max(e.sequence), min(e.sequence),"
-            " sum(e.type IN ('payment_success', 'order_cancelled'))"
+            " count(*) FILTER (WHERE e.type IN ('payment_success', 'order_cancelled'))"
             " FROM orders AS o LEFT JOIN events AS e USING (account_id, order_id)"
             " GROUP BY o.account_id, o.order_id",
         )
@@ -314,9 +330,9 @@ class TheEngine(RuleBasedStateMachine):
         rows = ask(
             self.store,
             "SELECT o.account_id, o.reference, o.applied, o.refunded,"
-            " total(r.amount) FILTER (WHERE r.status IN ('RUNNING', 'UNKNOWN')),"
-            " total(r.amount) FILTER (WHERE r.status = 'DONE'),"
-            " total(r.amount) FILTER (WHERE r.status = 'REFUSED')"
+            " coalesce(sum(r.amount) FILTER (WHERE r.status IN ('RUNNING', 'UNKNOWN')), 0),"
+            " coalesce(sum(r.amount) FILTER (WHERE r.status = 'DONE'), 0),"
+            " coalesce(sum(r.amount) FILTER (WHERE r.status = 'REFUSED'), 0)"
             " FROM orders AS o LEFT JOIN refunds AS r USING (account_id, order_id)"
             " GROUP BY o.account_id, o.order_id",
         )
@@ -329,14 +345,14 @@ class TheEngine(RuleBasedStateMachine):
     def the_ledger_agrees(self) -> None:
         """Every booking sums to zero, and the accounts of each order hold what its totals say."""
         bookings = "SELECT sum(amount) AS s FROM ledger_entries GROUP BY account_id, order_id, sequence"
-        assert ask(self.store, f"SELECT s FROM ({bookings}) WHERE s <> 0") == []
+        assert ask(self.store, f"SELECT s FROM ({bookings}) AS b WHERE s <> 0") == []
         rows = ask(
             self.store,
             'SELECT o.account_id, o.reference, o.applied, o."returning",'
-            " total(l.amount) FILTER (WHERE l.ledger_account = 'card_rail'),"
-            " total(l.amount) FILTER (WHERE l.ledger_account = 'returns_due'),"
-            " total(l.amount) FILTER (WHERE l.ledger_account = 'refunds_due'),"
-            " total(l.amount) FILTER (WHERE l.ledger_account = 'merchant:' || o.account_id)"
+            " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account = 'card_rail'), 0),"
+            " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account = 'returns_due'), 0),"
+            " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account = 'refunds_due'), 0),"
+            " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account = 'merchant:' || o.account_id), 0)"
             " FROM orders AS o LEFT JOIN ledger_entries AS l USING (account_id, order_id)"
             " GROUP BY o.account_id, o.order_id",
         )
@@ -348,7 +364,7 @@ class TheEngine(RuleBasedStateMachine):
 
     def the_books_are_in_order(self) -> None:
         """The audit of the whole database finds nothing."""
-        with open_read_only(f"sqlite:///{self.folder}/opentill.db") as connection:
+        with open_read_only(url_of(self.place)) as connection:
             assert [f for f in audit(connection, 1) if f.count] == []
 
     def teardown(self) -> None:
@@ -356,13 +372,19 @@ class TheEngine(RuleBasedStateMachine):
             self.stop()
             self.the_books_are_in_order()
             self.runner.close()
-            shutil.rmtree(self.folder)
+            self.opened.close()
 
 
 def _fulfils(ended: str, wanted: str) -> bool:
     if wanted == EITHER:
         return ended in {DONE, *REFUSALS}
     return ended in REFUSALS if wanted == REFUSED else ended == wanted
+
+
+class TheEngineOnPostgres(TheEngine):
+    """The same, where other databases' habits could show."""
+
+    kind = POSTGRES
 
 
 TestThePromise = TheEngine.TestCase
@@ -372,3 +394,5 @@ TestThePromise.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+TestThePromiseOnPostgres = TheEngineOnPostgres.TestCase
+TestThePromiseOnPostgres.settings = settings(TestThePromise.settings, max_examples=25)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from databases import NewDatabase
 from given_store import NOW, new_order
 from opentill.domain.decisions import create
 from opentill.keyring import Keyring, open_keyring
@@ -22,8 +23,9 @@ UNPAID = "This payment was not made, and nothing was taken for it."
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("challenge"), card_timeout_seconds=0.5) as running:
+def server(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder, url = tmp_path_factory.mktemp("challenge"), new_database()
+    with Server(folder, database_url=url, card_timeout_seconds=0.5) as running:
         yield running
 
 

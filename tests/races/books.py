@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from time import monotonic
-from typing import Any, TypeAlias
 
+from databases import FILE, Place, Row, has_rail, reading, reading_rail
 from server import Server, operate
 
-Row: TypeAlias = dict[str, Any]
+__all__ = ["Row"]
 POLL_SECONDS = 0.02
 
 
@@ -36,39 +36,38 @@ class Books:
         return {order["reference"]: order for order in self.orders.values()}
 
 
-def read_books(folder: Path) -> Books:
-    """The books of the data folder, as of one committed moment each."""
-    with closing(_open(folder / "opentill.db")) as database:
-        database.execute("BEGIN")
-        orders = {row["order_id"]: row for row in _rows(database, "SELECT * FROM orders")}
-        attempts = _rows(database, "SELECT * FROM attempts ORDER BY started_at")
-        refunds = _rows(database, "SELECT * FROM refunds ORDER BY started_at")
-        events = _rows(database, "SELECT * FROM events ORDER BY sequence")
-        entries = _rows(database, "SELECT * FROM ledger_entries ORDER BY sequence, line")
+def read_books(place: Place) -> Books:
+    """The books of a place, as of one committed moment; the rail's own as of a later one."""
+    with reading(place) as run:
+        orders = {row["order_id"]: row for row in run("SELECT * FROM orders")}
+        attempts = run("SELECT * FROM attempts ORDER BY started_at")
+        refunds = run("SELECT * FROM refunds ORDER BY started_at")
+        events = run("SELECT * FROM events ORDER BY sequence")
+        entries = run("SELECT * FROM ledger_entries ORDER BY sequence, line")
     return Books(
         orders=orders,
         attempts=_by_order(attempts),
         refunds=_by_order(refunds),
         events=_by_order(events),
         entries=_by_order(entries),
-        at_the_rail=_rail(folder, "rail_payments", "transaction_id"),
-        paid_out=_rail(folder, "rail_payouts", "payout_id"),
+        at_the_rail=_rail(place, "rail_payments", "transaction_id"),
+        paid_out=_rail(place, "rail_payouts", "payout_id"),
     )
 
 
-def calls_under_way(folder: Path) -> int:
+def calls_under_way(place: Place) -> int:
     """How many attempts wait for a rail's answer, or for their money to be given back; refunds as well."""
-    with closing(_open(folder / "opentill.db")) as database:
-        found = database.execute(
-            "SELECT count(a.call_until) FROM (SELECT call_until FROM attempts"
+    with reading(place) as run:
+        [found] = run(
+            "SELECT count(a.call_until) AS calls FROM (SELECT call_until FROM attempts"
             " UNION ALL SELECT call_until FROM refunds) AS a"
         )
-        return int(found.fetchone()[0])
+    return int(found["calls"])
 
 
 def sound_file(folder: Path) -> bool:
     """Whether the database file is whole, down to its last page and index."""
-    with closing(_open(folder / "opentill.db")) as database:
+    with closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)) as database:
         return database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
@@ -89,16 +88,6 @@ def until(condition: Callable[[], bool], seconds: float = 15) -> None:
         pause.wait(POLL_SECONDS)
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-
-
-def _rows(database: sqlite3.Connection, statement: str) -> list[Row]:
-    found = database.execute(statement)
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found]
-
-
 def _by_order(rows: list[Row]) -> dict[str, list[Row]]:
     grouped = defaultdict(list)
     for row in rows:
@@ -106,9 +95,8 @@ def _by_order(rows: list[Row]) -> dict[str, list[Row]]:
     return dict(grouped)
 
 
-def _rail(folder: Path, table: str, key: str) -> dict[str, Row]:
-    path = folder / "sandbox-rail.db"
-    if not path.exists():
+def _rail(place: Place, table: str, key: str) -> dict[str, Row]:
+    if not has_rail(place):
         return {}
-    with closing(_open(path)) as journal:
-        return {row[key]: row for row in _rows(journal, f"SELECT * FROM {table}")}
+    with reading_rail(place) as run:
+        return {row[key]: row for row in run(f"SELECT * FROM {table}")}

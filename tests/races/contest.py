@@ -1,8 +1,8 @@
-"""A race below HTTP: several processes, each with an engine on a store of its own, on one SQLite file.
+"""A race below HTTP: several processes, each with an engine on a store of its own, on one database.
 
 Round after round they set upon one order together. Whoever has loaded the order waits a little for the
-others to have loaded it too. On the real store that wait is always in vain, because loading happens
-inside the one write transaction; the careless store lets them all judge the same old order.
+others to have loaded it too. On a real store that wait is always in vain, because whoever loads an order
+holds its lock; the careless store lets them all judge the same old order.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from threading import BrokenBarrierError
 from typing import Any, Final
 
+from databases import Place
 from given_store import ACCOUNT, ACTOR, add_orders, open_store
 from opentill.clock import SystemClock
 from opentill.domain.commands import (
@@ -158,10 +158,10 @@ class Report:
 
 
 def _contend(
-    open_contested: OpenContested, path: Path, contestant: tuple[Ask, Told], rounds: Sequence[Round]
+    open_contested: OpenContested, place: Place, contestant: tuple[Ask, Told], rounds: Sequence[Round]
 ) -> Report:
     judging = _Judging()
-    store = open_contested(path, judging)
+    store = open_contested(place, judging)
     threads = StoreThreads(store)
     ask, told = contestant
 
@@ -193,10 +193,10 @@ def _process(report: Connection, *contention: Any) -> None:
 # --- the contest ----------------------------------------------------------------------------------
 
 
-def held(contest: Contest, open_contested: OpenContested, folder: Path) -> Report:
-    """The wins of all rounds of a contest between processes with such stores, on a file in this folder."""
+def held(contest: Contest, open_contested: OpenContested, place: Place) -> Report:
+    """The wins of all rounds of a contest between processes with such stores, in this place."""
     names = [f"contested-{number}" for number in range(ROUNDS)]
-    _prepare(folder, names, contest.beforehand)
+    _prepare(place, names, contest.beforehand)
     context = multiprocessing.get_context("spawn")
     parties = len(contest.contestants)
     rounds = [Round(name, context.Barrier(parties), context.Barrier(parties)) for name in names]
@@ -204,7 +204,7 @@ def held(contest: Contest, open_contested: OpenContested, folder: Path) -> Repor
     with ExitStack() as running:
         for contestant in contest.contestants:
             receiver, sender = context.Pipe(duplex=False)
-            arguments = (sender, open_contested, folder / "opentill.db", contestant, rounds)
+            arguments = (sender, open_contested, place, contestant, rounds)
             process = context.Process(target=_process, args=arguments, daemon=True)
             process.start()
             sender.close()
@@ -224,8 +224,8 @@ def _received(report: Connection) -> Report:
     return received
 
 
-def _prepare(folder: Path, names: Sequence[str], beforehand: Sequence[Ask]) -> None:
-    store = open_store(folder)
+def _prepare(place: Place, names: Sequence[str], beforehand: Sequence[Ask]) -> None:
+    store = open_store(place)
     add_orders(store, *names)
     threads = StoreThreads(store)
 

@@ -1,40 +1,49 @@
-"""The real store and one that breaks the law; both tell when a batch has loaded what it will judge."""
+"""The real stores and ones that break the law; all tell when a batch has loaded what it will judge."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
+from databases import Place, drop_constraints, url_of
 from opentill.domain.decisions import Change
 from opentill.domain.order import Order
 from opentill.store import rows
 from opentill.store.interface import Batch, Name, Store
-from opentill.store.sets import _set
+from opentill.store.opening import open_store, sqlite_path
+from opentill.store.postgres import _BEGIN_WRITING, PostgresBatch, PostgresStore
+from opentill.store.sets import SetBatch, _set
 from opentill.store.sqlite import SqliteBatch, SqliteStore
-from opentill.store.statements import SQLITE, Statements
+from opentill.store.statements import POSTGRES, SQLITE, Statements
 
-OpenContested = Callable[[Path, Callable[[], None]], Store]
+Judged: TypeAlias = Callable[[], None]
+OpenContested = Callable[[Place, Judged], Store]
 """Opens a store that calls back each time a batch has loaded its orders."""
 
 
-class RealStore(SqliteStore):
-    """The real store; it only tells when it has loaded orders."""
+# --- the real stores ------------------------------------------------------------------------------
 
-    def __init__(self, path: Path, judged: Callable[[], None]):
-        super().__init__(path)
+
+def real(place: Place, judged: Judged) -> Store:
+    """The real store of this place; it only tells when it has loaded orders."""
+    return cast("Store", _TellingStore(open_store(url_of(place)), judged))
+
+
+class _TellingStore:
+    def __init__(self, store: Store, judged: Judged):
+        self._store = store
         self._judged = judged
 
-    def batch(self) -> AbstractContextManager[Batch]:
-        return self._telling()
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._store, verb)
 
     @contextmanager
-    def _telling(self) -> Iterator[Batch]:
-        with super().batch() as batch:
+    def batch(self) -> Iterator[Batch]:
+        with self._store.batch() as batch:
             yield cast("Batch", _Telling(batch, self._judged))
 
 
 class _Telling:
-    def __init__(self, batch: Batch, judged: Callable[[], None]):
+    def __init__(self, batch: Batch, judged: Judged):
         self._batch = batch
         self._judged = judged
 
@@ -47,51 +56,120 @@ class _Telling:
         return orders
 
 
-class CarelessStore(SqliteStore):
-    """Breaks the law: it reads orders before its transaction, and writes them unguarded and unchecked."""
+# --- stores that break the law --------------------------------------------------------------------
 
-    def __init__(self, path: Path, judged: Callable[[], None]):
-        super().__init__(path)
+
+def careless(place: Place, judged: Judged) -> Store:
+    """A store that reads orders before its transaction, and writes them unguarded and unchecked."""
+    url = url_of(place)
+    return _CarelessSqlite(url, judged) if url.startswith("sqlite") else _CarelessPostgres(url, judged)
+
+
+def let_anything_pass(place: Place) -> None:
+    """Take PostgreSQL's last guards away: CHECKs, and keys of which nobody but a duplicate has need.
+
+    SQLite is told by each careless store for itself.
+    """
+    if isinstance(place, str):
+        drop_constraints(place)
+        drop_constraints(place, "p", ("events", "ledger_entries"))
+
+
+class _CarelessSqlite(SqliteStore):
+    def __init__(self, url: str, judged: Judged):
+        super().__init__(sqlite_path(url))
         self._judged = judged
         self._writer.execute("PRAGMA ignore_check_constraints = ON")
 
-    def batch(self) -> AbstractContextManager[Batch]:
-        return self._careless()
-
     @contextmanager
-    def _careless(self) -> Iterator[Batch]:
-        with ExitStack() as transaction:
-            yield _CarelessBatch(self, transaction, self._judged)
+    def batch(self) -> Iterator[Batch]:
+        with ExitStack() as later:
+            transaction = _Transaction(later, self._transaction)
+            yield _CarelessSqliteBatch(self._writer, self, transaction, self._judged)
 
 
-class _CarelessBatch(SqliteBatch):
-    def __init__(self, store: CarelessStore, transaction: ExitStack, judged: Callable[[], None]):
-        super().__init__(store._writer)
-        self._store = store
-        self._transaction = transaction
+class _CarelessPostgres(PostgresStore):
+    def __init__(self, url: str, judged: Judged):
+        super().__init__(url)
+        self.make_ready(migrate=False)
         self._judged = judged
 
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        with ExitStack() as later:
+            transaction = _Transaction(later, lambda: self._writer.transaction(_BEGIN_WRITING))
+            yield _CarelessPostgresBatch(self._writer, self, transaction, self._judged)
+
+
+class _Transaction:
+    """One that is begun late, and ends with the batch."""
+
+    def __init__(self, ends_with: ExitStack, begin: Callable[[], AbstractContextManager[None]]):
+        self._ends_with = ends_with
+        self._begin = begin
+        self._begun = False
+
+    def begin(self) -> None:
+        if not self._begun:
+            self._ends_with.enter_context(self._begin())
+        self._begun = True
+
+
+class _Careless(SetBatch):
+    """What is wrong with a careless batch, on either database."""
+
+    store: Store
+    transaction: _Transaction
+    judged: Judged
+    unguarded_update: str
+
     def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
-        with self._store.snapshot() as snapshot:
+        with self.store.snapshot() as snapshot:
             orders = {name: view.order for name, view in snapshot.orders(names).items()}
-        self._judged()
+        self.judged()
         return orders
 
     def write(self, changes: Sequence[Change]) -> None:
-        self._transaction.enter_context(self._store._transaction())
+        self.transaction.begin()
         super().write(changes)
 
     def _write_changed(self, changes: list[Change]) -> None:
         changed = [
             (c.after.account_id, c.after.order_id, 0, *rows.order_state(c.after)) for c in changes if c.before
         ]
-        self._run(_UNGUARDED_UPDATE, (_set(changed),))
+        self._run(self.unguarded_update, (_set(changed),))
+
+
+class _CarelessSqliteBatch(_Careless, SqliteBatch):
+    def __init__(self, writer: Any, store: Store, transaction: _Transaction, judged: Judged):
+        super().__init__(writer)
+        self.store, self.transaction, self.judged = store, transaction, judged
+        self.unguarded_update = _UNGUARDED[0]
 
     def _insert(self, statement: str, new: list[rows.Row]) -> None:
         """The primary keys of events and entries are one more guard; it has to go as well."""
         super()._insert(statement.replace("INSERT INTO", "INSERT OR REPLACE INTO", 1), new)
 
+    def commit(self) -> None:
+        self.transaction.begin()
+        super().commit()
 
-_GUARDED_UPDATE: Final = Statements(SQLITE).update_orders
-_UNGUARDED_UPDATE: Final = _GUARDED_UPDATE.replace("AND orders.version = (w.value ->> 2)", "")
-assert _UNGUARDED_UPDATE != _GUARDED_UPDATE
+
+class _CarelessPostgresBatch(_Careless, PostgresBatch):
+    def __init__(self, writer: Any, store: Store, transaction: _Transaction, judged: Judged):
+        super().__init__(writer)
+        self.store, self.transaction, self.judged = store, transaction, judged
+        self.unguarded_update = _UNGUARDED[1]
+
+    def commit(self) -> None:
+        self.transaction.begin()
+        super().commit()
+
+
+def _without_guard(update: str) -> str:
+    head, guard, _ = update.partition("AND orders.version =")
+    assert guard
+    return head
+
+
+_UNGUARDED: Final = [_without_guard(Statements(dialect).update_orders) for dialect in (SQLITE, POSTGRES)]

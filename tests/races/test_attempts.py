@@ -153,12 +153,17 @@ def endings(fights: Sequence[Fight], books: Books, way: str) -> Counter[str]:
     return Counter(attempt["status"] for order_id in orders for attempt in books.attempts[order_id])
 
 
-def test_a_payer_who_goes_on_and_those_who_cancel_meet_at_one_attempt(tmp_path: Path) -> None:
+def test_a_payer_who_goes_on_and_those_who_cancel_meet_at_one_attempt(
+    tmp_path: Path, database_url: str | None
+) -> None:
     """Before, during and after the approval one of them wins and is told; money stays once or goes back."""
-    with Server(tmp_path, workers=2, sandbox_rail_delay_milliseconds=RAIL_DELAY_MILLISECONDS) as server:
+    delay = RAIL_DELAY_MILLISECONDS
+    with Server(
+        tmp_path, workers=2, database_url=database_url, sandbox_rail_delay_milliseconds=delay
+    ) as server:
         fights = asyncio.run(fought(server))
-        until(lambda: calls_under_way(server.data) == 0)
-        books = read_books(server.data)
+        until(lambda: calls_under_way(server.place) == 0)
+        books = read_books(server.place)
         assert server.stop() == 0
         assert ledger_check(server) == ""
 

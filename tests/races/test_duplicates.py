@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 import httpx2
 import pytest
 
+from databases import NewDatabase
 from races.books import Books, read_books
 from races.laws import Heard, Told, complaints
 from races.lines import Line, lines, paid, process_of
@@ -21,8 +22,13 @@ AllAtOnce = Callable[[Ask], Awaitable[list[httpx2.Response]]]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("till"), workers=2, sandbox_rail_delay_milliseconds=60) as running:
+def server(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(
+        tmp_path_factory.mktemp("till"),
+        workers=2,
+        database_url=new_database(),
+        sandbox_rail_delay_milliseconds=60,
+    ) as running:
         yield running
 
 
@@ -41,7 +47,7 @@ def crowd(server: Server, work: Callable[[AllAtOnce], Awaitable[None]]) -> Books
             await work(all_at_once)
 
     asyncio.run(main())
-    return read_books(server.data)
+    return read_books(server.place)
 
 
 def executed(answers: Sequence[httpx2.Response]) -> httpx2.Response:

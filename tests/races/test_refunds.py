@@ -64,8 +64,8 @@ async def fought(server: Server, way: str | None, amounts: Sequence[str | None])
 
 def settled(server: Server, heard: Answers) -> Books:
     """The books once every refund has come to an end; they hold, and fit what was acknowledged."""
-    until(lambda: calls_under_way(server.data) == 0)
-    books = read_books(server.data)
+    until(lambda: calls_under_way(server.place) == 0)
+    books = read_books(server.place)
     assert complaints(books, [Heard(reference, Told.PAID) for reference in heard]) == []
     assert unsettled(books) == []
     return books
@@ -80,9 +80,9 @@ def granted(answer: httpx2.Response) -> bool:
     return False
 
 
-def test_of_two_refunds_of_more_than_half_one_wins(tmp_path: Path) -> None:
+def test_of_two_refunds_of_more_than_half_one_wins(tmp_path: Path, database_url: str | None) -> None:
     """Whether the rail answers, answers in silence or loses the call: one is begun, and 60 % go back once."""
-    with Server(tmp_path, workers=2, **QUICK) as server:
+    with Server(tmp_path, workers=2, database_url=database_url, **QUICK) as server:
         heard: Answers = {}
         for way in WAYS:
             heard |= asyncio.run(fought(server, way, [MOST]))
@@ -103,9 +103,9 @@ def test_of_two_refunds_of_more_than_half_one_wins(tmp_path: Path) -> None:
     assert len(unknown) >= LEAST, "too few refunds whose answer was not heard"
 
 
-def test_the_rest_is_given_back_once(tmp_path: Path) -> None:
+def test_the_rest_is_given_back_once(tmp_path: Path, database_url: str | None) -> None:
     """The rest, asked of both processes at once, goes back once; one payout more would be noticed."""
-    with Server(tmp_path, workers=2, **QUICK) as server:
+    with Server(tmp_path, workers=2, database_url=database_url, **QUICK) as server:
         heard = asyncio.run(fought(server, None, [MOST, None]))
         books = settled(server, heard)
 

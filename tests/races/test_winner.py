@@ -1,4 +1,4 @@
-"""A payment, two cancels and lookups meet at one order, over HTTP, on several processes and one file."""
+"""A payment, two cancels and lookups meet at one order, over HTTP, on several processes and one database."""
 
 import asyncio
 import random
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -125,21 +126,24 @@ def misinformed(fight: Fight, status: str) -> list[str]:
     return [f"{fight.reference} is {status}: {each}" for each in found]
 
 
-@pytest.mark.parametrize("how", ["one server with two workers", "two servers on one folder"])
-def test_exactly_one_of_paid_and_cancelled_wins_and_everyone_is_told(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how", ["one server with two workers", "two servers on one database"])
+def test_exactly_one_of_paid_and_cancelled_wins_and_everyone_is_told(
+    tmp_path: Path, database_url: str | None, how: str
+) -> None:
     """Whoever commits first wins, every answer of every process says so, and no money is stranded."""
     workers = 2 if "workers" in how else 1
+    settings: dict[str, Any] = {
+        "database_url": database_url,
+        "sandbox_rail_delay_milliseconds": RAIL_DELAY_MILLISECONDS,
+    }
     with ExitStack() as running:
         servers = [
-            running.enter_context(
-                Server(tmp_path, workers=workers, sandbox_rail_delay_milliseconds=RAIL_DELAY_MILLISECONDS)
-            )
-            for _ in range(2 // workers)
+            running.enter_context(Server(tmp_path, workers=workers, **settings)) for _ in range(2 // workers)
         ]
-        data = servers[0].data
+        place = servers[0].place
         fights = asyncio.run(fought(servers))
-        until(lambda: calls_under_way(data) == 0)
-        books = read_books(data)
+        until(lambda: calls_under_way(place) == 0)
+        books = read_books(place)
         assert [server.stop() for server in servers] == [0] * len(servers)
         assert ledger_check(servers[0]) == ""
 

@@ -1,13 +1,23 @@
-"""A till that takes cards: engine, desk and sandbox rail on real files, and a rail that can be held up."""
+"""A till that takes cards: engine, desk and sandbox rail on a real database, and a line to hold up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
+from databases import Place, rail_of
 from engine.asked import begin_refund, cancel_attempt, resend_otp, return_from_challenge
-from engine.given import FaultyStore, Renderer, ask, begin, event_types, running, status, submit_otp
+from engine.given import (
+    FaultyStore,
+    Renderer,
+    ask,
+    begin,
+    event_types,
+    faulty_store,
+    running,
+    status,
+    submit_otp,
+)
 from given_store import ACCOUNT, NOW, CountingIds, ToldClock
 from opentill.domain.order import CallKind, Challenge, Order
 from opentill.engine.batch import Outcome, Render
@@ -278,7 +288,7 @@ def render_late(kind: CallKind, transaction_id: str) -> Render:
 
 
 def at_the_till(
-    folder: Path,
+    place: Place,
     work: Callable[[Till], Awaitable[T]],
     *,
     settings: DeskSettings = LONG,
@@ -286,11 +296,11 @@ def at_the_till(
 ) -> T:
     """What ``work`` returns; afterwards the process is gone, with whatever calls were still running.
 
-    Called again with the same folder it is the next process on the same database and rail.
+    Called again with the same place it is the next process on the same database and rail.
     """
 
     async def main() -> T:
-        store, journal, clock = FaultyStore(folder), RailJournal(folder / "rail.db"), ToldClock(now)
+        store, journal, clock = faulty_store(place), RailJournal(rail_of(place)), ToldClock(now)
         try:
             async with running(store, clock) as engine:
                 sandbox = SandboxCardRail(journal, 0, make_challenge)

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from databases import RAIL_FILE, Place, rail_contents, rail_of
 from opentill.domain.commands import RailOutcome
 from opentill.rails.rail import Card, RailAnswer
 from opentill.rails.sandbox_card import SandboxCardRail
@@ -19,8 +19,8 @@ APPROVED, DECLINED, OTP_REQUIRED = RailOutcome.APPROVED, RailOutcome.DECLINED, R
 VOIDED, NEVER_HAPPENED = RailOutcome.VOIDED, RailOutcome.NEVER_HAPPENED
 
 
-def _at_the_rail(folder: Path, work: Callable[[SandboxCardRail], Awaitable[T]]) -> T:
-    journal = RailJournal(folder / "rail.db")
+def _at_the_rail(place: Place, work: Callable[[SandboxCardRail], Awaitable[T]]) -> T:
+    journal = RailJournal(rail_of(place))
     try:
         return asyncio.run(_awaited(work, SandboxCardRail(journal, 0, make_challenge)))
     finally:
@@ -31,20 +31,20 @@ async def _awaited(work: Callable[[SandboxCardRail], Awaitable[T]], rail: Sandbo
     return await work(rail)
 
 
-def _charge(folder: Path, transaction_id: str = "T", amount: int = 100_00, card: Card = CARD) -> RailAnswer:
-    return _at_the_rail(folder, lambda rail: rail.charge(transaction_id, amount, "NGN", card, RETURN_URL))
+def _charge(place: Place, transaction_id: str = "T", amount: int = 100_00, card: Card = CARD) -> RailAnswer:
+    return _at_the_rail(place, lambda rail: rail.charge(transaction_id, amount, "NGN", card, RETURN_URL))
 
 
-def _confirm(folder: Path, otp: str, number: int = 1, transaction_id: str = "T") -> RailAnswer:
-    return _at_the_rail(folder, lambda rail: rail.confirm(transaction_id, number, otp))
+def _confirm(place: Place, otp: str, number: int = 1, transaction_id: str = "T") -> RailAnswer:
+    return _at_the_rail(place, lambda rail: rail.confirm(transaction_id, number, otp))
 
 
-def _void(folder: Path, transaction_id: str = "T") -> RailAnswer:
-    return _at_the_rail(folder, lambda rail: rail.void(transaction_id))
+def _void(place: Place, transaction_id: str = "T") -> RailAnswer:
+    return _at_the_rail(place, lambda rail: rail.void(transaction_id))
 
 
-def _look_up(folder: Path, transaction_id: str = "T") -> RailAnswer | None:
-    return _at_the_rail(folder, lambda rail: rail.look_up(transaction_id))
+def _look_up(place: Place, transaction_id: str = "T") -> RailAnswer | None:
+    return _at_the_rail(place, lambda rail: rail.look_up(transaction_id))
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def _look_up(folder: Path, transaction_id: str = "T") -> RailAnswer | None:
     ],
 )
 def test_cards_answer_as_documented(
-    tmp_path: Path, change: dict[str, str], amount: int, outcome: RailOutcome, code: str, words: str
+    place: Place, change: dict[str, str], amount: int, outcome: RailOutcome, code: str, words: str
 ) -> None:
     """The test card asks for an OTP; 12/20, more than 500 000 and every other number are declined."""
-    answer = _charge(tmp_path, amount=amount, card=replace(CARD, **change))
+    answer = _charge(place, amount=amount, card=replace(CARD, **change))
     assert (answer.outcome, answer.response_code) == (outcome, code)
     assert words in answer.message
 
@@ -81,88 +81,91 @@ def test_cards_answer_as_documented(
         ("", RailOutcome.OTP_REJECTED, "Token Authorization Not Successful"),
     ],
 )
-def test_passwords_answer_as_documented(tmp_path: Path, otp: str, outcome: RailOutcome, words: str) -> None:
+def test_passwords_answer_as_documented(place: Place, otp: str, outcome: RailOutcome, words: str) -> None:
     """The listed OTPs are approved with code 00, and each other one fails with its own words."""
-    _charge(tmp_path)
-    answer = _confirm(tmp_path, otp)
+    _charge(place)
+    answer = _confirm(place, otp)
     assert answer.outcome is outcome
     assert answer.message.startswith(words)
     assert (answer.response_code == "00") == (outcome is APPROVED)
 
 
-def test_one_id_has_one_answer_across_restarts(tmp_path: Path) -> None:
+def test_one_id_has_one_answer_across_restarts(place: Place) -> None:
     """An id charged again, by another process and with another card, gets its first answer."""
-    first = _charge(tmp_path)
-    assert _charge(tmp_path, card=replace(CARD, number="4111111111111111")) == first
-    declined = _charge(tmp_path, "T2", card=replace(CARD, number="4111111111111111"))
-    assert _charge(tmp_path, "T2") == declined
-    assert _look_up(tmp_path) == first
-    assert _look_up(tmp_path, "T3") is None
+    first = _charge(place)
+    assert _charge(place, card=replace(CARD, number="4111111111111111")) == first
+    declined = _charge(place, "T2", card=replace(CARD, number="4111111111111111"))
+    assert _charge(place, "T2") == declined
+    assert _look_up(place) == first
+    assert _look_up(place, "T3") is None
 
 
-def test_one_try_has_one_answer_across_restarts(tmp_path: Path) -> None:
+def test_one_try_has_one_answer_across_restarts(place: Place) -> None:
     """A confirmation sent again with another OTP gets its first answer; the next try is a new one."""
-    _charge(tmp_path)
-    wrong = _confirm(tmp_path, "7777", number=1)
-    assert _confirm(tmp_path, "9999", number=1) == wrong
-    looked_up = _look_up(tmp_path)
+    _charge(place)
+    wrong = _confirm(place, "7777", number=1)
+    assert _confirm(place, "9999", number=1) == wrong
+    looked_up = _look_up(place)
     assert looked_up is not None
     assert looked_up.outcome is OTP_REQUIRED
-    right = _confirm(tmp_path, "9999", number=2)
+    right = _confirm(place, "9999", number=2)
     assert right.outcome is APPROVED
-    assert _confirm(tmp_path, "7777", number=2) == right
-    assert _look_up(tmp_path) == right
+    assert _confirm(place, "7777", number=2) == right
+    assert _look_up(place) == right
 
 
-def test_a_declined_payment_can_not_be_confirmed(tmp_path: Path) -> None:
+def test_a_declined_payment_can_not_be_confirmed(place: Place) -> None:
     """Neither a declined card nor an id that the rail has never seen is approved by an OTP."""
-    _charge(tmp_path, card=replace(CARD, number="4111111111111111"))
-    assert _confirm(tmp_path, "9999").outcome is DECLINED
-    assert _confirm(tmp_path, "9999", transaction_id="unseen").outcome is DECLINED
+    _charge(place, card=replace(CARD, number="4111111111111111"))
+    assert _confirm(place, "9999").outcome is DECLINED
+    assert _confirm(place, "9999", transaction_id="unseen").outcome is DECLINED
 
 
-def test_money_that_was_taken_is_given_back(tmp_path: Path) -> None:
+def test_money_that_was_taken_is_given_back(place: Place) -> None:
     """Voiding an approved payment answers VOIDED, each time, and the payment stays so."""
-    _charge(tmp_path)
-    _confirm(tmp_path, "9999")
-    assert [_void(tmp_path).outcome for _ in range(2)] == [VOIDED, VOIDED]
-    looked_up = _look_up(tmp_path)
+    _charge(place)
+    _confirm(place, "9999")
+    assert [_void(place).outcome for _ in range(2)] == [VOIDED, VOIDED]
+    looked_up = _look_up(place)
     assert looked_up is not None
     assert looked_up.outcome is VOIDED
-    assert _charge(tmp_path).outcome is DECLINED
+    assert _charge(place).outcome is DECLINED
 
 
-def test_a_void_of_an_unseen_id_refuses_a_later_charge(tmp_path: Path) -> None:
+def test_a_void_of_an_unseen_id_refuses_a_later_charge(place: Place) -> None:
     """Nothing was taken, nothing will be: the charge that arrives after its void is declined, for ever."""
-    assert [_void(tmp_path).outcome for _ in range(2)] == [NEVER_HAPPENED, NEVER_HAPPENED]
-    assert _charge(tmp_path).outcome is DECLINED
-    assert _confirm(tmp_path, "9999").outcome is DECLINED
+    assert [_void(place).outcome for _ in range(2)] == [NEVER_HAPPENED, NEVER_HAPPENED]
+    assert _charge(place).outcome is DECLINED
+    assert _confirm(place, "9999").outcome is DECLINED
 
 
-def test_a_void_while_the_payer_has_the_otp_refuses_the_otp(tmp_path: Path) -> None:
+def test_a_void_while_the_payer_has_the_otp_refuses_the_otp(place: Place) -> None:
     """A payment that waited for its OTP has taken nothing; after the void its OTP is declined."""
-    _charge(tmp_path)
-    assert _void(tmp_path).outcome is NEVER_HAPPENED
-    assert _confirm(tmp_path, "9999").outcome is DECLINED
+    _charge(place)
+    assert _void(place).outcome is NEVER_HAPPENED
+    assert _confirm(place, "9999").outcome is DECLINED
 
 
 @pytest.mark.parametrize("number", [CARD.number, "4111111111111111"])
-def test_no_card_number_is_in_the_journal(tmp_path: Path, number: str) -> None:
-    """No byte of the journal's files holds a card number, CVV or PIN, while it is open and after."""
+def test_no_card_number_is_in_the_journal(place: Place, number: str) -> None:
+    """Nothing that the journal keeps holds a card number, CVV or PIN, while it is open and after."""
     card = replace(CARD, number=number, cvv="918273", pin="645546")
 
     async def work(rail: SandboxCardRail) -> bytes:
         await rail.charge("T", 100_00, "NGN", card, RETURN_URL)
         await rail.confirm("T", 1, "918273")
-        return _bytes_of(tmp_path)
+        return _kept(place)
 
-    written = _at_the_rail(tmp_path, work) + _bytes_of(tmp_path)
+    written = _at_the_rail(place, work) + _kept(place)
     assert b"rail_payments" in written
     for secret in (number, number[4:12], "918273", "645546"):
         assert secret.encode() not in written
 
 
-def _bytes_of(folder: Path) -> bytes:
-    files = sorted(folder.glob("rail.db*"))
+def _kept(place: Place) -> bytes:
+    """All that the journal has written: the bytes of its files, or the rows of its tables."""
+    if isinstance(place, str):
+        return repr(rail_contents(place)).encode()
+    files = sorted(place.glob(f"{RAIL_FILE}*"))
     assert files
     return b"".join(file.read_bytes() for file in files)

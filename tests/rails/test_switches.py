@@ -1,13 +1,12 @@
 """The sandbox rail told to misbehave, on every process; and the money that it sends back."""
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from databases import Place, rail_of, reading_rail
 from given_store import add_orders
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.rails.rail import BankAccount
@@ -61,9 +60,9 @@ def _table(text: str) -> dict[tuple[str, str], str]:
 
 
 @pytest.fixture
-def rails(tmp_path: Path) -> Iterator[tuple[SandboxCardRail, SandboxCardRail]]:
-    """Two rails on one journal file, as in two processes."""
-    journals = [RailJournal(tmp_path / "rail.db") for _ in range(2)]
+def rails(place: Place) -> Iterator[tuple[SandboxCardRail, SandboxCardRail]]:
+    """Two rails on one journal, as in two processes."""
+    journals = [RailJournal(rail_of(place)) for _ in range(2)]
     first, second = (SandboxCardRail(journal, 0, make_challenge) for journal in journals)
     yield first, second
     for journal in journals:
@@ -166,11 +165,11 @@ def test_the_last_switch_counts(rails: tuple[SandboxCardRail, SandboxCardRail]) 
     assert asyncio.run(work()) == [F.DONE, F.DONE]
 
 
-def test_a_switch_survives_the_process(tmp_path: Path) -> None:
+def test_a_switch_survives_the_process(place: Place) -> None:
     """Set by a process that is gone, it decides the call of the next one."""
 
     def at_a_new_rail(work: Callable[[RailJournal], Any]) -> Any:
-        journal = RailJournal(tmp_path / "rail.db")
+        journal = RailJournal(rail_of(place))
         try:
             return work(journal)
         finally:
@@ -190,9 +189,9 @@ def test_a_slow_call_is_remembered_before_it_is_answered(
     assert asyncio.run(_never_answers(there, "refund", "F", "done"))
 
 
-def test_a_switch_says_how_slow(tmp_path: Path) -> None:
+def test_a_switch_says_how_slow(place: Place) -> None:
     """A switched call takes the switch's time and not the rail's own."""
-    journal = RailJournal(tmp_path / "rail.db")
+    journal = RailJournal(rail_of(place))
     rail = SandboxCardRail(journal, 600_000, make_challenge)
     _set(rail, "refund", "approve")
 
@@ -230,7 +229,7 @@ def test_a_switch_does_not_change_what_was_answered(rails: tuple[SandboxCardRail
         ("unknown", "PENDING", "UNKNOWN"),
     ],
 )
-def test_a_switched_charge_at_the_desk(tmp_path: Path, outcome: str, order: str, attempt: str) -> None:
+def test_a_switched_charge_at_the_desk(place: Place, outcome: str, order: str, attempt: str) -> None:
     """Each outcome of a switch leaves order and attempt where such an answer leaves them."""
 
     async def work(till: Till) -> None:
@@ -239,10 +238,10 @@ def test_a_switched_charge_at_the_desk(tmp_path: Path, outcome: str, order: str,
         await till.charge()
         assert (till.order, till.attempts) == (order, [attempt])
 
-    at_the_till(tmp_path, work, settings=CUT_SHORT if attempt == "UNKNOWN" else LONG)
+    at_the_till(place, work, settings=CUT_SHORT if attempt == "UNKNOWN" else LONG)
 
 
-def test_bad_cards_pay_when_told_to(tmp_path: Path) -> None:
+def test_bad_cards_pay_when_told_to(place: Place) -> None:
     """A switch goes before the card's own answer."""
 
     async def work(till: Till) -> None:
@@ -251,7 +250,7 @@ def test_bad_cards_pay_when_told_to(tmp_path: Path) -> None:
         await till.charge(card=BAD_CARD)
         assert till.order == "PAID"
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
 # --- money that the rail sends back -------------------------------------------------------------------
@@ -260,7 +259,7 @@ def test_bad_cards_pay_when_told_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("operation", ["refund", "return"])
 @pytest.mark.parametrize("first", ["approve", "refuse"])
 def test_one_payout_has_one_answer(
-    rails: tuple[SandboxCardRail, SandboxCardRail], tmp_path: Path, operation: str, first: str
+    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place, operation: str, first: str
 ) -> None:
     """An id sent again by another process, paid or refused before, is answered the same and paid once."""
     here, there = rails
@@ -273,10 +272,9 @@ def test_one_payout_has_one_answer(
     answers = asyncio.run(work())
     assert answers == answers[:1] * 4
     assert answers[0].outcome is (F.DONE if first == "approve" else F.REFUSED)
-    with sqlite3.connect(tmp_path / "rail.db") as rail:
-        assert rail.execute("SELECT payout_id, amount, currency FROM rail_payouts").fetchall() == [
-            ("P", 100_00, "NGN")
-        ]
+    with reading_rail(place) as run:
+        paid = run("SELECT payout_id, amount, currency FROM rail_payouts")
+    assert paid == [{"payout_id": "P", "amount": 100_00, "currency": "NGN"}]
 
 
 def test_an_unknown_payout_is_not_known(rails: tuple[SandboxCardRail, SandboxCardRail]) -> None:
@@ -291,7 +289,7 @@ def test_an_unknown_payout_is_not_known(rails: tuple[SandboxCardRail, SandboxCar
 
 
 def test_a_return_is_told_apart_from_a_refund(
-    rails: tuple[SandboxCardRail, SandboxCardRail], tmp_path: Path
+    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place
 ) -> None:
     """The journal says of a refund which payment it gives back; a return belongs to none."""
     here, _ = rails
@@ -301,5 +299,6 @@ def test_a_return_is_told_apart_from_a_refund(
         await CALLS["return"](here, "R")
 
     asyncio.run(work())
-    with sqlite3.connect(tmp_path / "rail.db") as rail:
-        assert dict(rail.execute("SELECT payout_id, transaction_id FROM rail_payouts")) == {"F": "T", "R": ""}
+    with reading_rail(place) as run:
+        paid = {row["payout_id"]: row["transaction_id"] for row in run("SELECT * FROM rail_payouts")}
+    assert paid == {"F": "T", "R": ""}

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable
-from pathlib import Path
 
 import pytest
 
+from databases import Place
 from engine.given import ask, claim, ending, settle
 from given_store import NOW, add_orders, cancel
 from opentill.domain.commands import RailOutcome
@@ -15,7 +15,7 @@ from rails.given import CARD, CUT_SHORT, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKI
 # --- a rail that does not answer ----------------------------------------------------------------------
 
 
-def test_a_rail_that_takes_too_long_is_silent(tmp_path: Path) -> None:
+def test_a_rail_that_takes_too_long_is_silent(place: Place) -> None:
     """A call that runs into the desk's time-out leaves the attempt UNKNOWN, for the worker to find out."""
 
     async def charge(till: Till) -> None:
@@ -25,16 +25,16 @@ def test_a_rail_that_takes_too_long_is_silent(tmp_path: Path) -> None:
         assert (till.order, till.attempts) == ("PENDING", ["UNKNOWN"])
         assert ending(await till.charge("T2")) == "AttemptInProgress"
 
-    at_the_till(tmp_path, charge, settings=SHORT)
+    at_the_till(place, charge, settings=SHORT)
 
     async def finish(till: Till) -> None:
         await till.finish()
         assert till.attempts == ["FAILED"]
 
-    at_the_till(tmp_path, finish, now=LATER)
+    at_the_till(place, finish, now=LATER)
 
 
-def test_an_unheard_approval_is_found_by_look_up(tmp_path: Path) -> None:
+def test_an_unheard_approval_is_found_by_look_up(place: Place) -> None:
     """An approval whose answer got lost is UNKNOWN until finish looks it up, and then pays the order."""
 
     async def work(till: Till) -> None:
@@ -48,10 +48,10 @@ def test_an_unheard_approval_is_found_by_look_up(tmp_path: Path) -> None:
         assert (till.order, till.attempts, till.bookings) == ("PAID", ["APPROVED"], PAID_BOOKINGS)
         assert till.overdue() == []
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
-def test_a_charge_the_rail_never_saw_is_voided_there_first(tmp_path: Path) -> None:
+def test_a_charge_the_rail_never_saw_is_voided_there_first(place: Place) -> None:
     """Never seen is voided at the rail, then FAILED: the charge that still arrives is declined."""
 
     async def work(till: Till) -> None:
@@ -69,10 +69,10 @@ def test_a_charge_the_rail_never_saw_is_voided_there_first(tmp_path: Path) -> No
         await till.confirm("9999", "T2")
         assert (till.order, till.attempts) == ("PAID", ["FAILED", "APPROVED"])
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
-def test_a_password_the_rail_never_saw_is_refused_later(tmp_path: Path) -> None:
+def test_a_password_the_rail_never_saw_is_refused_later(place: Place) -> None:
     """A confirmation that got lost on its way is voided at the rail before the attempt is FAILED."""
 
     async def work(till: Till) -> None:
@@ -87,10 +87,10 @@ def test_a_password_the_rail_never_saw_is_refused_later(tmp_path: Path) -> None:
         late = await till.rail.confirm("T1", 1, "9999")
         assert late.outcome is RailOutcome.DECLINED
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
-def test_a_rail_that_stays_silent_is_asked_again(tmp_path: Path) -> None:
+def test_a_rail_that_stays_silent_is_asked_again(place: Place) -> None:
     """While the rail is away nothing is decided; the call stays listed until it can be found out."""
 
     async def work(till: Till) -> None:
@@ -105,10 +105,10 @@ def test_a_rail_that_stays_silent_is_asked_again(tmp_path: Path) -> None:
         await till.finish()
         assert till.order == "PAID"
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
-def test_a_call_is_left_to_its_caller_until_its_time_is_up(tmp_path: Path) -> None:
+def test_a_call_is_left_to_its_caller_until_its_time_is_up(place: Place) -> None:
     """Finish leaves alone what is still running, and the caller's answer is the one that counts."""
 
     async def work(till: Till) -> None:
@@ -125,10 +125,10 @@ def test_a_call_is_left_to_its_caller_until_its_time_is_up(tmp_path: Path) -> No
         await confirming
         assert till.order == "PAID"
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
-def test_caller_and_worker_may_both_bring_the_answer(tmp_path: Path) -> None:
+def test_caller_and_worker_may_both_bring_the_answer(place: Place) -> None:
     """A caller taken for dead that answers after the worker changes nothing: paid once, booked once."""
 
     async def work(till: Till) -> None:
@@ -143,10 +143,10 @@ def test_caller_and_worker_may_both_bring_the_answer(tmp_path: Path) -> None:
         await asyncio.gather(confirming, finishing)
         assert (till.order, till.totals, till.bookings) == ("PAID", (1, 1, 0, 0), PAID_BOOKINGS)
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
-def test_an_approval_found_after_a_cancel_goes_back(tmp_path: Path) -> None:
+def test_an_approval_found_after_a_cancel_goes_back(place: Place) -> None:
     """What look-up finds approved on an order cancelled meanwhile is voided at once, in the open."""
 
     async def work(till: Till) -> None:
@@ -160,11 +160,11 @@ def test_an_approval_found_after_a_cancel_goes_back(tmp_path: Path) -> None:
         assert (till.order, till.attempts, till.totals) == ("CANCELLED", ["VOIDED"], (1, 0, 0, 1))
         assert till.bookings == VOID_BOOKINGS
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
 @pytest.mark.parametrize("operation", ["charge", "confirm"])
-def test_a_void_that_is_refused_decides_nothing(tmp_path: Path, operation: str) -> None:
+def test_a_void_that_is_refused_decides_nothing(place: Place, operation: str) -> None:
     """A call never seen is given up only once the rail agreed to refuse it; until then it is asked again."""
 
     async def work(till: Till) -> None:
@@ -180,11 +180,11 @@ def test_a_void_that_is_refused_decides_nothing(tmp_path: Path, operation: str) 
         await till.finish()
         assert (till.attempts, till.overdue()) == (["FAILED"], [])
 
-    at_the_till(tmp_path, work)
+    at_the_till(place, work)
 
 
 @pytest.mark.parametrize("outcome", ["refuse", "timeout", "unknown"])
-def test_a_void_that_fails_is_asked_again(tmp_path: Path, outcome: str) -> None:
+def test_a_void_that_fails_is_asked_again(place: Place, outcome: str) -> None:
     """Money on its way back stays so until the rail says that it is back, and gets back once."""
 
     async def take_unwanted_money(till: Till) -> None:
@@ -204,9 +204,9 @@ def test_a_void_that_fails_is_asked_again(tmp_path: Path, outcome: str) -> None:
         assert (till.attempts, till.totals) == (["VOIDED"], (1, 0, 0, 1))
         assert (till.bookings, till.overdue()) == (VOID_BOOKINGS, [])
 
-    at_the_till(tmp_path, take_unwanted_money)
-    at_the_till(tmp_path, fail, settings=CUT_SHORT, now=NOW + 60_001)
-    at_the_till(tmp_path, succeed, now=NOW + 60_002)
+    at_the_till(place, take_unwanted_money)
+    at_the_till(place, fail, settings=CUT_SHORT, now=NOW + 60_001)
+    at_the_till(place, succeed, now=NOW + 60_002)
 
 
 # --- a process that ends between the two commits ------------------------------------------------------
@@ -221,7 +221,7 @@ async def _cut_off(till: Till, asked: Awaitable[Result]) -> None:
     assert ending(answer) == "Overloaded"
 
 
-def _next_process(folder: Path) -> tuple[str, list[str], tuple[int, ...]]:
+def _next_process(place: Place) -> tuple[str, list[str], tuple[int, ...]]:
     """The state of order, attempts and money after the next process has finished what was left."""
 
     async def work(till: Till) -> tuple[str, list[str], tuple[int, ...]]:
@@ -233,12 +233,12 @@ def _next_process(folder: Path) -> tuple[str, list[str], tuple[int, ...]]:
     async def too_early(till: Till) -> None:
         assert till.overdue() == []
 
-    at_the_till(folder, too_early, now=NOW + 29_999)
-    return at_the_till(folder, work, now=LATER)
+    at_the_till(place, too_early, now=NOW + 29_999)
+    return at_the_till(place, work, now=LATER)
 
 
 @pytest.mark.parametrize(("reached", "attempt"), [(False, "FAILED"), (True, "AWAITING_OTP")])
-def test_a_crash_in_a_charge(tmp_path: Path, *, reached: bool, attempt: str) -> None:
+def test_a_crash_in_a_charge(place: Place, *, reached: bool, attempt: str) -> None:
     """A charge that never reached the rail has failed; one that did goes on where the rail stands."""
 
     async def crash(till: Till) -> None:
@@ -246,8 +246,8 @@ def test_a_crash_in_a_charge(tmp_path: Path, *, reached: bool, attempt: str) -> 
         (till.rail.way_back if reached else till.rail.way_there).clear()
         await _cut_off(till, till.charge())
 
-    at_the_till(tmp_path, crash)
-    assert _next_process(tmp_path) == ("PENDING", [attempt], (0, 0, 0, 0))
+    at_the_till(place, crash)
+    assert _next_process(place) == ("PENDING", [attempt], (0, 0, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_crash_in_a_charge(tmp_path: Path, *, reached: bool, attempt: str) -> 
     ],
 )
 def test_a_crash_in_a_confirmation(
-    tmp_path: Path, *, reached: bool, after: tuple[str, list[str], tuple[int, ...]]
+    place: Place, *, reached: bool, after: tuple[str, list[str], tuple[int, ...]]
 ) -> None:
     """A confirmation that never reached the rail has failed; one that was approved pays the order."""
 
@@ -268,12 +268,12 @@ def test_a_crash_in_a_confirmation(
         (till.rail.way_back if reached else till.rail.way_there).clear()
         await _cut_off(till, till.confirm("9999"))
 
-    at_the_till(tmp_path, crash)
-    assert _next_process(tmp_path) == after
+    at_the_till(place, crash)
+    assert _next_process(place) == after
 
 
 @pytest.mark.parametrize("reached", [False, True])
-def test_a_void_cut_off(tmp_path: Path, *, reached: bool) -> None:
+def test_a_void_cut_off(place: Place, *, reached: bool) -> None:
     """Money on its way back gets back once, whether or not the rail had heard of it before the end."""
 
     async def crash(till: Till) -> None:
@@ -289,8 +289,8 @@ def test_a_void_cut_off(tmp_path: Path, *, reached: bool) -> None:
         await till.desk.close(seconds=5)
         assert till.totals == (1, 0, 1, 0)
 
-    at_the_till(tmp_path, crash)
-    assert _next_process(tmp_path) == ("CANCELLED", ["VOIDED"], (1, 0, 0, 1))
+    at_the_till(place, crash)
+    assert _next_process(place) == ("CANCELLED", ["VOIDED"], (1, 0, 0, 1))
 
 
 # --- idempotent replies of calls whose caller is gone -------------------------------------------------
@@ -299,7 +299,7 @@ def test_a_void_cut_off(tmp_path: Path, *, reached: bool) -> None:
 @pytest.mark.parametrize(
     ("kind", "late"), [("charge", '{"late":"charge of T1"}'), ("confirm", '{"late":"confirm of T1"}')]
 )
-def test_finish_completes_the_reply(tmp_path: Path, kind: str, late: str) -> None:
+def test_finish_completes_the_reply(place: Place, kind: str, late: str) -> None:
     """A request repeated after the crash gets the reply that the settling of its call has stored."""
 
     async def ask_for(till: Till) -> Result:
@@ -322,5 +322,5 @@ def test_finish_completes_the_reply(tmp_path: Path, kind: str, late: str) -> Non
         assert repeated.reply is not None
         assert repeated.reply.body == late.encode()
 
-    at_the_till(tmp_path, crash)
-    at_the_till(tmp_path, next_process, now=LATER)
+    at_the_till(place, crash)
+    at_the_till(place, next_process, now=LATER)

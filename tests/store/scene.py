@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from databases import Place
 from engine.given import begin, running, settle, submit_otp, together
 from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, ToldClock, cancel, new_order, open_store
 from opentill.domain.commands import (
@@ -25,9 +25,9 @@ DUE = NOW + 1_000
 O = RailOutcome  # noqa: E741 - the word most often said below
 
 
-async def play(folder: Path) -> dict[str, str]:
-    """Make the database in this folder; returns the order ids by the orders' references."""
-    store, clock = open_store(folder), ToldClock()
+async def play(place: Place) -> dict[str, str]:
+    """Make the database of this place; returns the order ids by the orders' references."""
+    store, clock = open_store(place), ToldClock()
     try:
         async with running(store, clock) as engine:
             made = await _create(engine)

@@ -2,17 +2,30 @@
 
 import asyncio
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
+from clusters import WHEEL_VERSION, cluster
+from databases import (
+    FILE,
+    POSTGRES,
+    SQLITE,
+    NewDatabase,
+    Place,
+    Run,
+    contents,
+    copy_of,
+    drop_constraints,
+    url_of,
+    writing,
+)
 from given_store import OTHER
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
@@ -28,35 +41,35 @@ SHOWN = 3
 
 
 class Books:
-    """A database file that is about to be damaged, with the constraints that would forbid it turned off."""
+    """A database that is about to be damaged, with the constraints that would forbid it turned off."""
 
-    def __init__(self, connection: sqlite3.Connection, orders: dict[str, str]):
+    def __init__(self, run: Run, orders: dict[str, str], first: str):
         self.orders = orders
-        self._run = connection.execute
+        self._run = run
+        self._first = first
+        """What sorts rows by when they were written."""
 
     def set(self, table: str, order: str, changes: str, where: str = "true") -> None:
         """Change the rows of one order."""
-        done = self._run(
-            f"UPDATE {table} SET {changes} WHERE order_id = ? AND {where}", (self.orders[order],)
-        )
-        assert done.rowcount > 0
+        its = f"WHERE order_id = ? AND {where}"
+        assert self._run(f"UPDATE {table} SET {changes} {its} RETURNING order_id", self.orders[order])
 
     def drop(self, table: str, order: str) -> None:
         """Delete the rows of one order."""
-        assert self._run(f"DELETE FROM {table} WHERE order_id = ?", (self.orders[order],)).rowcount > 0
+        assert self._run(f"DELETE FROM {table} WHERE order_id = ? RETURNING order_id", self.orders[order])
 
     def add(self, table: str, row: dict[str, Any]) -> None:
         names = ", ".join(f'"{name}"' for name in row)
-        self._run(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+        self._run(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", *row.values())
 
     def copy(self, table: str, order: str, **changes: Any) -> None:
         """Add a row like the first one of this order, except for what is changed."""
         self.add(table, self.row(table, order) | changes)
 
-    def row(self, table: str, order: str, by: str = "rowid") -> dict[str, Any]:
+    def row(self, table: str, order: str, by: str = "") -> dict[str, Any]:
         """The first row of this order."""
-        cursor = self._run(f"SELECT * FROM {table} WHERE order_id = ? ORDER BY {by}", (self.orders[order],))
-        return dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
+        its = f"WHERE order_id = ? ORDER BY {by or self._first}"
+        return self._run(f"SELECT * FROM {table} {its}", self.orders[order])[0]
 
     def happens(self, order: str, type_: EventType, amount: int = 0) -> None:
         """Add an event of this type to an order, booked and counted as the engine would."""
@@ -252,33 +265,55 @@ DEFECTS = [
 ]
 
 
+@dataclass(frozen=True)
+class Played:
+    """A database in which everything has happened, and the order ids by the orders' references."""
+
+    place: Place
+    orders: dict[str, str]
+
+
+@pytest.fixture(scope="module", params=[SQLITE, POSTGRES], ids=str)
+def database_kind(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    folder = tmp_path_factory.mktemp("scene")
-    return folder / "opentill.db", asyncio.run(scene.play(folder))
+def played(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    place = new_database() or tmp_path_factory.mktemp("scene")
+    return Played(place, asyncio.run(scene.play(place)))
 
 
 @pytest.fixture
-def file(played: tuple[Path, dict[str, str]], tmp_path: Path) -> Path:
-    return Path(shutil.copy(played[0], tmp_path))
+def place(played: Played, tmp_path: Path) -> Iterator[Place]:
+    """A copy of it, to be damaged."""
+    if isinstance(played.place, Path):
+        shutil.copy(played.place / FILE, tmp_path)
+        yield tmp_path
+    else:
+        with copy_of(played.place) as url:
+            yield url
 
 
 @contextmanager
-def damaging(file: Path, orders: dict[str, str]) -> Iterator[Books]:
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        yield Books(connection, orders)
+def damaging(place: Place, orders: dict[str, str]) -> Iterator[Books]:
+    if isinstance(place, str):
+        drop_constraints(place)
+    with writing(place) as run:
+        if isinstance(place, Path):
+            run("PRAGMA ignore_check_constraints = ON")
+        yield Books(run, orders, "rowid" if isinstance(place, Path) else "ctid")
 
 
-def found(file: Path) -> dict[str, Finding]:
+def found(place: Place) -> dict[str, Finding]:
     """The checks that found something, by name."""
-    with open_read_only(f"sqlite:///{file}") as connection:
+    with open_read_only(url_of(place)) as connection:
         return {each.check.name: each for each in audit(connection, SHOWN) if each.count}
 
 
-def test_what_the_engine_wrote_breaks_nothing(file: Path) -> None:
+def test_what_the_engine_wrote_breaks_nothing(place: Place) -> None:
     """Every check holds for a database in which each status of orders, attempts and refunds occurs."""
-    with open_read_only(f"sqlite:///{file}") as connection:
+    with open_read_only(url_of(place)) as connection:
         seen = {
             table: set(connection.execute(text(f"SELECT status FROM {table}")).scalars())
             for table in ("orders", "attempts", "refunds")
@@ -297,50 +332,54 @@ def test_every_check_has_a_defect_that_it_must_find() -> None:
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: f"{d.check}-{d.order}".replace(" ", "-"))
-def test_a_defect_is_found_by_its_check_alone(
-    defect: Defect, file: Path, played: tuple[Path, dict[str, str]]
-) -> None:
+def test_a_defect_is_found_by_its_check_alone(defect: Defect, place: Place, played: Played) -> None:
     """One damaged order turns exactly its check red, which names that order and no other."""
-    orders = played[1]
-    with damaging(file, orders) as books:
+    orders = played.orders
+    with damaging(place, orders) as books:
         defect.do(books)
-    red = found(file)
+    red = found(place)
     assert set(red) == {defect.check}
     assert {offence.order_id for offence in red[defect.check].first} == {orders[defect.order]}
     assert all(offence.account_id and offence.what for offence in red[defect.check].first)
 
 
-def test_offences_are_counted_to_the_last_and_told_in_part(
-    file: Path, played: tuple[Path, dict[str, str]]
-) -> None:
+def test_offences_are_counted_to_the_last_and_told_in_part(place: Place, played: Played) -> None:
     """Of many offences only the first few are told, and all are counted."""
-    with damaging(file, played[1]) as books:
-        for order in played[1]:
+    with damaging(place, played.orders) as books:
+        for order in played.orders:
             books.set("orders", order, "attempt_count = attempt_count + 1")
-    red = found(file)
+    red = found(place)
     assert (red["attempts-counted"].count, len(red["attempts-counted"].first)) == (23, SHOWN)
 
 
-def test_the_connection_can_not_write(file: Path) -> None:
-    """No statement changes the file, whatever it says, and a whole audit leaves every byte as it was."""
-    before = file.read_bytes()
-    with open_read_only(f"sqlite:///{file}") as connection:
+def test_the_connection_can_not_write(place: Place) -> None:
+    """No statement changes anything, whatever it says, and a whole audit leaves all as it was."""
+    before = everything(place)
+    with open_read_only(url_of(place)) as connection:
         list(audit(connection, SHOWN))
-        with pytest.raises(OperationalError, match="readonly"):
-            connection.execute(text("UPDATE orders SET version = 9"))
-    assert file.read_bytes() == before
+    with (
+        open_read_only(url_of(place)) as connection,
+        pytest.raises(DBAPIError, match=r"readonly|read-only"),
+    ):
+        connection.execute(text("UPDATE orders SET version = 9"))
+    assert everything(place) == before
 
 
 def test_a_check_sees_what_a_writer_has_committed_and_does_not_wait_for_it(
-    file: Path, played: tuple[Path, dict[str, str]]
+    place: Place, played: Played
 ) -> None:
     """Beside an open write transaction the audit reads the state before it."""
-    with damaging(file, played[1]) as books:
-        books._run("BEGIN IMMEDIATE")
+    with damaging(place, played.orders) as books:
+        books._run("BEGIN")
         books.set("orders", "paid", "refund_count = 1")
-        assert found(file) == {}
+        assert found(place) == {}
         books._run("COMMIT")
-    assert set(found(file)) == {"refunds-counted"}
+    assert set(found(place)) == {"refunds-counted"}
+
+
+def everything(place: Place) -> object:
+    """All that a database holds: of a file its bytes, else all tables and their rows."""
+    return (place / FILE).read_bytes() if isinstance(place, Path) else contents(place)
 
 
 @pytest.mark.parametrize(
@@ -348,25 +387,37 @@ def test_a_check_sees_what_a_writer_has_committed_and_does_not_wait_for_it(
     [
         ("UPDATE alembic_version SET version_num = '0001'", "is at schema 0001"),
         ("DELETE FROM alembic_version", "is at schema None"),
-        ("DROP TABLE alembic_version", "can not be read"),
+        ("DROP TABLE alembic_version", "is at schema None"),
     ],
 )
-def test_tables_of_another_version_are_not_judged(file: Path, damage: str, sentence: str) -> None:
+def test_tables_of_another_version_are_not_judged(place: Place, damage: str, sentence: str) -> None:
     """A database that this version would have to migrate first is refused, and not migrated."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute(damage)
-    before = file.read_bytes()
-    with pytest.raises(StoreUnusable, match=sentence), open_read_only(f"sqlite:///{file}"):
+    with writing(place) as run:
+        run(damage)
+    before = everything(place)
+    with pytest.raises(StoreUnusable, match=sentence), open_read_only(url_of(place)):
         pass
-    assert file.read_bytes() == before
+    assert everything(place) == before
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     """A missing file is not made, and a file of something else is not taken for a database."""
-    with pytest.raises(StoreUnusable, match="There is no database"), open_read_only(f"sqlite:///{tmp_path}/none.db"):
+    missing, other = tmp_path / "none.db", tmp_path / "other.db"
+    with (
+        pytest.raises(StoreUnusable, match="There is no database"),
+        open_read_only(f"sqlite:///{missing}"),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
-    other = tmp_path / "other.db"
     other.write_text("these are no tables, " * 100)
     with pytest.raises(StoreUnusable, match="can not be read"), open_read_only(f"sqlite:///{other}"):
+        pass
+
+
+def test_a_database_that_the_server_does_not_have_is_refused() -> None:
+    """Of PostgreSQL's reasons the auditor hears in one sentence."""
+    with (
+        pytest.raises(StoreUnusable, match="does not exist"),
+        open_read_only(cluster(WHEEL_VERSION).url("nobody_made_this")),
+    ):
         pass

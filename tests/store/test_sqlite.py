@@ -12,7 +12,7 @@ from sqlalchemy import CheckConstraint, Engine, Table, create_engine, inspect
 from given_store import ACCOUNT, add_orders, open_store, read
 from opentill.store import schema
 from opentill.store.interface import OpenStore, StoreUnusable
-from opentill.store.journal import RailJournal, RailPayment, RailTry
+from opentill.store.journal import RailJournal
 from opentill.store.migrate import HEAD
 from opentill.store.sqlite import SqliteStore, open_sqlite
 from store.conformance_directory import LAW
@@ -168,49 +168,12 @@ def _is_one_sentence(text: str) -> bool:
 
 # --- the journal of the sandbox rail ------------------------------------------------------------------
 
-PAYMENT = RailPayment("T", "otp_required", 100_00, "NGN", "T0", "Kindly enter the OTP")
-
-
-def _try(number: int, outcome: str = "otp_rejected") -> RailTry:
-    return RailTry("T", number, outcome, "T1", f"answer {number}")
-
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[RailJournal]:
     journal = RailJournal(tmp_path / "rail.db")
     yield journal
     journal.close()
-
-
-def test_the_journal_keeps_the_first_answer(journal: RailJournal) -> None:
-    """The first payment under an id and the first answer to a try stay; later ones get them back."""
-    assert journal.payment("T") is None
-    assert journal.begin(PAYMENT) == PAYMENT
-    assert journal.begin(RailPayment("T", "declined", 1, "NGN", "05", "no")) == PAYMENT
-    assert journal.confirm(_try(1)) == _try(1)
-    assert journal.confirm(_try(1, "approved")) == _try(1)
-    assert journal.payment("T") == PAYMENT
-
-
-def test_the_journal_moves_a_payment_along_once(journal: RailJournal) -> None:
-    """An approved payment answers later tries with what it has become."""
-    journal.begin(PAYMENT)
-    journal.confirm(_try(1, "approved"))
-    assert journal.confirm(_try(2, "declined")).outcome == "approved"
-    payment = journal.payment("T")
-    assert payment is not None
-    assert (payment.state, payment.amount, payment.message) == ("approved", 100_00, "answer 1")
-
-
-def test_the_journal_survives_reopening(tmp_path: Path, journal: RailJournal) -> None:
-    """What one process has answered another one knows, at once and after the first has gone."""
-    other = RailJournal(tmp_path / "rail.db")
-    journal.begin(PAYMENT)
-    assert other.payment("T") == PAYMENT
-    assert other.void("T").state == "never_happened"
-    journal.close()
-    assert other.begin(PAYMENT).state == "never_happened"
-    other.close()
 
 
 def test_the_journal_is_durable(journal: RailJournal) -> None:

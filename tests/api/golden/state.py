@@ -1,12 +1,12 @@
-"""What a server has on disk, so that a test can say: nothing changed."""
+"""What a server keeps, so that a test can say: nothing changed."""
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import httpx2
 
+from databases import Contents, contents
 from server import Server, client, signed_in
 
 OTP_CARD = "5434621074252808"
@@ -14,15 +14,9 @@ PASSING = {"installation"}
 """Tables that change although nobody asked: the readiness probe writes there."""
 
 
-def rows(server: Server) -> dict[str, list[tuple[object, ...]]]:
+def rows(server: Server) -> Contents:
     """Every row of every table, by the table's name."""
-    with closing(sqlite3.connect(f"file:{server.data / 'opentill.db'}?mode=ro", uri=True)) as database:
-        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {
-            name: sorted(database.execute(f"SELECT * FROM {name}").fetchall(), key=repr)
-            for name in names
-            if name not in PASSING
-        }
+    return {name: rows for name, rows in contents(server.place).items() if name not in PASSING}
 
 
 def files(server: Server) -> dict[str, bytes]:
