@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SERVE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-postgres test test-ha check format docs bench bench-postgres bench-drivers clean system-postgres system-pgbouncer
+.PHONY: help serve serve-postgres test test-ha test-snippets check format docs bench bench-postgres bench-drivers bench-webhooks clean system-postgres system-pgbouncer
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,11 @@ test: $(VENV)/.tests system-postgres system-pgbouncer  ## Install what the tests
 test-ha: $(VENV)/.tests $(VENV)/.patroni system-postgres  ## Kill the primary of a PostgreSQL under Patroni while cancels and payments meet (a minute).
 	@command -v etcd >/dev/null || { apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends etcd-server; }
 	$(BIN)/python -m pytest ha
+
+test-snippets: $(VENV)/.tests  ## Run the webhook receivers of docs/snippets in every language (installs node and php).
+	@set -e; for each in node:nodejs php:php-cli; do command -v $${each%:*} >/dev/null || { \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends $${each#*:}; }; done
+	SNIPPET_LANGUAGES="python node php" $(BIN)/python -m pytest tests/webhooks/test_snippets.py
 
 check: $(VENV)/.tests  ## Lint, formatting, types and generated pages.
 	$(BIN)/ruff check .
@@ -47,6 +52,9 @@ bench-postgres: $(VENV)/.postgres  ## Measure it on PostgreSQL against pgbench (
 bench-drivers: $(VENV)/.postgres  ## Measure ways to reach PostgreSQL (docs/decisions/0006; about six minutes).
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	PYTHONPATH=tests $(BIN)/python bench/drivers.py $(BENCH)
+
+bench-webhooks: $(VENV)/.tests  ## Measure webhook deliveries to fast and to dead receivers (about two minutes).
+	PYTHONPATH=tests $(BIN)/python bench/webhooks.py $(BENCH)
 
 clean:  ## Remove the environment and everything that tools left.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

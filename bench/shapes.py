@@ -11,7 +11,7 @@ from opentill.domain.order import Order
 from opentill.store import rows, schema
 from opentill.store.interface import Name, Transient
 from opentill.store.postgres import _STATEMENTS
-from opentill.store.sets import SetBatch, _set, _whole_orders
+from opentill.store.sets import SetBatch, _whole_orders, as_set
 from opentill.store.statements import ORDER
 
 _KEY: Final = ("account_id", "order_id", "version")
@@ -120,4 +120,4 @@ class LastWithCommit(JsonSets):
     def _insert(self, statement: str, new: list[rows.Row]) -> None:
         assert isinstance(self._line, SharedTrips)
         if new:
-            self._line.run_last(statement, (_set(new),))
+            self._line.run_last(statement, (as_set(new),))

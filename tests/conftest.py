@@ -52,6 +52,7 @@ BUDGET_SECONDS: Final = {
     "rails": 60,
     "store": 120,
     "tidy": 20,
+    "webhooks": 240,
 }
 OTHER_BUDGET_SECONDS: Final = 40
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import structlog
 
-from opentill.api import shown, told
+from opentill.api import told
 from opentill.api.asgi import ApiApp, ApiDeps
-from opentill.api.routing import AsgiApp
+from opentill.api.routing import STOPPING, AsgiApp
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
+from opentill.domain.names import transaction_id
 from opentill.domain.order import Challenge, OrderStatus, Terms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.reader import Reader
@@ -28,6 +29,14 @@ from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode, Store, StoreUnusable
 from opentill.store.journal import RailJournal, RailSwitch
 from opentill.store.opening import is_postgres, open_store
+from opentill.store.outbox import Outgoing
+from opentill.webhooks import payload, signature
+from opentill.webhooks.guard import Guard
+from opentill.webhooks.keys import EndpointKeys
+from opentill.webhooks.poster import Poster
+from opentill.webhooks.schedule import Schedule
+from opentill.webhooks.sender import Sender, SenderSettings
+from opentill.webhooks.sequencer import Sequencer
 from opentill.workers import Workers
 
 JOURNAL_FILE: Final = "sandbox-rail.db"
@@ -109,9 +118,9 @@ class App:
             assert self._api is not None
             await self._api(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope.get("state", {}), receive, send)
 
-    async def _live(self, receive: Any, send: Any) -> None:
+    async def _live(self, state: Any, receive: Any, send: Any) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
@@ -122,6 +131,7 @@ class App:
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return
                 self._api = self._running.api
+                state[STOPPING] = self._running.stopping
                 self._running.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
@@ -145,6 +155,7 @@ class _Running:
         sandbox = settings.mode is Mode.SANDBOX
         keyring = prepared.keyring
         self._bank = _SandboxBank(settings, keyring, clock) if sandbox else None
+        self._telling = _Telling(settings, self._threads, keyring, clock, ids)
         return_url = partial(told.return_url, settings.public_url, keyring)
         self._desk = CardDesk(
             self._engine,
@@ -178,6 +189,8 @@ class _Running:
                 card_key=prepared.card_key,
                 switch_rail=self._bank.switch_rail if self._bank else None,
                 pages=self._pages(keyring, clock, ids),
+                guard=self._telling.guard,
+                poster=self._telling.poster,
             )
         )
 
@@ -185,7 +198,7 @@ class _Running:
         """Everything that payers' browsers ask for."""
         templates = Templates(sandbox=self._bank is not None)
         pages = PayerPages(self._reader, self._threads, keyring, templates)
-        back = ReturnPage(keyring, self._desk, self._reader, ids, pages, shown.transaction_id)
+        back = ReturnPage(keyring, self._desk, self._reader, ids, pages, transaction_id)
         bank = BankPages(keyring, clock, self._bank.rail.answer_challenge, templates) if self._bank else None
         return pages.application([*back.routes(), *(bank.routes() if bank else ())])
 
@@ -193,11 +206,18 @@ class _Running:
         _collect_garbage_seldom()
         self._engine.start()
         self._reader.start()
-        self._workers.start()
+        self._telling.start()
+        self._workers.start((self._telling.place, self._settings.sequencer_interval_seconds))
+
+    def stopping(self) -> None:
+        """The server begins to stop: what would never end by itself ends now."""
+        self.api.stopping()
 
     async def close(self) -> None:
         """Stop what begins work before what carries it out, so that nothing accepted is lost."""
         await self._workers.close()
+        await self.api.close()
+        await self._telling.close()
         await self._desk.close(_LAST_CALLS_SECONDS)
         await self._engine.close()
         await self._reader.close()
@@ -205,6 +225,52 @@ class _Running:
         self._threads.store.close()
         if self._bank is not None:
             self._bank.close()
+
+
+class _Telling:
+    """What brings committed events to merchants' endpoints; to be made inside the running event loop."""
+
+    def __init__(self, settings: Settings, threads: StoreThreads, keyring: Keyring, clock: Clock, ids: Ids):
+        if settings.allow_loopback_webhooks and not settings.for_a_developer:
+            _log.warning("WEBHOOKS_MAY_REACH_THIS_MACHINE", setting="OPENTILL_ALLOW_LOOPBACK_WEBHOOKS")
+        self.guard = Guard(allow_loopback=settings.allow_loopback_webhooks)
+        self.poster = Poster(self.guard, settings.webhook_timeout_seconds)
+        self._keys = EndpointKeys(keyring)
+        fee = payload.Fee(settings.fee_basis_points, settings.fee_cap_minor)
+        self._sequencer = Sequencer(
+            threads=threads, clock=clock, holder=ids.uuid(), render=partial(payload.render, fee=fee)
+        )
+        self._sender = Sender(
+            threads=threads,
+            poster=self.poster,
+            signer=self._sign,
+            clock=clock,
+            settings=SenderSettings(
+                schedule=Schedule(settings.webhook_schedule_seconds),
+                pause_after_seconds=round(settings.webhook_pause_hours * 3600),
+            ),
+        )
+
+    def _sign(self, outgoing: Outgoing, at: int) -> dict[str, str]:
+        keys = self._keys.of(outgoing.endpoint)
+        return signature.headers(outgoing.body, outgoing.delivery.event_id, keys, at)
+
+    async def place(self) -> int:
+        """Give committed events their places, and let what they say go out at once."""
+        placed = await self._sequencer.place()
+        if placed:
+            self._sender.wake()
+        return placed
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._sender.start()
+
+    async def close(self) -> None:
+        """Let tries under way end for a moment, write them down, and close all connections."""
+        await self._sender.close(_LAST_CALLS_SECONDS)
+        await self.poster.close()
+        self.guard.close()
 
 
 class _SandboxBank:

@@ -82,7 +82,7 @@ class Registry:
             post_limit=None,
             other_limit=None,
             created_at=self.clock.now(),
-            webhook_key_sealed=self.keyring.seal(_new_secret().encode(), _webhook_key_place(account_id)),
+            webhook_key_sealed=self.keyring.seal(new_secret().encode(), _webhook_key_place(account_id)),
         )
         if not self.store.add_merchant(merchant, default=default):
             return self.ensure_default_merchant(url)  # another process made it at this moment
@@ -97,7 +97,7 @@ class Registry:
 
     def add_client(self, account_id: str) -> ClientCredentials:
         """Add credentials to a merchant; in live mode this is the only time their secret is seen."""
-        client_id, secret = self.ids.uuid(), _new_secret()
+        client_id, secret = self.ids.uuid(), new_secret()
         client = Client(
             account_id=account_id,
             client_id=client_id,
@@ -111,7 +111,7 @@ class Registry:
 
     def rotate_client(self, account_id: str, client_id: str) -> ClientCredentials | None:
         """Give a client a new secret, at once in place of the old; None when there is no such client."""
-        secret = _new_secret()
+        secret = new_secret()
         sealed = self._sealed(account_id, client_id, secret)
         known = self.store.rotate_client(account_id, client_id, self.keyring.secret_hash(secret), sealed)
         return ClientCredentials(client_id, secret) if known else None
@@ -187,7 +187,7 @@ def write_env_file(file: Path, credentials: Credentials) -> None:
         raise
 
 
-def _new_secret() -> str:
+def new_secret() -> str:
     """32 random bytes in base64: 44 characters, the length in which Nomba's are documented."""
     return base64.b64encode(os.urandom(_SECRET_BYTES)).decode()
 

@@ -19,6 +19,7 @@ PREFIX: Final = "OPENTILL_"
 CONFIG_VARIABLE: Final = "OPENTILL_CONFIG"
 CONFIG_FILE: Final = "opentill.toml"
 DATABASE_FILE: Final = "opentill.db"
+MOST_PAUSE_SECONDS: Final = 604_800
 
 _DATABASE_URL = re.compile(r"sqlite:///(?!:memory:)[^?#]+|postgres(?:ql)?://\S+")
 _BY_MODE: Any = None
@@ -182,6 +183,52 @@ class Settings:
             "`card-key.pem` in the data folder; sandbox mode only, as card entry over the API is."
         ),
     ] = False
+    webhook_schedule_seconds: Annotated[
+        tuple[int, ...],
+        _about(
+            "Pauses between the tries of one webhook delivery, separated by commas; after the last try it is "
+            "dead. Each pause grows by up to a tenth, by chance."
+        ),
+    ] = (120, 280, 640, 1440, 3200)
+    webhook_timeout_seconds: Annotated[
+        float, _about("How long one try of a webhook delivery may take.", gt=0, le=60)
+    ] = 10.0
+    webhook_pause_hours: Annotated[
+        float,
+        _about(
+            "An endpoint that has done nothing but fail for so long is paused; its deliveries wait until its "
+            "merchant changes it.",
+            gt=0,
+            le=8760,
+        ),
+    ] = 24.0
+    allow_loopback_webhooks: Annotated[
+        bool,
+        _about(
+            "Lets webhooks go to this machine itself, which only a developer wants. Unset: on in a sandbox "
+            "that listens on loopback, off otherwise."
+        ),
+    ] = _BY_MODE
+    max_webhook_endpoints: Annotated[int, _about("Webhook endpoints of one merchant.", ge=1, le=1000)] = 20
+    max_open_streams: Annotated[
+        int,
+        _about(
+            "Event streams that one process keeps open, at most half of them for one merchant; beyond it a "
+            "new one gets 503.",
+            ge=1,
+            le=10_000,
+        ),
+    ] = 200
+    sequencer_interval_seconds: Annotated[
+        float, _about("Pause between two looks for committed events to tell.", gt=0, le=60)
+    ] = 0.1
+    fee_basis_points: Annotated[
+        int,
+        _about("The fee of a payment that webhooks speak of, in hundredths of a percent.", ge=0, le=10_000),
+    ] = 140
+    fee_cap_minor: Annotated[
+        int, _about("The most that such a fee can be, in minor units of whatever currency.", ge=0, le=10**15)
+    ] = 180_000
     shutdown_seconds: Annotated[
         float, _about("How long open requests may take to end after SIGTERM.", ge=1, le=60)
     ] = 2.0
@@ -207,6 +254,8 @@ class Settings:
         self._settle("public_url", self.public_url.rstrip("/") or _url_of(self.host, self.port))
         self._settle("post_limit", post_limit if self.post_limit is _BY_MODE else self.post_limit)
         self._settle("other_limit", other_limit if self.other_limit is _BY_MODE else self.other_limit)
+        if self.allow_loopback_webhooks is _BY_MODE:
+            self._settle("allow_loopback_webhooks", self.for_a_developer)
         self._check_together()
 
     def _settle(self, name: str, value: object) -> None:
@@ -232,11 +281,20 @@ class Settings:
             raise InvalidSetting(
                 "OPENTILL_CARD_ENCRYPTION has no use in live mode, which never takes card details."
             )
+        if not all(0 < pause <= MOST_PAUSE_SECONDS for pause in self.webhook_schedule_seconds):
+            raise InvalidSetting(
+                f"OPENTILL_WEBHOOK_SCHEDULE_SECONDS must have pauses from 1 to {MOST_PAUSE_SECONDS} seconds."
+            )
         if self.mode is Mode.SANDBOX and not (self.allow_public_sandbox or _is_loopback(self.host)):
             raise InvalidSetting(
                 f"a sandbox is open to everyone who reaches it, so listening on {self.host} "
                 "needs --allow-public-sandbox (OPENTILL_ALLOW_PUBLIC_SANDBOX=true)."
             )
+
+    @property
+    def for_a_developer(self) -> bool:
+        """Whether this is a sandbox that only this machine can reach."""
+        return self.mode is Mode.SANDBOX and _is_loopback(self.host)
 
     @property
     def url_follows_port(self) -> bool:
@@ -290,8 +348,8 @@ def _read_toml(path: str | None, data_dir: Path) -> dict[str, Any]:
 
 
 def _convert(name: str, value: object, source: str) -> Any:
-    if name == "currencies" and isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
+    if get_origin(get_args(_TYPES[name])[0]) is tuple and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
     try:
         return msgspec.convert(value, _TYPES[name], strict=False, dec_hook=_path)
     except msgspec.ValidationError:
@@ -307,7 +365,7 @@ def _path(wanted: type, value: object) -> Path:
 
 def _as_text(value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -332,8 +390,10 @@ def _expected(name: str) -> str:
     choices = get_args(bare) if get_origin(bare) is Literal else list(Mode) if bare is Mode else ()
     if choices:
         return " or ".join(str(choice) for choice in choices)
+    if get_origin(bare) is tuple:
+        return "a list of words" if get_args(bare)[0] is str else "a list of whole numbers"
     words = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path", str: "text"}
-    return words.get(bare, "a list of words") + _range(limits)
+    return words[bare] + _range(limits)
 
 
 def _range(limits: Meta) -> str:

@@ -67,13 +67,17 @@ class Workers:
         self._not_before: dict[str, float] = {}
         """By order id, when its calls may be looked up again; infinity for one that is left to a person."""
 
-    def start(self) -> None:
-        """Begin the loops, inside the running event loop."""
+    def start(self, *more: tuple[Callable[[], Awaitable[int]], float]) -> None:
+        """Begin the loops, inside the running event loop.
+
+        ``more`` is further work, each with the pause between two rounds in seconds.
+        """
         for work, seconds in (
             (self.expire, self._sweep_seconds),
             (self.finish_attempts, self._sweep_seconds),
             (self.purge, self._purge_seconds),
             (self.checkpoint, CHECKPOINT_SECONDS),
+            *more,
         ):
             self._tasks.append(asyncio.create_task(self._every(seconds, work)))
 

@@ -90,6 +90,11 @@ def use_secrets(server: Server, http: httpx2.Client) -> Iterator[tuple[str, str]
     http.post("/v1/auth/token/revoke", json=end)
     yield "client secret", credentials["OPENTILL_CLIENT_SECRET"]
     yield "webhook key", credentials["OPENTILL_WEBHOOK_KEY"]
+    endpoint = {"url": "http://127.0.0.1:1/", "signingKey": "a-signing-key-canary"}
+    added = http.post("/v1/opentill/webhook-endpoints", json=endpoint, headers={"Idempotency-Key": "canary"})
+    yield "signing key", added.json()["data"]["signingKey"]
+    new = http.post(f"/v1/opentill/webhook-endpoints/{added.json()['data']['id']}/rotate-key")
+    yield "next signing key", new.json()["data"]["signingKey"]
     rotated = operate(server, "clients", "rotate", credentials["OPENTILL_CLIENT_ID"])
     yield "rotated secret", rotated.strip().rpartition("OPENTILL_CLIENT_SECRET=")[2]
     yield "secret key", (server.data / "secret.key").read_text().strip()
@@ -153,7 +158,7 @@ def test_the_canaries_flew(seen: Seen) -> None:
     assert len(seen.tables["rail_payments"]) > 1
     own = {"opentill.db", "sandbox-rail.db", "opentill.db-wal, running"}
     assert own <= set(seen.files) or 'relation "attempts" does not exist' in seen.logged
-    assert len(seen.secrets) == 11
+    assert len(seen.secrets) == 13
 
 
 @pytest.mark.parametrize("canary", CARD_DATA)

@@ -40,7 +40,12 @@ STUCK_RAIL: Final = {
 }
 SERVERS: Final[dict[str, dict[str, Any]]] = {
     "sandbox": {"sweep_interval_seconds": 0.1},
-    "strict": {"refusal_http_status": 200, "max_attempts": 1, "max_otp_sends": 1},
+    "strict": {
+        "refusal_http_status": 200,
+        "max_attempts": 1,
+        "max_otp_sends": 1,
+        "max_webhook_endpoints": 1,
+    },
     "limited": {"post_limit": 1, "other_limit": 1, "rate_window_seconds": 3600},
     "slow": STUCK_RAIL | {"card_timeout_seconds": 60},  # the rail is still thinking
     "silent": STUCK_RAIL | {"card_timeout_seconds": 0.1},  # the rail did not answer in time
@@ -81,7 +86,6 @@ def known(server: Server, *, live: bool) -> Known:
     """What the placeholders of a server's own stand for; merchants and tokens are made when asked for."""
     own = once(lambda: new_merchant(server, "Live shop") if live else server.credentials)
     other = once(lambda: new_merchant(server, "Other shop"))
-    ledger = once(lambda: new_merchant(server, "Shop of one case"))
     return {
         "text:server": lambda: server.url,
         "uuid:account": lambda: own()["OPENTILL_ACCOUNT_ID"],
@@ -91,12 +95,23 @@ def known(server: Server, *, live: bool) -> Known:
         "short:account": lambda: own()["OPENTILL_ACCOUNT_ID"][:5],
         "uuid:other-account": lambda: other()["OPENTILL_ACCOUNT_ID"],
         "uuid:other-sub-account": lambda: other()["OPENTILL_SUB_ACCOUNT_ID"],
-        "uuid:ledger-account": lambda: ledger()["OPENTILL_ACCOUNT_ID"],
-        "short:ledger-account": lambda: ledger()["OPENTILL_ACCOUNT_ID"][:5],
+        "text:webhook-key": lambda: own()["OPENTILL_WEBHOOK_KEY"],
         "jwt:token": once(lambda: token(server, own())),
         "jwt:other-token": once(lambda: token(server, other())),
-        "jwt:ledger-token": once(lambda: token(server, ledger())),
         "jwt:expired-token": lambda: expired_token(server, own()),
+        **merchant_of_one_case(server, "ledger"),
+        **merchant_of_one_case(server, "feed"),
+        **merchant_of_one_case(server, "hooks"),
+    }
+
+
+def merchant_of_one_case(server: Server, name: str) -> Known:
+    """A merchant of which one case alone knows everything that ever happened."""
+    made = once(lambda: new_merchant(server, f"Shop for {name}"))
+    return {
+        f"uuid:{name}-account": lambda: made()["OPENTILL_ACCOUNT_ID"],
+        f"short:{name}-account": lambda: made()["OPENTILL_ACCOUNT_ID"][:5],
+        f"jwt:{name}-token": once(lambda: token(server, made())),
     }
 
 
@@ -171,7 +186,7 @@ def golden_operation(request_line: str) -> Operation | None:
 
 
 SHOWN: Final = {
-    (operation.name, exchange.answer[:3] == "200" and '"code":"00"' in exchange.answer)
+    (operation.name, exchange.answer[:3] == "200" and f'"code":"{operation.success_code}"' in exchange.answer)
     for exchange, _ in ANSWERS
     if exchange.answer and (operation := golden_operation(exchange.first_line))
 }

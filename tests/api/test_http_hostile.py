@@ -16,6 +16,8 @@ CANCEL = f"{ORDER}/cancel"
 CARD = "/v1/checkout/checkout-card-detail"
 OTP = "/v1/checkout/checkout-card-otp"
 ISSUE = "/v1/auth/token/issue"
+HOOKS = "/v1/opentill/webhook-endpoints"
+REPLAY = "/v1/webhooks/replay"
 LIST = "/v1/transactions/accounts"
 
 
@@ -84,7 +86,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("path", [CANCEL, ORDER, CARD, OTP, ISSUE])
+@pytest.mark.parametrize("path", [CANCEL, ORDER, CARD, OTP, ISSUE, HOOKS, REPLAY])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_a_hostile_body_is_refused(server: Server, http: httpx2.Client, path: str, body: bytes) -> None:
     """A body that is not strictly the JSON that is asked for is 400 02, and no row changes."""
@@ -228,6 +230,12 @@ TARGETS = {
     "/v1/transactions/accounts?limit=99999999999999999999": 400,
     "/v1/transactions/accounts?limit=%D9%A1": 400,
     "/v1/transactions/accounts?dateFrom=99999-01-01": 400,
+    "/v1/opentill/events?after=%00": 400,
+    "/v1/opentill/events?after=ZXZlbnQ6OTk5OTk5OTk5OTk5OTk5OTk5OTk=": 400,
+    "/v1/opentill/events?type=" + "order_created," * 40: 400,
+    "/v1/opentill/events?limit=1e3": 400,
+    "/v1/opentill/events/stream?after=latest&after=latest": 400,
+    "/v1/opentill/events/stream/": 404,
     "/v1/transactions/accounts/%2e%2e/single?orderReference=waiting": 404,
     "/v1/transactions/accounts/'%20OR%201=1%20--/single?orderReference=waiting": 404,
 }

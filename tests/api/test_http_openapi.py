@@ -41,6 +41,7 @@ def fuzz(server: Server, folder: Path, config: str, *options: str) -> str:
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--no-color"),
             *("--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing", "--continue-on-failure"),
+            *("--exclude-operation-id", "streamEvents"),  # its success never ends
             *("--seed", "1", "--generation-deterministic", *options),
             *("--header", f"accountId: {server.credentials['OPENTILL_ACCOUNT_ID']}"),
         ],
@@ -83,6 +84,7 @@ def test_every_answer_about_what_exists_is_as_described(server: Server, tmp_path
 
 def serves_still(server: Server) -> None:
     with client(server) as http:
-        assert http.get("/v1/checkout/order/victim").json()["data"]["order"]["status"] == "PENDING"
+        order = http.get("/v1/checkout/order/victim").json()["data"]["order"]
+        assert order["orderReference"] == "victim"  # it may be cancelled: the feed tells its name
     assert "request_failed" not in server.log_file.read_text()
     assert "command_failed" not in server.log_file.read_text()

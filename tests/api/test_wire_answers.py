@@ -10,14 +10,7 @@ from opentill.api.gate import bearer, idempotency_key
 from opentill.api.operations import OPERATIONS
 from opentill.api.ratelimit import UNLIMITED, RateLimiter
 from opentill.api.routing import Router
-from opentill.api.shown import (
-    FILTER_WORDS,
-    TRANSACTION_STATUS,
-    merchant_tx_ref,
-    statuses_of,
-    transaction_id,
-    transaction_of_tx_ref,
-)
+from opentill.api.shown import FILTER_WORDS, TRANSACTION_STATUS, statuses_of
 from opentill.api.told import late_reply
 from opentill.api.wire import REFUSALS, Rejected, refusal_replies
 from opentill.domain import refusals
@@ -32,6 +25,7 @@ from opentill.domain.commands import (
     SettleAttempt,
 )
 from opentill.domain.decisions import Change, create, decide
+from opentill.domain.names import merchant_tx_ref, transaction_id, transaction_of_tx_ref
 from opentill.domain.order import AttemptStatus, CallKind, Order, Terms
 from opentill.domain.refusals import Refusal
 

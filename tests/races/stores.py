@@ -11,7 +11,7 @@ from opentill.store import rows
 from opentill.store.interface import Batch, Name, Store
 from opentill.store.opening import open_store, sqlite_path
 from opentill.store.postgres import _BEGIN_WRITING, PostgresBatch, PostgresStore
-from opentill.store.sets import SetBatch, _set
+from opentill.store.sets import SetBatch, as_set
 from opentill.store.sqlite import SqliteBatch, SqliteStore
 from opentill.store.statements import POSTGRES, SQLITE, Statements
 
@@ -137,7 +137,7 @@ class _Careless(SetBatch):
         changed = [
             (c.after.account_id, c.after.order_id, 0, *rows.order_state(c.after)) for c in changes if c.before
         ]
-        self._run(self.unguarded_update, (_set(changed),))
+        self._run(self.unguarded_update, (as_set(changed),))
 
 
 class _CarelessSqliteBatch(_Careless, SqliteBatch):

@@ -26,7 +26,7 @@ from databases import (
     url_of,
     writing,
 )
-from given_store import OTHER
+from given_store import ACCOUNT, OTHER
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
 from opentill.domain.ledger import entries_for
@@ -94,6 +94,11 @@ class Books:
             self.enter(order, event.sequence, line, entry.account, entry.amount)
         self.set("orders", order, "version = version + 1")
 
+    def end_feed(self, by: int) -> int:
+        """Move the end of the feed in which most orders are; returns the new one."""
+        asked = "UPDATE feeds SET place = place + ? WHERE account_id = ? RETURNING place"
+        return int(self._run(asked, by, ACCOUNT)[0]["place"])
+
     def enter(self, order: str, sequence: int, line: int, account: str, amount: int) -> None:
         """Add a ledger entry."""
         known = self.row("events", order)
@@ -111,7 +116,7 @@ class Defect:
 
     check: str
     order: str
-    do: Callable[[Books], None]
+    do: Callable[[Books], object]
 
 
 def _more_than_was_applied(books: Books) -> None:
@@ -164,6 +169,24 @@ def _without_a_call(table: str, order: str) -> Defect:
 
 def _of_another_account(table: str, order: str) -> Defect:
     return Defect("of-one-account", order, lambda books: books.copy(table, order, account_id=OTHER))
+
+
+def _left_out_one_place(books: Books) -> None:
+    """The last event of the feed moves on by one, and the feed with it."""
+    books.set("events", "cancelled when due", "place = place + 1", "sequence = 2")
+    books.end_feed(+1)
+
+
+def _told_in_disorder(books: Books) -> None:
+    first = books.row("events", "paid", by="sequence")["place"]
+    books.set("events", "paid", "place = NULL", "sequence = 1")
+    books.set("events", "paid", f"place = {first}", "sequence = 2")
+    books.set("events", "paid", f"place = {first + 1}", "sequence = 1")
+
+
+def _told_without_its_beginning(books: Books) -> None:
+    books.happens("pending", EventType.OTP_RESENT)
+    books.set("events", "pending", f"place = {books.end_feed(+1)}", "sequence = 2")
 
 
 def _surplus(books: Books, sequence: int) -> None:
@@ -262,6 +285,12 @@ DEFECTS = [
     _of_another_account("events", "pending"),
     _of_another_account("attempts", "declined"),
     _of_another_account("refunds", "refund done"),
+    Defect("feed-without-gaps", "cancelled when due", _left_out_one_place),
+    Defect("feed-without-gaps", "cancelled when due", lambda b: b.end_feed(+1)),
+    Defect("feed-without-gaps", "cancelled when due", lambda b: b.end_feed(-1)),
+    Defect("feed-without-gaps", "pending", lambda b: b.set("events", "pending", "place = 999")),
+    Defect("feed-follows-orders", "paid", _told_in_disorder),
+    Defect("feed-follows-orders", "pending", _told_without_its_beginning),
 ]
 
 

@@ -14,7 +14,8 @@ from opentill.api import decode
 from opentill.api.call import ApiDeps, Call
 from opentill.api.gate import Gate, idempotency_key
 from opentill.api.operations import OPERATIONS
-from opentill.api.routing import Auth, Operation, Receive, Route, Router, Scope, Send
+from opentill.api.routing import HANG_UP, Auth, Operation, Receive, Route, Router, Scope, Send, Stream
+from opentill.api.sending import send_stream
 from opentill.api.wire import (
     CARD_ENTRY_NOT_PERMITTED,
     ROUTE_NOT_FOUND,
@@ -39,6 +40,11 @@ _BANK_PAGES: Final = frozenset({b"/sandbox/3ds", b"/sandbox/3ds/answer"})
 _JSON: Final = (b"content-type", b"application/json")
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 _NO_STORE: Final = (b"cache-control", b"no-store")
+_STREAM: Final = (
+    (b"content-type", b"text/event-stream"),
+    _NO_STORE,
+    (b"x-accel-buffering", b"no"),  # a proxy must not collect it
+)
 _AUTHENTICATE: Final = (b"www-authenticate", b"Bearer")
 _TRY_SOON: Final = (b"retry-after", b"1")
 _MOST_REQUEST_ID_CHARACTERS: Final = 64
@@ -96,16 +102,28 @@ class ApiApp:
             reply = await self._answer(call, scope, receive)
         except _Gone:
             return
+        if self._deps.settings.access_log:
+            self._log_access(call, reply.status if isinstance(reply, Reply) else 200)
+        if not isinstance(reply, Reply):
+            headers = [*_STREAM, *self._every_answers_headers(call, name.encode())]
+            await send_stream(reply, headers, receive, send, scope.get(HANG_UP))
+            return
         headers = self._reply_headers(call, reply, name.encode())
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
-        if self._deps.settings.access_log:
-            self._log_access(call, reply)
+
+    def stopping(self) -> None:
+        """End what would never end by itself, while the server still waits for open requests."""
+        self._deps.streams.end()
+
+    async def close(self) -> None:
+        """Stop what runs beside requests."""
+        await self._deps.streams.close()
 
     def _is_page(self, path: bytes) -> bool:
         return path.startswith(_PAGES) or (self._deps.sandbox and path in _BANK_PAGES)
 
-    async def _answer(self, call: Call, scope: Scope, receive: Receive) -> Reply:
+    async def _answer(self, call: Call, scope: Scope, receive: Receive) -> Reply | Stream:
         """The reply to this call, whatever happens (no input gives a 5xx; a 5xx is our fault)."""
         try:
             try:
@@ -124,7 +142,7 @@ class ApiApp:
             _log.exception("request_failed", operation=call.route.operation.name)
             return SERVER_ERROR
 
-    async def _carry_out(self, call: Call, scope: Scope, receive: Receive) -> Reply:
+    async def _carry_out(self, call: Call, scope: Scope, receive: Receive) -> Reply | Stream:
         operation = call.route.operation
         client = scope.get("client")
         address = client[0] if client else ""
@@ -166,10 +184,7 @@ class ApiApp:
         headers = [
             _JSON,
             (b"content-length", b"%d" % len(reply.body)),
-            (b"x-request-id", name),
-            (b"x-rate-limit-limit", b"%d" % call.limit),
-            (b"x-rate-limit-remaining", b"%d" % call.remaining),
-            self._window,
+            *self._every_answers_headers(call, name),
         ]
         if reply.reason:
             headers.append((b"refusal-reason", reply.reason.encode()))
@@ -181,16 +196,24 @@ class ApiApp:
             headers.append(self._what_next(call, reply.status))
         return headers
 
+    def _every_answers_headers(self, call: Call, name: bytes) -> Iterable[tuple[bytes, bytes]]:
+        return (
+            (b"x-request-id", name),
+            (b"x-rate-limit-limit", b"%d" % call.limit),
+            (b"x-rate-limit-remaining", b"%d" % call.remaining),
+            self._window,
+        )
+
     def _what_next(self, call: Call, status: int) -> tuple[bytes, bytes]:
         if status == 429:
             return (b"retry-after", b"%d" % self._gate.limiter.retry_after_seconds(call.now))
         return _AUTHENTICATE if status == 401 else _TRY_SOON
 
-    def _log_access(self, call: Call, reply: Reply) -> None:
+    def _log_access(self, call: Call, status: int) -> None:
         _log.info(
             "request",
             operation=call.route.operation.name,
-            status=reply.status,
+            status=status,
             account_id=call.account_id,
             milliseconds=self._deps.clock.now() - call.now,
         )

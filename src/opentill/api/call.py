@@ -6,9 +6,11 @@ from typing import Any, Final, TypeAlias
 
 from opentill.api import decode
 from opentill.api.directory import Directory
+from opentill.api.feed import Feed
 from opentill.api.ratelimit import UNLIMITED
 from opentill.api.readiness import Readiness
 from opentill.api.routing import AsgiApp, Route
+from opentill.api.streams import Streams
 from opentill.api.told import return_url
 from opentill.api.wire import Rejected, invalid
 from opentill.clock import Clock, Ids
@@ -22,6 +24,9 @@ from opentill.keyring import CardKey, Keyring
 from opentill.rails.desk import Asking, CardDesk
 from opentill.settings import Settings
 from opentill.store.interface import KeyClaim, Mode, Reply, TokenId
+from opentill.webhooks.guard import Guard
+from opentill.webhooks.keys import EndpointKeys
+from opentill.webhooks.poster import Poster
 
 _NOBODY: Final = Actor(ActorKind.OPEN_SANDBOX)
 
@@ -49,13 +54,24 @@ class ApiDeps:
     """Makes the sandbox's rail misbehave; None in live mode, which has none."""
     pages: AsgiApp | None = None
     """Answers the paths that are not the API's."""
+    guard: Guard
+    """Says which URLs may be called."""
+    poster: Poster
     directory: Directory = field(init=False)
     readiness: Readiness = field(init=False)
+    feed: Feed = field(init=False)
+    streams: Streams = field(init=False)
+    endpoint_keys: EndpointKeys = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the parts that only this API uses."""
         object.__setattr__(self, "directory", Directory(self.threads, self.reader, self.clock))
         object.__setattr__(self, "readiness", Readiness(self.threads, self.clock))
+        feed = Feed(self.threads, self.reader)
+        most = self.settings.max_open_streams
+        object.__setattr__(self, "feed", feed)
+        object.__setattr__(self, "streams", Streams(feed, self.threads, self.reader, self.clock, most))
+        object.__setattr__(self, "endpoint_keys", EndpointKeys(self.keyring))
 
     def return_url(self, account_id: str, transaction: str) -> str:
         """See ``told.return_url``."""
@@ -87,6 +103,7 @@ class Call:
         "replayed",
         "route",
         "token",
+        "token_until",
     )
 
     def __init__(self, deps: ApiDeps, route: Route, parameters: tuple[bytes, ...], now: int):
@@ -98,6 +115,8 @@ class Call:
         self.account_id = ""
         self.actor = _NOBODY
         self.token: TokenId | None = None
+        self.token_until: int | None = None
+        """When the token ends, in business time; None without one."""
         self.headers: dict[bytes, bytes] = {}
         self.body: Any = None
         self.raw_body = b""
@@ -133,7 +152,8 @@ class Call:
         if self.key is None:
             return None
         operation = self.route.operation
-        fingerprint = self.deps.keyring.fingerprint(operation.method, operation.path, self.raw_body)
+        path = b"/".join([operation.path.encode(), *self.parameters]).decode("utf-8", "surrogateescape")
+        fingerprint = self.deps.keyring.fingerprint(operation.method, path, self.raw_body)
         return KeyClaim(self.account_id, self.key, fingerprint, self.command_id)
 
     def render(self, on_change: Callable[[Change], Reply]) -> Render:
@@ -163,8 +183,12 @@ class Call:
         assert result.reply is not None
         return result.reply
 
-    async def turn_down(self, rejected: Rejected) -> Reply:
-        """The answer of a request that goes no further; raises TokenRevoked if its token is dead by now."""
+    async def check_token(self) -> None:
+        """Raise TokenRevoked if the token is dead by now; for calls that put no question of their own."""
         if self.token is not None:
             await self.deps.reader.check(self.token)
+
+    async def turn_down(self, rejected: Rejected) -> Reply:
+        """The answer of a request that goes no further; raises TokenRevoked if its token is dead by now."""
+        await self.check_token()
         return rejected.answer

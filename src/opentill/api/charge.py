@@ -9,10 +9,10 @@ from opentill.api.call import Call
 from opentill.api.card import read_card
 from opentill.api.checkout import Done
 from opentill.api.decode import ReferenceText, Text
-from opentill.api.shown import transaction_id
 from opentill.api.told import card_reply, otp_reply
 from opentill.api.wire import SecretStruct, WireStruct
 from opentill.domain.commands import BeginAttempt, CancelAttempt, ResendOtp, SubmitOtp
+from opentill.domain.names import transaction_id
 from opentill.store.interface import Reply
 
 _OTP_SENT: Final = Done(success=True, message="OTP sent successfully")

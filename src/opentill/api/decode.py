@@ -4,12 +4,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from opentill.api.wire import invalid
+from opentill.api.wire import invalid, milliseconds_of
 from opentill.domain.money import MINOR_DIGITS, InvalidAmount, Money
 
 T = TypeVar("T")
@@ -163,6 +164,18 @@ def reference(text: str, field: str, limit: int) -> str:
     if len(text) > limit:
         raise invalid(f"{field} is too long")
     return filled(text, field)
+
+
+def moment(text: str, field: str, time_of_day: time) -> int:
+    """A date, taken at ``time_of_day``, or a time, without an offset UTC, in UTC milliseconds."""
+    try:
+        if len(text) <= len("2026-07-01"):
+            found = datetime.combine(date.fromisoformat(text), time_of_day)
+        else:
+            found = datetime.fromisoformat(text)
+    except ValueError:
+        raise invalid(f"{field} must be an ISO-8601 date or time") from None
+    return milliseconds_of(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
 def amount(raw: msgspec.Raw, field: str, currency: str) -> int:

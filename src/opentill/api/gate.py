@@ -67,6 +67,7 @@ class Gate:
         call.account_id = claims.account_id
         call.actor = Actor(ActorKind.API_KEY, claims.client_id)
         call.token = TokenId(claims.account_id, claims.jti)
+        call.token_until = claims.expires_at
         return await self._deps.directory.merchant(claims.account_id, call.now)
 
     @staticmethod

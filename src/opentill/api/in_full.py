@@ -1,12 +1,12 @@
 """An order with all that happened to it and all that may (contract 10), as its merchant sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentill.api.allowed import Allowed
 from opentill.api.shown import OrderShown, order_members
 from opentill.api.wire import WireStruct, iso_time
-from opentill.domain.events import Event
+from opentill.domain.events import Event, EventType
 from opentill.domain.money import major_units
 from opentill.domain.order import Attempt, Order, OrderStatus, Refund
 from opentill.store.interface import OrderView
@@ -62,7 +62,7 @@ class ActorShown(WireStruct):
 
 
 class EventShown(WireStruct):
-    """One thing that happened to the order."""
+    """One thing that happened to an order. All of them together tell its state (contract 10)."""
 
     id: str
     type: str
@@ -74,8 +74,8 @@ class EventShown(WireStruct):
     reason: str | None
     note: str | None
     at: str
-    data: dict[str, str]
-    """Transaction, refund and money of the event, those that it has."""
+    data: Mapping[str, str | dict[str, str]]
+    """Transaction, refund and money of the event, those that it has; of a new order, what was agreed."""
 
 
 class AllowedShown(WireStruct):
@@ -119,7 +119,7 @@ def in_full(view: OrderView, events: list[Event], allowed: list[Allowed]) -> Ord
         credits=[],
         refunds=[_refund(order, each) for each in order.refunds],
         returns=[],
-        timeline=[_event(order, each) for each in events],
+        timeline=[event_shown(each, order.reference, view) for each in events],
         allowed=[_allowed(each) for each in allowed],
     )
 
@@ -183,14 +183,12 @@ def _refund(order: Order, refund: Refund) -> RefundShown:
     )
 
 
-def _event(order: Order, event: Event) -> EventShown:
-    amount = {"amount": major_units(event.amount, event.currency), "currency": event.currency}
-    about = {"transactionId": event.transaction_id, "refundId": event.refund_id}
-    data = {name: text for name, text in about.items() if text} | (amount if event.amount else {})
+def event_shown(event: Event, reference: str, view: OrderView | None) -> EventShown:
+    """An event of the order of this reference; ``view`` is that order, needed where it was created."""
     return EventShown(
         id=event.event_id,
         type=event.type.value,
-        order_reference=order.reference,
+        order_reference=reference,
         sequence=event.sequence,
         before=event.before and event.before.value,
         after=event.after.value,
@@ -198,8 +196,31 @@ def _event(order: Order, event: Event) -> EventShown:
         reason=event.reason,
         note=event.note,
         at=iso_time(event.at),
-        data=data,
+        data=_agreed(view) if event.type is EventType.ORDER_CREATED and view else _moved(event),
     )
+
+
+def _moved(event: Event) -> Mapping[str, str]:
+    money = {"amount": major_units(event.amount, event.currency), "currency": event.currency}
+    about = {"transactionId": event.transaction_id, "refundId": event.refund_id}
+    return {name: text for name, text in about.items() if text} | (money if event.amount else {})
+
+
+def _agreed(view: OrderView) -> Mapping[str, str | dict[str, str]]:
+    """What was agreed with a new order and never changes, without what was left open."""
+    order, terms = view.order, view.terms
+    due = {"dueAt": iso_time(order.due_at), "dueAction": order.due_action.value} if order.due_at else {}
+    about = {
+        "orderId": order.order_id,
+        "accountId": order.sub_account_id or order.account_id,
+        "amount": major_units(order.amount, order.currency),
+        "currency": order.currency,
+        "customerEmail": terms.customer_email,
+        "customerId": terms.customer_id,
+        "callbackUrl": terms.callback_url,
+        "orderMetaData": dict(terms.metadata),
+    }
+    return {name: value for name, value in about.items() if value} | due
 
 
 def _allowed(each: Allowed) -> AllowedShown:

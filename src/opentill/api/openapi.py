@@ -152,7 +152,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         for status in _ERRORS
         if _can_answer(operation, status)
     }
-    return {"200": _response("Success", _success_schema(operation))} | errors
+    media_type = "text/event-stream" if operation.streams else "application/json"
+    return {"200": _response("Success", _success_schema(operation), media_type)} | errors
 
 
 def _can_answer(operation: Operation, status: int) -> bool:
@@ -161,7 +162,7 @@ def _can_answer(operation: Operation, status: int) -> bool:
         409: operation.mutating,
         429: operation.rate_limited,
         500: True,
-        503: operation.enveloped,
+        503: operation.enveloped or operation.streams,
     }
     return when.get(status, takes_input)
 
@@ -170,24 +171,26 @@ def _error(description: str) -> dict[str, Any]:
     return _response(description, {"$ref": _REFERENCE.format(name="Error")})
 
 
-def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _response(
+    description: str, schema: dict[str, Any], media_type: str = "application/json"
+) -> dict[str, Any]:
     return {
         "description": description,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS},
-        "content": {"application/json": {"schema": schema}},
+        "content": {media_type: {"schema": schema}},
     }
 
 
 def _success_schema(operation: Operation) -> dict[str, Any]:
     if not operation.enveloped:
-        return {"type": "object"}
+        return {"type": "string" if operation.streams else "object"}
     data: dict[str, Any] = {"type": "null"} if operation.data is None else _schema_of(operation.data)
     return {
         "type": "object",
         "required": ["code", "description", "data"],
         "additionalProperties": False,
         "properties": {
-            "code": {"const": "00"},
+            "code": {"const": operation.success_code},
             "description": {"const": operation.description},
             "data": data,
         },

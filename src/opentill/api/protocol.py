@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from opentill.api.routing import HANG_UP, STOPPING
 from opentill.api.wire import UNAVAILABLE, envelope
 
 MAX_HEAD_BYTES: Final = 65_536
@@ -81,6 +82,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         """A request begins."""
         self._head_open, self._head_bytes, self._hosts = True, 0, 0
         super().on_message_begin()
+        self.scope[HANG_UP] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; raising here makes the parser refuse the request."""
@@ -118,6 +120,9 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops: what is being carried out is answered, half a request is not waited for."""
+        stopping = self.app_state.get(STOPPING)
+        if stopping is not None:
+            stopping()
         if self._is_reading():
             self._end_with(_STOPPING)
         else:

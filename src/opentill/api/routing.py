@@ -3,19 +3,36 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from opentill.api.wire import SUCCESS, RefusalRow, Success, refusal_replies
+from opentill.api.wire import SUCCESS, SUCCESS_CODE, RefusalRow, Success, refusal_replies
 from opentill.domain.refusals import Refusal
 from opentill.store.interface import Reply
 
 if TYPE_CHECKING:
     from opentill.api.call import Call
 
-Handler: TypeAlias = "Callable[[Call], Awaitable[Reply]]"
+
+STOPPING: Final = "opentill.stopping"
+"""In the lifespan's state: called when the server begins to stop, before it waits for open requests."""
+HANG_UP: Final = "opentill.hang_up"
+"""In the scope of a request: ends its connection at once, with whatever is still waiting to be sent."""
+
+
+class Stream(Protocol):
+    """An answer of type ``text/event-stream``, made piece by piece for as long as somebody listens."""
+
+    async def next(self) -> bytes | None:
+        """The next piece, as soon as there is one; None when the stream is over."""
+
+    def end(self) -> None:
+        """Make the next piece the last one; called again it does nothing."""
+
+
+Handler: TypeAlias = "Callable[[Call], Awaitable[Reply | Stream]]"
 
 SANDBOX_ALIAS: Final = ("/v1/checkout/", "/sandbox/checkout/")
 """In sandbox mode what begins with the first answers under the second too (ruling 12)."""
@@ -45,6 +62,8 @@ class Operation:
     data: type[msgspec.Struct] | None
     """The member ``data`` of a success; None where it is always null."""
     description: str = SUCCESS
+    success_code: str = SUCCESS_CODE
+    """What a success has in the envelope."""
     body: type[msgspec.Struct] | None = None
     body_optional: bool = False
     query: type[msgspec.Struct] | None = None
@@ -65,7 +84,9 @@ class Operation:
     """Whether live mode does not have it at all (ruling 23)."""
     rate_limited: bool = True
     enveloped: bool = True
-    """Whether its success is in the envelope; only this description of the API is not."""
+    """Whether its success is in the envelope; only this description of the API and streams are not."""
+    streams: bool = False
+    """Whether its success is a ``Stream``."""
 
 
 class Route:
@@ -78,7 +99,7 @@ class Route:
         self.table = table
         self.segments = tuple(segment.encode() for segment in operation.path.split("/")[1:])
         self.decoder = msgspec.json.Decoder(operation.body) if operation.body else None
-        self.success = Success(operation.description)
+        self.success = Success(operation.description, operation.success_code)
         self.refusals: Mapping[type[Refusal], Reply] = refusal_replies(
             refusal_http_status, operation.refusal_description, operation.refusal_rows
         )

@@ -26,7 +26,6 @@ async def switch_rail(call: Call) -> Reply:
     wanted: RailSwitch = call.body
     if call.deps.switch_rail is None:
         raise Rejected(ROUTE_NOT_FOUND)
-    if call.token is not None:
-        await call.deps.reader.check(call.token)
+    await call.check_token()
     await call.deps.switch_rail(wanted.operation, wanted.outcome, wanted.delay_milliseconds, wanted.count)
     return call.success(wanted)

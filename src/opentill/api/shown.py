@@ -4,8 +4,10 @@ from typing import Any, Final
 
 from opentill.api.wire import WireStruct, iso_time
 from opentill.domain.money import major_units
+from opentill.domain.names import merchant_tx_ref
 from opentill.domain.order import Attempt, AttemptStatus, Order
 from opentill.store.interface import Merchant, OrderView, TransactionView
+from opentill.store.outbox import Delivery, DeliveryState
 
 NONE: Final = "N/A"
 """What the wire says where a text is empty."""
@@ -43,6 +45,21 @@ def statuses_of(word: str) -> frozenset[str]:
     """
     wanted = _SAME_AS.get(word, word)
     return frozenset(status.value for status, shown in TRANSACTION_STATUS.items() if shown == wanted)
+
+
+DELIVERY_STATUS: Final[dict[tuple[DeliveryState, bool], str]] = {
+    (DeliveryState.PENDING, False): "INITIATED",
+    (DeliveryState.PENDING, True): "INITIATED",
+    (DeliveryState.DELIVERED, True): "PUSHED",
+    (DeliveryState.DEAD, True): "FAILED",
+    (DeliveryState.DEAD, False): "INCONCLUSIVE",
+}
+"""The webhook log's word (contract 5.6) for a delivery and whether its last try was answered."""
+
+
+def delivery_status(delivery: Delivery) -> str:
+    """The word of the webhook log for this delivery."""
+    return DELIVERY_STATUS[delivery.state, delivery.status is not None]
 
 
 class OrderShown(WireStruct, kw_only=True):
@@ -183,30 +200,3 @@ def _gateway_message(attempt: Attempt) -> str:
     if attempt.status is _A.APPROVED:
         return APPROVED_MESSAGE
     return attempt.message or TRANSACTION_STATUS[attempt.status]
-
-
-_UUID_CHARACTERS: Final = 36
-_TX_REF_PREFIX: Final = "txref-"
-
-
-def transaction_id(account_id: str, uuid: str) -> str:
-    """The name of an attempt (ruling 7)."""
-    return f"WEB-ONLINE_C-{account_id[:5]}-{uuid}"
-
-
-def uuid_of(transaction: str) -> str:
-    """The UUID that the name of an attempt ends with."""
-    return transaction[-_UUID_CHARACTERS:]
-
-
-def merchant_tx_ref(transaction: str) -> str:
-    """A second name of an attempt, made of the first, so that it can be looked up without being kept."""
-    return _TX_REF_PREFIX + uuid_of(transaction)
-
-
-def transaction_of_tx_ref(account_id: str, tx_ref: str) -> str | None:
-    """The transaction id of a merchant's ``merchantTxRef``; None for a text that is none."""
-    uuid = tx_ref.removeprefix(_TX_REF_PREFIX)
-    if uuid == tx_ref or len(uuid) != _UUID_CHARACTERS:
-        return None
-    return transaction_id(account_id, uuid)

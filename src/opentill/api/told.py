@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from opentill.api.shown import uuid_of
 from opentill.api.wire import SUCCESS, Success, WireStruct, refusal_replies
 from opentill.domain.decisions import Change
+from opentill.domain.names import uuid_of
 from opentill.domain.order import Attempt, AttemptStatus, CallKind, OrderStatus, RefundStatus
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Outcome, Render

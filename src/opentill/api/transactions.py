@@ -2,29 +2,16 @@
 
 import base64
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
+from datetime import time
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from opentill.api.call import Call
-from opentill.api.decode import Text
-from opentill.api.shown import (
-    FILTER_WORDS,
-    REFUNDED,
-    TransactionShown,
-    statuses_of,
-    transaction_of_tx_ref,
-    transaction_shown,
-)
-from opentill.api.wire import (
-    RECORD_NOT_FOUND,
-    TRANSACTION_NOT_FOUND,
-    Rejected,
-    WireStruct,
-    invalid,
-    milliseconds_of,
-)
+from opentill.api.decode import Text, moment
+from opentill.api.shown import FILTER_WORDS, REFUNDED, TransactionShown, statuses_of, transaction_shown
+from opentill.api.wire import RECORD_NOT_FOUND, TRANSACTION_NOT_FOUND, Rejected, WireStruct, invalid
+from opentill.domain.names import transaction_of_tx_ref
 from opentill.store.interface import Reply, TransactionFilter
 
 _MOST_LISTED: Final = 50
@@ -147,8 +134,7 @@ async def _list(call: Call, sub_account: str | None) -> Reply:
     query: ListQuery = call.query
     wanted = _wanted(call, query, sub_account)
     if wanted is None:
-        if call.token is not None:
-            await call.deps.reader.check(call.token)
+        await call.check_token()
         return call.success(TransactionList([], ""))
     found = await call.deps.reader.ask(lambda snapshot: snapshot.transactions(wanted), call.token)
     page = found[: query.limit]
@@ -162,8 +148,8 @@ def _wanted(call: Call, query: ListQuery, sub_account: str | None) -> Transactio
     """The filter of a list, with one more than the page holds; None when nothing can match it."""
     filters: ListFilters = call.body or ListFilters()
     before = None if query.cursor is None else from_cursor(query.cursor)
-    started_from = None if query.date_from is None else _moment(query.date_from, "dateFrom", time.min)
-    started_to = None if query.date_to is None else _moment(query.date_to, "dateTo", time.max)
+    started_from = None if query.date_from is None else moment(query.date_from, "dateFrom", time.min)
+    started_to = None if query.date_to is None else moment(query.date_to, "dateTo", time.max)
     named = _named(call, filters, sub_account)
     statuses = None if filters.status is None else statuses_of(filters.status)
     if named is None or statuses == _NOTHING or not _ours(filters):
@@ -187,18 +173,6 @@ def _ours(filters: ListFilters) -> bool:
         and filters.terminal_id is None
         and filters.rrn is None
     )
-
-
-def _moment(text: str, field: str, time_of_day: time) -> int:
-    """A date, taken at ``time_of_day``, or a time, without an offset UTC, in UTC milliseconds."""
-    try:
-        if len(text) <= len("2026-07-01"):
-            moment = datetime.combine(date.fromisoformat(text), time_of_day)
-        else:
-            moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise invalid(f"{field} must be an ISO-8601 date or time") from None
-    return milliseconds_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def to_cursor(started_at: int, transaction: str) -> str:

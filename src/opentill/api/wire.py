@@ -42,13 +42,18 @@ def reply(status: int, code: str, description: str, *, data: Any = None, reason:
     return Reply(status, reason, envelope(code, description, data))
 
 
+SUCCESS_CODE: Final = "00"
+DEBUG_SUCCESS_CODE: Final = "200"
+"""What the webhook debug endpoints say instead (contract 5.6)."""
+
+
 class Success:
-    """The successful answers of one operation, whose description never changes."""
+    """The successful answers of one operation, whose code and description never change."""
 
     __slots__ = ("_prefix",)
 
-    def __init__(self, description: str):
-        self._prefix = envelope("00", description)[: -len(b"null}")]
+    def __init__(self, description: str, code: str = SUCCESS_CODE):
+        self._prefix = envelope(code, description)[: -len(b"null}")]
 
     def reply(self, data: Any) -> Reply:
         """HTTP 200 with this struct, mapping or None as ``data``."""
@@ -82,6 +87,11 @@ CARD_ENTRY_NOT_PERMITTED: Final = reply(
     400, "05", "Card entry is not permitted", reason="card-entry-not-permitted"
 )
 """Live mode never takes a card number over the API (ruling 15, contract 3.8)."""
+
+TOO_MANY_ENDPOINTS: Final = reply(
+    400, "01", "There are as many webhook endpoints as there may be", reason="too-many-endpoints"
+)
+NO_ROTATION: Final = reply(400, "01", "No rotation of the signing key is under way", reason="no-rotation")
 
 MAGIC_TRANSACTION: Final = "WEB-ONLINE_C-97922-db88d4c3-a0af-4887-a089-b5d2e51b8f19"
 """In sandbox mode its refund fails with code ``400`` (contract, section 6)."""

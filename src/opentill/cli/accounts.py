@@ -1,7 +1,8 @@
 """``opentill accounts``: sub-accounts of a merchant."""
 
-from opentill.cli.desk import account_of, open_registry, print_table, say, shown_time
+from opentill.cli.desk import account_of, open_registry
 from opentill.cli.preflight import Where
+from opentill.cli.printing import print_table, say, shown_time
 
 
 def add(*, name: str, merchant: str | None = None, where: Where | None = None) -> None:

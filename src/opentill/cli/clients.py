@@ -1,7 +1,8 @@
 """``opentill clients``: credentials of a merchant's programs."""
 
-from opentill.cli.desk import account_of, open_registry, print_table, say, shown_time
+from opentill.cli.desk import account_of, open_registry
 from opentill.cli.preflight import OperatorError, Where
+from opentill.cli.printing import print_table, say, shown_time
 from opentill.merchants import ClientCredentials
 
 

@@ -34,6 +34,16 @@ clients.command("opentill.cli.clients:disable", name="disable")
 clients.command("opentill.cli.clients:rotate", name="rotate")
 app.command(clients)
 
+webhooks = App(name="webhooks", help="What merchants are told, and whether it arrived.")
+webhooks.command("opentill.cli.deliveries:list_", name="list")
+webhooks.command("opentill.cli.deliveries:show", name="show")
+webhooks.command("opentill.cli.deliveries:resend", name="resend")
+app.command(webhooks)
+
+app.command("opentill.cli.listen:listen", name="listen")
+app.command("opentill.cli.trigger:trigger", name="trigger")
+app.command("opentill.cli.webhooks:verify_signature", name="verify-signature")
+
 ledger = App(name="ledger", help="The books.")
 ledger.command("opentill.cli.ledger:check", name="check")
 app.command(ledger)

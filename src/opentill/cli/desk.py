@@ -1,22 +1,13 @@
-"""How the commands that keep the registry open the store, name a merchant and print lists."""
+"""How the commands that work on the store open it and name a merchant."""
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Final
-
-from rich.console import Console
-from rich.table import Table
 
 from opentill.app import prepare
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
 from opentill.clock import RandomIds, SystemClock
 from opentill.merchants import Registry
 from opentill.settings import Settings
-
-WIDE_COLUMNS: Final = 400
-"""Wider than any list of ours."""
 
 
 @contextmanager
@@ -41,24 +32,3 @@ def account_of(registry: Registry, merchant: str | None) -> str:
     if registry.store.merchant(account_id) is None:
         raise OperatorError(f"there is no merchant {account_id}; `opentill merchants list` shows all.")
     return account_id
-
-
-def say(text: str) -> None:
-    """Print text that someone may copy, so without wrapping and colour."""
-    sys.stdout.write(text + "\n")
-
-
-def shown_time(at: int) -> str:
-    """UTC milliseconds as a person reads them, such as ``2026-11-23 16:33:28Z``."""
-    return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
-def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a list, never cutting a value: wide where no terminal sets a width, folded where one does."""
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    width = None if sys.stdout.isatty() else WIDE_COLUMNS
-    Console(width=width, highlight=False, markup=False, emoji=False).print(table)

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from opentill.cli.desk import print_table, say
 from opentill.cli.preflight import Where, operator_errors
+from opentill.cli.printing import print_table, say
 from opentill.store.audit import Finding, audit, count_orders, open_read_only
 
 MOST_SHOWN: Final = 20

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from opentill.cli.block import merchant_block, served_url
-from opentill.cli.desk import open_registry, print_table, say, shown_time
+from opentill.cli.desk import open_registry
 from opentill.cli.preflight import OperatorError, Where
+from opentill.cli.printing import print_table, say, shown_time
 from opentill.merchants import Credentials, write_env_file
 
 

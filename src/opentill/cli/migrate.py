@@ -6,8 +6,8 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from opentill.cli.desk import say
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
+from opentill.cli.printing import say
 from opentill.store.migrate import HEAD, is_usable, revision
 from opentill.store.opening import is_postgres, open_store, read_only, shown
 

@@ -16,6 +16,8 @@ from typing import Protocol
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.order import Attempt, Order, Terms
+from opentill.store.outbox import Outbox
+from opentill.store.views import OrderView as OrderView  # noqa: PLC0414 - a word of this contract too
 
 
 class StoreError(Exception):
@@ -158,14 +160,6 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderView:
-    """An order as it is shown: its state, its attempts and what was agreed."""
-
-    order: Order
-    terms: Terms
-
-
-@dataclass(frozen=True, slots=True)
 class TransactionView:
     """One attempt together with the order that it tried to pay."""
 
@@ -296,7 +290,7 @@ class IssuedToken:
     refresh_expires_at: int
 
 
-class Store(Protocol):
+class Store(Outbox, Protocol):
     """A database that keeps the laws. ``store.conformance`` in the tests is this contract, executable."""
 
     def batch(self) -> AbstractContextManager[Batch]:

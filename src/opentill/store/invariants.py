@@ -321,6 +321,32 @@ _OF_ONE_ACCOUNT = """
      WHERE o.order_id IS NULL
 """
 
+_FEED_WITHOUT_GAPS = """
+    SELECT e.account_id, e.order_id,
+           'event ' || e.sequence || ' has place ' || e.place || ' and no event has the one before it'
+      FROM events AS e
+      LEFT JOIN events AS p ON p.account_id = e.account_id AND p.place = e.place - 1
+     WHERE e.place <> 1 AND p.place IS NULL
+     UNION ALL
+    SELECT e.account_id, e.order_id,
+           'event ' || e.sequence || ' is the last of a feed that ends at ' || coalesce(f.place, 0) ||
+           ' and has place ' || e.place
+      FROM (SELECT account_id, max(place) AS place FROM events GROUP BY account_id) AS l
+      JOIN events AS e ON e.account_id = l.account_id AND e.place = l.place
+      LEFT JOIN feeds AS f ON f.account_id = l.account_id
+     WHERE coalesce(f.place, 0) <> l.place
+"""
+
+_FEED_FOLLOWS_ORDERS = """
+    SELECT e.account_id, e.order_id,
+           'event ' || e.sequence || ' has place ' || e.place || ', the one before it ' ||
+           coalesce(CAST(p.place AS text), 'none')
+      FROM events AS e
+      JOIN events AS p
+        ON p.account_id = e.account_id AND p.order_id = e.order_id AND p.sequence = e.sequence - 1
+     WHERE e.place IS NOT NULL AND coalesce(p.place, e.place) >= e.place
+"""
+
 CHECKS: Final = (
     Check(
         "money-accounted-for",
@@ -361,5 +387,15 @@ CHECKS: Final = (
     Check("one-live-attempt", "At most one attempt is under way.", _ONE_LIVE_ATTEMPT),
     Check("calls-noted", "Whatever waits for a rail has its call noted.", _CALLS_NOTED),
     Check("of-one-account", "Whatever belongs to an order is of its account.", _OF_ONE_ACCOUNT),
+    Check(
+        "feed-without-gaps",
+        "The places of a merchant's feed are 1, 2, 3 ... to the last that was given out.",
+        _FEED_WITHOUT_GAPS,
+    ),
+    Check(
+        "feed-follows-orders",
+        "In the feed the events of an order follow their numbers.",
+        _FEED_FOLLOWS_ORDERS,
+    ),
 )
 """Every invariant, in the order in which they are checked."""

@@ -18,7 +18,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
-from opentill.store.directory import Directory
 from opentill.store.interface import (
     Batch,
     CommitUnknown,
@@ -30,8 +29,10 @@ from opentill.store.interface import (
 )
 from opentill.store.migrate import bring_up_to_date, expect_up_to_date
 from opentill.store.opening import patient, shown
-from opentill.store.sets import Cursor, SetBatch, SetSnapshot
-from opentill.store.statements import POSTGRES, Statements
+from opentill.store.outbox_statements import OutboxStatements
+from opentill.store.outbox_verbs import OutboxVerbs
+from opentill.store.sets import Cursor, Run, SetBatch, SetSnapshot
+from opentill.store.statements import POSTGRES
 
 OLDEST_SERVER: Final = 150000
 _PLANNING: Final = (
@@ -65,7 +66,7 @@ _GIVEN_UP: Final = frozenset({"25P03", "25P04"})
 """The server ended our transaction because we took too long in it."""
 _LIMIT_EXCEEDED: Final = "54"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
-_STATEMENTS: Final = Statements(POSTGRES)
+_STATEMENTS: Final = OutboxStatements(POSTGRES)
 
 T = TypeVar("T")
 
@@ -90,8 +91,10 @@ def open_postgres(url: str, *, prepare: bool = True, migrate: bool = True) -> "P
     return store
 
 
-class PostgresStore(Directory):
+class PostgresStore(OutboxVerbs):
     """The store contract on PostgreSQL. One thread may write and one may read at a time."""
+
+    _outbox = _STATEMENTS
 
     def __init__(self, url: str, clock: Clock | None = None, *, prepare: bool = True):
         self._clock = clock or SystemClock()
@@ -148,6 +151,16 @@ class PostgresStore(Directory):
     def _write(self, work: Callable[[Connection], T]) -> T:
         with self._writer.transaction(_BEGIN_WRITING):
             done = work(self._writer.core)
+            self._writer.commit()
+            return done
+
+    def _ask(self, question: Callable[[Run], T]) -> T:
+        with self._reader.transaction(_BEGIN_READING):
+            return question(self._reader.run)
+
+    def _work(self, work: Callable[[Run], T]) -> T:
+        with self._writer.transaction(_BEGIN_WRITING):
+            done = work(self._writer.run)
             self._writer.commit()
             return done
 

@@ -4,6 +4,8 @@ Times are UTC milliseconds, amounts integer minor units. The migrations make the
 module is what they must come to (a test compares the two) and what cold statements are built from.
 """
 
+from typing import TypeAlias
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -17,9 +19,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus
+from opentill.store.outbox import DeliveryState
 
 metadata = MetaData()
 
@@ -37,8 +41,18 @@ _PAID, _CANCELLED, _EXPIRED = (
 )
 
 
-def _one_of(column: str, words: type[OrderStatus] | type[AttemptStatus] | type[RefundStatus]) -> str:
+_PENDING, _DEAD = DeliveryState.PENDING.value, DeliveryState.DEAD.value
+_Words: TypeAlias = type[OrderStatus] | type[AttemptStatus] | type[RefundStatus] | type[DeliveryState]
+
+
+def _one_of(column: str, words: _Words) -> str:
     return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
+
+
+def _index_where(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
+    """An index of the few rows that fulfil a condition."""
+    few = text(condition)
+    return Index(name, *columns, unique=unique, sqlite_where=few, postgresql_where=few)
 
 
 installation = Table(
@@ -268,7 +282,12 @@ events = Table(
     Column("amount", BigInteger, nullable=False),
     Column("currency", code(3), nullable=False),
     Column("beneficiary", code(36), nullable=False),
+    # In the merchant's feed. Given after the commit, and the only thing of an event that is written later.
+    Column("place", BigInteger),
     PrimaryKeyConstraint("account_id", "order_id", "sequence"),
+    _index_where("events_by_place", "place IS NOT NULL", "account_id", "place", unique=True),
+    # Of the time alone: every event passes through here once, on the way of its order's commit.
+    _index_where("events_unplaced", "place IS NULL", "at"),
 )
 
 ledger_entries = Table(
@@ -284,4 +303,81 @@ ledger_entries = Table(
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("account_id", "order_id", "sequence", "line"),
     CheckConstraint("amount <> 0", name="entry_moves_money"),
+)
+
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("account_id", code(36), nullable=False),
+    Column("place", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id"),
+    CheckConstraint("place >= 0", name="places_count_from_one"),
+    postgresql_with={"fillfactor": UPDATED_IN_PLACE},
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", code(64), nullable=False),
+    Column("holder", code(64), nullable=False),
+    Column("held_until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name"),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("account_id", code(36), nullable=False),
+    Column("endpoint_id", code(36), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),
+    Column("enabled", Integer, nullable=False),
+    Column("key_sealed", LargeBinary, nullable=False),
+    Column("next_key_sealed", LargeBinary),
+    Column("paused_at", BigInteger),
+    Column("failing_since", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id", "endpoint_id"),
+    postgresql_with={"fillfactor": UPDATED_IN_PLACE},
+)
+
+webhook_bodies = Table(
+    "webhook_bodies",
+    metadata,
+    # One for all endpoints that an event goes to, and apart from deliveries, which are written at every try.
+    Column("account_id", code(36), nullable=False),
+    Column("order_id", code(36), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("account_id", "order_id", "sequence"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("account_id", code(36), nullable=False),
+    Column("delivery_id", code(36), nullable=False),
+    Column("endpoint_id", code(36), nullable=False),
+    Column("event_id", code(36), nullable=False),
+    Column("order_id", code(36), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("type", code(32), nullable=False),
+    Column("state", code(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_try_at", BigInteger),
+    # Until then one sender has it. In no index, so that a claim is an update in place.
+    Column("claimed_until", BigInteger),
+    Column("status", Integer),
+    Column("response", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id", "delivery_id"),
+    CheckConstraint(_one_of("state", DeliveryState), name="known_delivery_state"),
+    CheckConstraint(f"(state = '{_PENDING}') = (next_try_at IS NOT NULL)", name="pending_has_its_next_try"),
+    CheckConstraint(f"state = '{_PENDING}' OR claimed_until IS NULL", name="only_pending_is_claimed"),
+    Index("deliveries_by_event", "account_id", "order_id", "sequence"),
+    Index("deliveries_by_time", "account_id", "created_at"),
+    _index_where("deliveries_due", f"state = '{_PENDING}'", "account_id", "endpoint_id", "next_try_at"),
+    _index_where("deliveries_dead", f"state = '{_DEAD}'", "account_id"),
+    postgresql_with={"fillfactor": UPDATED_IN_PLACE},
 )

@@ -34,7 +34,7 @@ from opentill.store.transactions import select_transactions
 
 ORDER_ID_CHARACTERS: Final = 36
 
-_as_set = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 
 
 class Cursor(Protocol):
@@ -69,18 +69,15 @@ class SetSnapshot:
     def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
         """See ``Snapshot.orders``."""
         loaded = self._views(names)
-        return {
-            name: OrderView(order, rows.terms(loaded[name][len(ORDER) :]))
-            for name, order in _whole_orders(self._run, self._statements, loaded).items()
-        }
+        return _order_views(self._run, self._statements, loaded)
 
     def _views(self, names: Collection[Name]) -> dict[Name, rows.Row]:
         """Rows by name: references first, then, for what is left and may be one, order ids."""
-        by_reference = self._run(self._statements.views_by_reference, (_set(list(names)),))
+        by_reference = self._run(self._statements.views_by_reference, (as_set(list(names)),))
         found: dict[Name, rows.Row] = {(row[0], row[2]): row for row in by_reference.fetchall()}
         rest = [name for name in names if _may_be_order_id(name) and name not in found]
         if rest:
-            by_id = self._run(self._statements.views_by_id, (_set(rest),))
+            by_id = self._run(self._statements.views_by_id, (as_set(rest),))
             found |= {(row[0], row[1]): row for row in by_id.fetchall()}
         return found
 
@@ -127,12 +124,12 @@ class SetBatch:
     def claim_keys(self, claims: Sequence[KeyClaim], now: int, expires_at: int) -> Mapping[Name, KeyRecord]:
         """See ``Batch.claim_keys``."""
         wanted = sorted((c.account_id, c.key, c.fingerprint, c.command_id, expires_at) for c in claims)
-        rest = _without(wanted, self._run(self._statements.claim_keys, (_set(wanted),)))
+        rest = _without(wanted, self._run(self._statements.claim_keys, (as_set(wanted),)))
         if rest:
-            rest = _without(rest, self._run(self._statements.renew_keys, (_set(rest), now)))
+            rest = _without(rest, self._run(self._statements.renew_keys, (as_set(rest), now)))
         if not rest:
             return {}
-        records = self._run(self._statements.read_keys, (_set([row[:2] for row in rest]),)).fetchall()
+        records = self._run(self._statements.read_keys, (as_set([row[:2] for row in rest]),)).fetchall()
         if len(records) < len(rest):
             raise Transient("a key was purged meanwhile")
         return {(record[0], record[1]): _key_record(record) for record in records}
@@ -145,7 +142,7 @@ class SetBatch:
         """See ``Batch.lock_orders``."""
         by_name = any(map(_may_be_order_id, names))
         lock = self._statements.lock_by_name if by_name else self._statements.lock_by_reference
-        found = self._run(lock, (_set(list(names)),)).fetchall()
+        found = self._run(lock, (as_set(list(names)),)).fetchall()
         by_id = {(row[0], row[1]): row for row in found} if by_name else {}
         known = by_id | {(row[0], row[2]): row for row in found}
         return _whole_orders(self._run, self._statements, {n: known[n] for n in names if n in known})
@@ -167,7 +164,7 @@ class SetBatch:
             for c in sorted(changes, key=lambda c: (c.after.account_id, c.after.reference))
             if c.terms is not None
         ]
-        if new and self._run(self._statements.insert_orders, (_set(new),)).rowcount != len(new):
+        if new and self._run(self._statements.insert_orders, (as_set(new),)).rowcount != len(new):
             raise Transient("a new order's reference was taken meanwhile")
 
     def _write_changed(self, changes: list[Change]) -> None:
@@ -176,12 +173,12 @@ class SetBatch:
             for c in changes
             if c.before is not None
         ]
-        if changed and self._run(self._statements.update_orders, (_set(changed),)).rowcount != len(changed):
+        if changed and self._run(self._statements.update_orders, (as_set(changed),)).rowcount != len(changed):
             raise Transient("an order changed after it was judged")
 
     def _insert(self, statement: str, new: list[rows.Row]) -> None:
         if new:
-            self._run(statement, (_set(new),))
+            self._run(statement, (as_set(new),))
 
     def store_replies(self, replies: Mapping[Name, Reply]) -> None:
         """See ``Batch.store_replies``."""
@@ -200,8 +197,22 @@ class SetBatch:
         return found.fetchone() is not None
 
 
-def _set(values: Sequence[Any]) -> str:
-    return _as_set(values).decode()
+def as_set(values: Sequence[Any]) -> str:
+    """Rows as a statement takes them."""
+    return _encode(values).decode()
+
+
+def views_by_id(run: Run, statements: Statements, names: Collection[Name]) -> dict[Name, OrderView]:
+    """The orders of these (account, order id) with all that belongs to them."""
+    found = run(statements.views_by_id, (as_set(list(names)),)).fetchall()
+    return _order_views(run, statements, {(row[0], row[1]): row for row in found})
+
+
+def _order_views(run: Run, statements: Statements, loaded: Mapping[Name, rows.Row]) -> dict[Name, OrderView]:
+    return {
+        name: OrderView(order, rows.terms(loaded[name][len(ORDER) :]))
+        for name, order in _whole_orders(run, statements, loaded).items()
+    }
 
 
 def _may_be_order_id(name: Name) -> bool:
@@ -215,7 +226,7 @@ def _without(wanted: list[rows.Row], taken: Cursor) -> list[rows.Row]:
 
 
 def _facts(run: Run, statements: Statements, tokens: Collection[TokenId]) -> Facts:
-    found = run(statements.facts, (_set([(t.account_id, t.jti) for t in tokens]),)).fetchall()
+    found = run(statements.facts, (as_set([(t.account_id, t.jti) for t in tokens]),)).fetchall()
     alive = {TokenId(account_id, jti) for _, account_id, jti in found}
     return Facts(found[0][0], frozenset(t for t in tokens if t not in alive))
 
@@ -225,7 +236,7 @@ def _attempts(run: Run, statements: Statements, orders: Collection[Order]) -> di
     tried = [(o.account_id, o.order_id) for o in orders if o.attempt_count]
     found: dict[str, tuple[Attempt, ...]] = {}
     if tried:
-        for row in run(statements.attempts_of_orders, (_set(tried),)).fetchall():
+        for row in run(statements.attempts_of_orders, (as_set(tried),)).fetchall():
             found[row[2]] = (*found.get(row[2], ()), rows.attempt(row))
     return found
 
@@ -235,7 +246,7 @@ def _refunds(run: Run, statements: Statements, orders: Collection[Order]) -> dic
     refunded = [(o.account_id, o.order_id) for o in orders if o.refund_count]
     found: dict[str, tuple[Refund, ...]] = {}
     if refunded:
-        for row in run(statements.refunds_of_orders, (_set(refunded),)).fetchall():
+        for row in run(statements.refunds_of_orders, (as_set(refunded),)).fetchall():
             found[row[2]] = (*found.get(row[2], ()), rows.refund(row))
     return found
 
@@ -259,7 +270,7 @@ def _whole_orders(run: Run, statements: Statements, loaded: Mapping[Name, rows.R
 def _orders_of_transactions(
     run: Run, statements: Statements, transactions: Collection[Name]
 ) -> dict[Name, Name]:
-    found = run(statements.orders_of_transactions, (_set(list(transactions)),)).fetchall()
+    found = run(statements.orders_of_transactions, (as_set(list(transactions)),)).fetchall()
     return {(account_id, transaction): (account_id, order_id) for account_id, transaction, order_id in found}
 
 

@@ -1,7 +1,7 @@
 """The embedded store: one SQLite file in WAL mode, every commit durable (synchronous=FULL).
 
 One connection writes and one reads. Batches and snapshots run prepared set statements on the driver;
-the cold verbs of ``Directory`` use SQLAlchemy Core over the same two connections.
+the cold verbs (``Directory``, ``Endpoints``) use SQLAlchemy Core over the same two connections.
 """
 
 import sqlite3
@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
-from opentill.store.directory import Directory
 from opentill.store.files import make_private
 from opentill.store.interface import (
     Batch,
@@ -27,8 +26,10 @@ from opentill.store.interface import (
     Transient,
 )
 from opentill.store.migrate import bring_up_to_date, expect_up_to_date
-from opentill.store.sets import SetBatch, SetSnapshot
-from opentill.store.statements import SQLITE, Statements
+from opentill.store.outbox_statements import OutboxStatements
+from opentill.store.outbox_verbs import OutboxVerbs
+from opentill.store.sets import Run, SetBatch, SetSnapshot
+from opentill.store.statements import SQLITE
 from opentill.store.turnstile import Turnstile
 
 PATIENCE_MILLISECONDS: Final = 500
@@ -61,7 +62,7 @@ _TRY_AGAIN: Final = frozenset(
 )
 """Primary result codes that speak of the machine, not of the statement."""
 
-_STATEMENTS: Final = Statements(SQLITE)
+_STATEMENTS: Final = OutboxStatements(SQLITE)
 
 T = TypeVar("T")
 
@@ -80,8 +81,10 @@ def open_sqlite(path: Path, clock: Clock | None = None, *, migrate: bool = True)
         ) from error
 
 
-class SqliteStore(Directory):
+class SqliteStore(OutboxVerbs):
     """The store contract on one SQLite file. One thread may write and one may read at a time."""
+
+    _outbox = _STATEMENTS
 
     def __init__(self, path: Path, clock: Clock | None = None, *, migrate: bool = True):
         self._turnstile = Turnstile(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
@@ -141,6 +144,14 @@ class SqliteStore(Directory):
     def _write(self, work: Callable[[Connection], T]) -> T:
         with self._transaction():
             return work(self._writer_sql)
+
+    def _ask(self, question: Callable[[Run], T]) -> T:
+        with self._read_lock, _translated():
+            return question(self._reader.execute)
+
+    def _work(self, work: Callable[[Run], T]) -> T:
+        with self._transaction():
+            return work(self._writer.execute)
 
     def interrupt(self) -> None:
         """See ``Store.interrupt``. No wait of ours is longer than ``PATIENCE_MILLISECONDS``."""

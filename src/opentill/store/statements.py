@@ -131,7 +131,7 @@ class Statements:
         each hold what the other wants.
         """
         return f"""
-            SELECT {_columns(ORDER, "o.")}
+            SELECT {columns(ORDER, "o.")}
               FROM (SELECT r.account_id, r.order_id
                       FROM {self._set}
                       {self._join} orders AS r ON r.account_id = w.value ->> 0 AND r.reference = w.value ->> 1
@@ -155,7 +155,7 @@ class Statements:
     def attempts_of_orders(self) -> str:
         """The attempts of these orders, oldest first."""
         return f"""
-            SELECT {_columns(ATTEMPT, "a.")}
+            SELECT {columns(ATTEMPT, "a.")}
               FROM {self._set}
               {self._join} attempts AS a ON a.account_id = w.value ->> 0 AND a.order_id = w.value ->> 1
              ORDER BY a.started_at, a.transaction_id
@@ -165,7 +165,7 @@ class Statements:
     def refunds_of_orders(self) -> str:
         """The refunds of these orders, oldest first."""
         return f"""
-            SELECT {_columns(REFUND, "r.")}
+            SELECT {columns(REFUND, "r.")}
               FROM {self._set}
               {self._join} refunds AS r ON r.account_id = w.value ->> 0 AND r.order_id = w.value ->> 1
              ORDER BY r.started_at, r.refund_id
@@ -252,7 +252,7 @@ class Statements:
     def events_of_order(self) -> str:
         """All events of one order, in their sequence."""
         return f"""
-            SELECT {_columns(EVENT)} FROM events
+            SELECT {columns(EVENT)} FROM events
              WHERE account_id = {self._p}1 AND order_id = {self._p}2
              ORDER BY sequence
         """
@@ -284,7 +284,7 @@ class Statements:
     def due_orders(self) -> str:
         """Pending orders whose time has come, longest due first."""
         return f"""
-            SELECT {_columns(ORDER)} FROM orders
+            SELECT {columns(ORDER)} FROM orders
              WHERE due_at <= {self._p}1 AND status = '{OrderStatus.PENDING.value}'
              ORDER BY due_at LIMIT {self._p}2
         """
@@ -298,18 +298,18 @@ class Statements:
 
     def _insert(self, table: Table, names: tuple[str, ...]) -> str:
         values = ", ".join(self._value(table, name, place) for place, name in enumerate(names))
-        return f"INSERT INTO {table.name} ({_columns(names)}) SELECT {values} FROM {self._set}"
+        return f"INSERT INTO {table.name} ({columns(names)}) SELECT {values} FROM {self._set}"
 
     def _upsert(self, table: Table, names: tuple[str, ...]) -> str:
         key = tuple(column.name for column in table.primary_key.columns)
         state = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
         return f"""
-            {self._insert(table, names)} WHERE true ON CONFLICT ({_columns(key)}) DO UPDATE SET {state}
+            {self._insert(table, names)} WHERE true ON CONFLICT ({columns(key)}) DO UPDATE SET {state}
         """
 
-    def _orders_by(self, key: str, columns: tuple[str, ...]) -> str:
+    def _orders_by(self, key: str, wanted: tuple[str, ...]) -> str:
         return f"""
-            SELECT {_columns(columns, "o.")}
+            SELECT {columns(wanted, "o.")}
               FROM {self._set}
               {self._join} orders AS o
                 ON o.account_id = w.value ->> 0 AND o.{key} = w.value ->> 1
@@ -319,5 +319,6 @@ class Statements:
 _KEY_CLAIM: Final = ("account_id", "key", "fingerprint", "command_id", "expires_at")
 
 
-def _columns(names: tuple[str, ...], prefix: str = "") -> str:
+def columns(names: tuple[str, ...], prefix: str = "") -> str:
+    """Columns as a statement lists them."""
     return ", ".join(f'{prefix}"{name}"' for name in names)

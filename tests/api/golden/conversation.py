@@ -23,7 +23,7 @@ from functools import partial
 from typing import Final
 
 UNTIL_SECONDS: Final = 10
-_UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[45][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 KINDS: Final = {
     "jwt": r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{43}",
     "refresh": _UUID + r"_\d{13}",
@@ -31,13 +31,15 @@ KINDS: Final = {
     "time": r"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{3}Z",
     "link": r"[\w-]{40,}",
     "cursor": r"[\w-]{40,}=*",
+    "key": r"[\w+/]{43}=",
     "seconds": r"[1-9]\d{0,3}",
     "document": r'\{"openapi":"3\.1\.0",.+\}',
 }
-_BY_CHANCE: Final = ("jwt", "refresh", "uuid", "time", "link", "cursor")
+_BY_CHANCE: Final = ("jwt", "refresh", "uuid", "time", "link", "cursor", "key")
 _BEFORE: Final = {
     "link": r'"(?P<member>checkoutLink)":"[^"]*/checkout/',
     "cursor": r'"(?P<member>cursor)":"',
+    "key": r'"(?P<member>signingKey)":"',
 }
 """What stands before a kind that could be taken for another; before the others any text of a member."""
 UNSEEN: Final = {"content-length", "x-request-id"}

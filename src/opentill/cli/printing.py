@@ -1,0 +1,49 @@
+"""How the commands print: text to copy, lists for people, and JSON for programs."""
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+WIDE_COLUMNS: Final = 400
+"""Wider than any list of ours."""
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+"""Whether a program reads the output."""
+
+
+def say(text: str) -> None:
+    """Print text that someone may copy, so without wrapping and colour."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(value: Any) -> None:
+    """Print one value as one line of JSON."""
+    say(msgspec.json.encode(value).decode())
+
+
+def printable(text: str) -> str:
+    """What somebody else wrote, with an escape for everything that could steer a terminal."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def shown_time(at: int) -> str:
+    """UTC milliseconds as a person reads them, such as ``2026-11-23 16:33:28Z``."""
+    return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a list, never cutting a value: wide where no terminal sets a width, folded where one does."""
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else WIDE_COLUMNS
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)

@@ -1,0 +1,29 @@
+"""Names of attempts as merchants know them (rulings 7 and 19)."""
+
+from typing import Final
+
+_UUID_CHARACTERS: Final = 36
+_TX_REF_PREFIX: Final = "txref-"
+
+
+def transaction_id(account_id: str, uuid: str) -> str:
+    """The name of an attempt (ruling 7)."""
+    return f"WEB-ONLINE_C-{account_id[:5]}-{uuid}"
+
+
+def uuid_of(transaction: str) -> str:
+    """The UUID that the name of an attempt ends with."""
+    return transaction[-_UUID_CHARACTERS:]
+
+
+def merchant_tx_ref(transaction: str) -> str:
+    """A second name of an attempt, made of the first, so that it can be looked up without being kept."""
+    return _TX_REF_PREFIX + uuid_of(transaction)
+
+
+def transaction_of_tx_ref(account_id: str, tx_ref: str) -> str | None:
+    """The transaction id of a merchant's ``merchantTxRef``; None for a text that is none."""
+    uuid = tx_ref.removeprefix(_TX_REF_PREFIX)
+    if uuid == tx_ref or len(uuid) != _UUID_CHARACTERS:
+        return None
+    return transaction_id(account_id, uuid)

@@ -1,0 +1,102 @@
+"""Webhook endpoints and the list of what was sent to them: portable SQLAlchemy Core, as all that is cold."""
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, delete, insert, literal_column, select, tuple_, update
+
+from opentill.store import outbox_rows
+from opentill.store.directory import Directory
+from opentill.store.outbox import Delivery, DeliveryFilter, DeliveryState, Endpoint
+from opentill.store.schema import webhook_deliveries, webhook_endpoints
+
+DELETED_AT_ONCE: Final = 1000
+"""How many deliveries one transaction deletes with their endpoint."""
+
+_IS_PENDING: Final = webhook_deliveries.c.state == literal_column(f"'{DeliveryState.PENDING.value}'")
+"""Spelt out: an index of pending rows alone serves no parameter, which could say anything."""
+
+
+class Endpoints(Directory):
+    """Endpoints of merchants, and their deliveries as they are looked at."""
+
+    def add_endpoint(self, endpoint: Endpoint) -> None:
+        """See ``Outbox.add_endpoint``."""
+        values = outbox_rows.endpoint_values(endpoint)
+        self._write(lambda c: c.execute(insert(webhook_endpoints).values(**values)))
+
+    def endpoints(self, account_id: str) -> list[Endpoint]:
+        """See ``Outbox.endpoints``."""
+        table = webhook_endpoints
+        wanted = (
+            select(*(table.c[name] for name in outbox_rows.ENDPOINT))
+            .where(table.c.account_id == account_id)
+            .order_by(table.c.created_at, table.c.endpoint_id)
+        )
+        return [outbox_rows.endpoint(tuple(row)) for row in self._read(lambda c: c.execute(wanted).all())]
+
+    def change_endpoint(self, endpoint: Endpoint) -> bool:
+        """See ``Outbox.change_endpoint``."""
+        e, d = webhook_endpoints, webhook_deliveries
+        changed = (
+            update(e)
+            .where(e.c.account_id == endpoint.account_id, e.c.endpoint_id == endpoint.endpoint_id)
+            .values(**outbox_rows.endpoint_values(endpoint))
+        )
+        due_since_their_last_try = (
+            update(d)
+            .where(d.c.account_id == endpoint.account_id, d.c.endpoint_id == endpoint.endpoint_id)
+            .where(_IS_PENDING, d.c.next_try_at > d.c.updated_at)
+            .values(next_try_at=d.c.updated_at)
+        )
+
+        def work(connection: Connection) -> bool:
+            found = connection.execute(changed).rowcount == 1
+            if found and endpoint.paused_at is None and endpoint.failing_since is None:
+                connection.execute(due_since_their_last_try)
+            return found
+
+        return self._write(work)
+
+    def delete_endpoint(self, account_id: str, endpoint_id: str) -> bool:
+        """See ``Outbox.delete_endpoint``. The endpoint goes first, so that nothing more is queued for it."""
+        e, d = webhook_endpoints, webhook_deliveries
+        it = delete(e).where(e.c.account_id == account_id, e.c.endpoint_id == endpoint_id)
+        some = (
+            select(d.c.account_id, d.c.delivery_id)
+            .where(d.c.account_id == account_id, d.c.endpoint_id == endpoint_id, _IS_PENDING)
+            .limit(DELETED_AT_ONCE)
+        )
+        waiting = delete(d).where(tuple_(d.c.account_id, d.c.delivery_id).in_(some))
+        found = self._write(lambda c: c.execute(it).rowcount) == 1
+        while self._write(lambda c: c.execute(waiting).rowcount) == DELETED_AT_ONCE:
+            pass
+        return found
+
+    def deliveries(self, wanted: DeliveryFilter) -> list[Delivery]:
+        """See ``Outbox.deliveries``."""
+        d = webhook_deliveries
+        newest_first = (d.c.created_at.desc(), d.c.sequence.desc(), d.c.delivery_id.desc())
+        statement = _filtered(wanted).order_by(*newest_first).limit(wanted.limit)
+        return [outbox_rows.delivery(tuple(row)) for row in self._read(lambda c: c.execute(statement).all())]
+
+
+def _filtered(wanted: DeliveryFilter) -> Select[Any]:
+    d = webhook_deliveries
+    statement = select(*(d.c[name] for name in outbox_rows.DELIVERY)).where(
+        d.c.account_id == wanted.account_id
+    )
+    if wanted.endpoint_id is not None:
+        statement = statement.where(d.c.endpoint_id == wanted.endpoint_id)
+    for column, values in (
+        (d.c.delivery_id, wanted.delivery_ids),
+        (d.c.event_id, wanted.event_ids),
+        (d.c.type, wanted.types),
+        (d.c.state, [state.value for state in wanted.states]),
+    ):
+        if values:
+            statement = statement.where(column.in_(values))
+    if wanted.created_from is not None:
+        statement = statement.where(d.c.created_at >= wanted.created_from)
+    if wanted.created_to is not None:
+        statement = statement.where(d.c.created_at <= wanted.created_to)
+    return statement

@@ -1,0 +1,92 @@
+"""Rows of the outbox to its values and back. The column orders here are the ones the statements name."""
+
+import uuid
+from typing import Any, Final
+
+import msgspec
+
+from opentill.domain.events import Event
+from opentill.store.outbox import Delivery, DeliveryState, Endpoint, Tried
+from opentill.store.rows import Row
+
+ENDPOINT: Final = (
+    "account_id", "endpoint_id", "url", "events", "enabled", "key_sealed", "next_key_sealed", "paused_at",
+    "failing_since", "created_at",
+)  # fmt: skip
+
+DELIVERY: Final = (
+    "account_id", "delivery_id", "endpoint_id", "event_id", "order_id", "sequence", "type", "state", "tries",
+    "next_try_at", "status", "response", "created_at", "updated_at",
+)  # fmt: skip
+
+BODY: Final = ("account_id", "order_id", "sequence", "body")
+
+_DELIVERIES: Final = uuid.UUID("6d2f5a0e-0b1c-5e0a-9a43-7f1f3f6f0c55")
+"""The namespace of delivery ids."""
+_STATE: Final = {s.value: s for s in DeliveryState}
+
+
+def endpoint(row: Row) -> Endpoint:
+    """An endpoint from ``ENDPOINT``."""
+    account_id, endpoint_id, url, events, enabled, key, next_key, paused_at, failing_since, created_at = row
+    return Endpoint(
+        account_id=account_id,
+        endpoint_id=endpoint_id,
+        url=url,
+        events=tuple(msgspec.json.decode(events)),
+        enabled=bool(enabled),
+        key_sealed=key,
+        next_key_sealed=next_key,
+        paused_at=paused_at,
+        failing_since=failing_since,
+        created_at=created_at,
+    )
+
+
+def endpoint_values(e: Endpoint) -> dict[str, Any]:
+    """The columns of an endpoint by name."""
+    values = {name: getattr(e, name) for name in ENDPOINT}
+    return values | {"events": msgspec.json.encode(e.events).decode(), "enabled": int(e.enabled)}
+
+
+def delivery(row: Row) -> Delivery:
+    """A delivery from ``DELIVERY``."""
+    (
+        account_id, delivery_id, endpoint_id, event_id, order_id, sequence, type_, state, tries, next_try_at,
+        status, response, created_at, updated_at,
+    ) = row  # fmt: skip
+    return Delivery(
+        account_id,
+        delivery_id,
+        endpoint_id,
+        event_id,
+        order_id,
+        sequence,
+        type_,
+        _STATE[state],
+        tries,
+        next_try_at,
+        status,
+        response,
+        created_at,
+        updated_at,
+    )
+
+
+def new_delivery_row(e: Event, endpoint_id: str, type_: str, now: int) -> Row:
+    """The values of ``DELIVERY`` for one that is due at once."""
+    return (
+        e.account_id, delivery_id(endpoint_id, e.event_id), endpoint_id, e.event_id, e.order_id, e.sequence,
+        type_, DeliveryState.PENDING, 0, now, None, "", now, now,
+    )  # fmt: skip
+
+
+def delivery_id(endpoint_id: str, event_id: str) -> str:
+    """Follows from what it is: the same event can not be queued for the same endpoint twice."""
+    return str(uuid.uuid5(_DELIVERIES, f"{endpoint_id} {event_id}"))
+
+
+def tried_row(t: Tried) -> Row:
+    """What ``record_tries`` takes. PostgreSQL keeps no NUL, and a receiver may answer with some."""
+    response = t.response.replace("\0", "")
+    return (t.account_id, t.delivery_id, t.state, t.next_try_at, t.status, response, t.at)

@@ -1,0 +1,1 @@
+"""What is told to merchants: the feed of events, signed webhooks, and who may be called out to."""

@@ -1,0 +1,227 @@
+"""What a webhook says: the body of contract 5.4, rendered once per event, keys in the documented order.
+
+Everything that Nomba's body has stands where Nomba has it; ours is only appended. Each body says which
+status its order had after the event and the event's number within the order, so that a receiver who
+heard events out of order, or twice, knows which of them is the newest.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from opentill.domain.events import Event, EventType
+from opentill.domain.money import major_units
+from opentill.domain.names import merchant_tx_ref
+from opentill.domain.order import Attempt, Order
+from opentill.store.outbox import Told
+from opentill.store.views import OrderView
+from opentill.webhooks.signature import rfc3339
+
+
+class WebhookType(StrEnum):
+    """What an endpoint can be told of (contract 5.1)."""
+
+    PAYMENT_SUCCESS = "payment_success"
+    PAYMENT_FAILED = "payment_failed"
+    PAYMENT_REVERSAL = "payment_reversal"
+    ORDER_CANCELLED = "order_cancelled"
+    ORDER_EXPIRED = "order_expired"
+
+
+SUBSCRIBABLE: Final = tuple(each.value for each in WebhookType)
+DEFAULT_EVENTS: Final = SUBSCRIBABLE[:3]
+"""What a new endpoint is told when nothing else is asked for: what Nomba tells (ruling 13)."""
+
+TYPE_OF: Final = {
+    EventType.PAYMENT_SUCCESS: WebhookType.PAYMENT_SUCCESS,
+    EventType.PAYMENT_FAILED: WebhookType.PAYMENT_FAILED,
+    EventType.PAYMENT_REVERSAL: WebhookType.PAYMENT_REVERSAL,
+    EventType.PAYMENT_REFUNDED: WebhookType.PAYMENT_REVERSAL,
+    EventType.REFUND_REFUSED: WebhookType.PAYMENT_REVERSAL,
+    EventType.ORDER_CANCELLED: WebhookType.ORDER_CANCELLED,
+    EventType.ORDER_EXPIRED: WebhookType.ORDER_EXPIRED,
+}
+"""As which webhook an event is told; events that are not here are told to nobody."""
+
+_FAILURES: Final = frozenset({EventType.PAYMENT_FAILED, EventType.REFUND_REFUSED})
+_NONE: Final = "N/A"
+_CARD: Final = "card_payment"
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """What a payment is said to cost the merchant: a share of it, up to a cap."""
+
+    basis_points: int
+    """Hundredths of a percent of the amount."""
+    cap: int
+    """Minor units, whatever the currency."""
+
+    def of(self, amount: int) -> int:
+        """The fee on an amount; both in minor units, half a unit rounded up."""
+        return min((amount * self.basis_points + 5_000) // 10_000, self.cap)
+
+
+def render(event: Event, view: OrderView, fee: Fee) -> Told | None:
+    """What this event says to endpoints, or None if it is told to nobody.
+
+    ``view`` may be younger than the event: only what never changes is read from it, or what is known to
+    be the event's own.
+    """
+    type_ = TYPE_OF.get(event.type)
+    if type_ is None:
+        return None
+    order = view.order
+    attempt = order.attempt(event.transaction_id) if event.transaction_id else None
+    data = _Data(
+        merchant=_Merchant(wallet_balance=_number(0, order), user_id=order.account_id),
+        transaction=_transaction(event, order, attempt, fee),
+        customer=_customer(attempt),
+        order=_order(event, view, attempt),
+        reversal=_reversal(event) if type_ is WebhookType.PAYMENT_REVERSAL else UNSET,
+    )
+    return Told(type_.value, msgspec.json.encode(_Body(type_.value, event.event_id, data)))
+
+
+# --- the body, field for field --------------------------------------------------------------------
+
+
+class _Struct(msgspec.Struct, rename="camel"):
+    """Members go on the wire in the order in which they stand here."""
+
+
+class _Merchant(_Struct, kw_only=True):
+    wallet_id: str = _NONE
+    wallet_balance: Raw
+    user_id: str
+
+
+class _TokenizedCard(_Struct):
+    token_key: str = _NONE
+    card_type: str = _NONE
+    token_expiry_year: str = _NONE
+    token_expiry_month: str = _NONE
+    card_pan: str = _NONE
+
+
+class _Transaction(_Struct, kw_only=True):
+    fee: Raw
+    type: str = "online_checkout"
+    transaction_id: str
+    response_code: str
+    originating_from: str = "web"
+    merchant_tx_ref: str
+    transaction_amount: Raw
+    time: str
+    response_code_message: str | UnsetType = UNSET
+
+
+class _Customer(_Struct):
+    biller_id: str = _NONE
+    product_id: str = _NONE
+
+
+class _Order(_Struct, kw_only=True):
+    amount: Raw
+    order_id: str
+    card_type: str
+    account_id: str
+    card_last4_digits: str
+    card_currency: str
+    customer_email: str
+    customer_id: str
+    is_tokenized_card_payment: str = "false"
+    order_reference: str
+    payment_method: str
+    callback_url: str
+    currency: str
+    order_meta_data: dict[str, str]
+    status: str
+    sequence: int
+
+
+class _Reversal(_Struct):
+    kind: str
+    id: str
+    state: str
+
+
+class _Data(_Struct, kw_only=True):
+    merchant: _Merchant
+    terminal: dict[str, str] = {}
+    tokenized_card_data: _TokenizedCard = msgspec.field(default_factory=_TokenizedCard)
+    transaction: _Transaction
+    customer: _Customer
+    order: _Order
+    reversal: _Reversal | UnsetType = UNSET
+
+
+class _Body(msgspec.Struct):
+    event_type: str
+    request_id: str = msgspec.field(name="requestId")
+    data: _Data
+
+
+# --- from an event to its members -----------------------------------------------------------------
+
+
+def _number(minor: int, order: Order) -> Raw:
+    """An amount as a JSON number with all of its decimals: 300.00 (ruling 10)."""
+    return Raw(major_units(minor, order.currency).encode())
+
+
+def _transaction(event: Event, order: Order, attempt: Attempt | None, fee: Fee) -> _Transaction:
+    failed = event.type in _FAILURES
+    cost = fee.of(event.amount) if event.type is EventType.PAYMENT_SUCCESS else 0
+    amount = attempt.amount if attempt and event.type is EventType.PAYMENT_FAILED else event.amount
+    return _Transaction(
+        fee=_number(cost, order),
+        transaction_id=event.transaction_id or "",
+        response_code=(event.reason or "") if failed else "",
+        merchant_tx_ref=merchant_tx_ref(event.transaction_id) if event.transaction_id else "",
+        transaction_amount=_number(amount, order),
+        time=rfc3339(event.at),
+        response_code_message=_what_the_rail_said(event, order, attempt) if failed else UNSET,
+    )
+
+
+def _what_the_rail_said(event: Event, order: Order, attempt: Attempt | None) -> str:
+    """The words to the event's code, unless a later answer of the rail has taken their place."""
+    said = order.refund(event.refund_id) if event.refund_id else attempt
+    return said.message if said and said.response_code == (event.reason or "") else ""
+
+
+def _customer(attempt: Attempt | None) -> _Customer:
+    return _Customer(attempt.card_masked, attempt.card_masked[:6]) if attempt else _Customer()
+
+
+def _order(event: Event, view: OrderView, attempt: Attempt | None) -> _Order:
+    order, terms = view.order, view.terms
+    return _Order(
+        amount=_number(order.amount, order),
+        order_id=order.order_id,
+        card_type=attempt.card_brand if attempt else _NONE,
+        account_id=order.sub_account_id or order.account_id,
+        card_last4_digits=attempt.card_masked[-4:] if attempt else _NONE,
+        card_currency=order.currency if attempt else _NONE,
+        customer_email=terms.customer_email,
+        customer_id=terms.customer_id or _NONE,
+        order_reference=order.reference,
+        payment_method=_CARD if attempt else _NONE,
+        callback_url=terms.callback_url or _NONE,
+        currency=order.currency,
+        order_meta_data=dict(terms.metadata),
+        status=event.after.value,
+        sequence=event.sequence,
+    )
+
+
+def _reversal(event: Event) -> _Reversal:
+    """What went back, by the id under which it did (ruling 20); a voided attempt has none but its own."""
+    state = "failed" if event.type in _FAILURES else "done"
+    if event.refund_id:
+        return _Reversal("refund", event.refund_id, state)
+    return _Reversal("void", event.transaction_id or "", state)

@@ -1,0 +1,19 @@
+"""Merchants of one test alone, added beside a running server without starting a program for each."""
+
+from opentill.app import prepare
+from opentill.clock import RandomIds, SystemClock
+from opentill.merchants import Registry
+from opentill.settings import load_settings
+from opentill.store.interface import Mode
+from server import Server
+
+
+def open_shop(server: Server, name: str = "Shop") -> dict[str, str]:
+    """The credentials of one more merchant of a sandbox, as ``new_merchant`` gives them."""
+    prepared = prepare(load_settings({}, data_dir=str(server.data)))
+    try:
+        registry = Registry(prepared.store, prepared.keyring, SystemClock(), RandomIds(), Mode.SANDBOX)
+        credentials = registry.create_merchant(name, server.url)
+    finally:
+        prepared.store.close()
+    return dict(line.split("=", 1) for line in credentials.env_lines().splitlines())

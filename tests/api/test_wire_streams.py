@@ -1,0 +1,199 @@
+"""Streams without a network: their signs of life, what they cost, and when they end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
+from opentill.api.feed import START, Feed, Wanted, from_cursor, to_cursor
+from opentill.api.sending import send_stream
+from opentill.api.streams import EventStream, Pace, Streams
+from opentill.api.wire import Rejected
+from opentill.engine.errors import Overloaded
+from opentill.engine.reader import Reader
+from opentill.engine.threads import StoreThreads
+from opentill.store.interface import Mode
+from opentill.store.sqlite import SqliteStore
+
+QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05)
+LONG_SECONDS = 10
+
+
+class AskedStore(SqliteStore):
+    """Remembers of which merchants the last places were asked."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.asked: list[set[str]] = []
+
+    def last_places(self, account_ids: Collection[str]) -> Mapping[str, int]:
+        self.asked.append(set(account_ids))
+        return super().last_places(account_ids)
+
+
+@dataclass
+class House:
+    """Streams over a store with orders in it."""
+
+    store: AskedStore
+    clock: ToldClock
+    streams: Streams
+
+    def tell(self, *references: str, account_id: str = ACCOUNT) -> None:
+        """New orders, already in the feed."""
+        add_orders(self.store, *references, account_id=account_id)
+        assert self.store.place_events(lambda _event, _view: None, NOW, 100) == len(references)
+
+
+@asynccontextmanager
+async def house(folder: Path, most: int = 100) -> AsyncIterator[House]:
+    store = AskedStore(folder / "opentill.db")
+    store.install(Mode.SANDBOX, "fingerprint", NOW)
+    threads, clock = StoreThreads(store), ToldClock()
+    reader = Reader(threads, 1000)
+    reader.start()
+    streams = Streams(Feed(threads, reader), threads, reader, clock, most, QUICK)
+    try:
+        yield House(store, clock, streams)
+    finally:
+        await streams.close()
+        await reader.close()
+        threads.close()
+        store.close()
+
+
+def in_house(folder: Path, work: Callable[[House], Awaitable[None]], most: int = 100) -> None:
+    async def main() -> None:
+        async with house(folder, most) as opened:
+            await asyncio.wait_for(work(opened), LONG_SECONDS)
+
+    asyncio.run(main())
+
+
+async def told(stream: EventStream) -> bytes:
+    """The next piece that tells something."""
+    while (piece := await stream.next()) is not None:
+        if piece.startswith(b"id: "):
+            return piece
+    raise AssertionError("the stream ended")
+
+
+def test_a_silent_stream_shows_that_it_lives(tmp_path: Path) -> None:
+    """While nothing happens a comment comes now and then, which readers of a stream pass over."""
+
+    async def work(house: House) -> None:
+        stream = house.streams.open(Wanted(ACCOUNT, None), START, None)
+        assert await stream.next() == b"retry: 1000\n\n"
+        assert [await stream.next() for _ in range(3)] == [b":\n\n"] * 3
+
+    in_house(tmp_path, work)
+
+
+def test_one_question_serves_all_open_streams(tmp_path: Path) -> None:
+    """However many streams of however many merchants are open, each round asks once, for all of them."""
+
+    async def work(house: House) -> None:
+        streams = [
+            house.streams.open(Wanted(a, None), START, None) for a in (ACCOUNT, OTHER) for _ in range(20)
+        ]
+        for _ in ("the greeting", "a sign of life, for nothing has happened"):
+            await asyncio.gather(*(stream.next() for stream in streams))
+        house.tell("mine")
+        house.tell("theirs", account_id=OTHER)
+        pieces = await asyncio.gather(*map(told, streams))
+        assert all(b'"orderReference":"mine"' in piece for piece in pieces[:20])
+        assert all(b'"orderReference":"theirs"' in piece for piece in pieces[20:])
+        assert all(asked == {ACCOUNT, OTHER} for asked in house.store.asked)
+
+    in_house(tmp_path, work)
+
+
+def test_a_stream_lives_no_longer_than_its_token(tmp_path: Path) -> None:
+    """When the token's time is over the stream ends, as it does when it is revoked."""
+
+    async def work(house: House) -> None:
+        add_token(house.store)
+        expiring = house.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 1000)
+        lasting = house.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 3_600_000)
+        house.clock.time += 1000
+        await ended(expiring)
+        house.tell("still there")
+        assert b"still there" in await told(lasting)
+        house.store.revoke_token(TOKEN.account_id, TOKEN.jti, "client-1", NOW)
+        await ended(lasting)
+
+    in_house(tmp_path, work)
+
+
+async def ended(stream: EventStream) -> None:
+    while await stream.next() is not None:
+        pass
+
+
+def test_no_more_streams_than_there_may_be(tmp_path: Path) -> None:
+    """One merchant has half of the places at most; an ended stream gives its place back."""
+
+    async def work(house: House) -> None:
+        mine = [house.streams.open(Wanted(ACCOUNT, None), START, None) for _ in range(2)]
+        with pytest.raises(Overloaded):
+            house.streams.open(Wanted(ACCOUNT, None), START, None)
+        house.streams.open(Wanted(OTHER, None), START, None)
+        mine[0].end()
+        house.streams.open(Wanted(ACCOUNT, None), START, None)
+        house.streams.end()
+        with pytest.raises(Overloaded):
+            house.streams.open(Wanted(OTHER, None), START, None)
+        await ended(mine[1])
+
+    in_house(tmp_path, work, most=4)
+
+
+def test_who_does_not_take_what_is_sent_is_hung_up_on(tmp_path: Path) -> None:
+    """A reader whose connection takes nothing more loses it; nothing is gathered for them."""
+
+    async def work(house: House) -> None:
+        house.tell(*(f"o{number}" for number in range(50)))
+        stream = house.streams.open(Wanted(ACCOUNT, None), START, None)
+        connection = StuckConnection()
+        await send_stream(stream, [], connection.receive, connection.send, connection.hang_up, 0.02)
+        assert connection.gone.is_set()
+        assert connection.pieces == 2
+        await ended(stream)
+
+    in_house(tmp_path, work)
+
+
+class StuckConnection:
+    """As a server gives it to an application: it takes the greeting and then nothing more."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self.pieces = 0
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            self.pieces += 1
+            if self.pieces > 1:
+                await asyncio.Event().wait()
+
+    async def receive(self) -> Mapping[str, Any]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    def hang_up(self) -> None:
+        self.gone.set()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2**62 - 1])
+def test_a_cursor_stays_the_same_for_ever(place: int) -> None:
+    """A place and its cursor lead to each other, and no other text leads anywhere."""
+    cursor = to_cursor(place)
+    assert from_cursor(cursor, "after") == place
+    for other in (cursor[:-1], cursor + "=", cursor.replace("Z", "z"), "", "ZXZlbnQ6", "ZXZlbnQ6MDA="):
+        with pytest.raises(Rejected):
+            from_cursor(other, "after")

@@ -1,0 +1,110 @@
+"""One order of a shop, played through the core: its events, each with the order as it stood right after."""
+
+from dataclasses import replace
+from typing import Any
+
+from domain import given
+from opentill.domain.commands import (
+    CancelOrder,
+    Command,
+    CreateOrder,
+    ExpireOrder,
+    RailOutcome,
+    RefundOutcome,
+)
+from opentill.domain.decisions import create, decide
+from opentill.domain.events import Event, EventType
+from opentill.domain.order import Terms
+from opentill.store.views import OrderView
+
+MERCHANT = "282aa572-0000-4000-8000-000000000002"
+SUB_ACCOUNT = "5e0f4f4c-0000-4000-8000-000000000005"
+ATTEMPT = "WEB-ONLINE_C-282aa-00000000-0000-4000-8000-000000000003"
+REFUND = "7d5c0a3e-0000-4000-8000-000000000006"
+AT = 1_770_351_786_123
+"""2026-02-06T04:23:06Z and a bit."""
+
+TERMS = Terms(
+    customer_email="ada@example.com",
+    customer_id="cust-1",
+    callback_url="https://shop.example/back",
+    metadata=(("cart", "A-7"), ("region", "NG")),
+)
+Told = tuple[Event, OrderView]
+
+
+def asked(*, amount: int = 300_00, terms: Terms = TERMS, **more: Any) -> CreateOrder:
+    """The order of all these stories."""
+    command = given.create_order(
+        order_id="a5e72ee4-0000-4000-8000-000000000004",
+        reference="ORD_1770351765072_449733810",
+        amount=amount,
+        terms=terms,
+        **more,
+    )
+    return replace(command, account_id=MERCHANT)
+
+
+def play(order: CreateOrder, *commands: Command) -> list[Told]:
+    """Carry out the commands, a second apart, the first one at ``AT`` after an hour's wait for the payer."""
+    change = create(order, AT - 3_600_000)
+    told = [(event, OrderView(change.after, order.terms)) for event in change.events]
+    for number, command in enumerate(commands):
+        change = decide(change.after, command, AT + number * 1000)
+        told += [(event, OrderView(change.after, order.terms)) for event in change.events]
+    return told
+
+
+def only(told: list[Told], type_: EventType) -> Told:
+    """The one event of this type."""
+    [wanted] = [each for each in told if each[0].type is type_]
+    return wanted
+
+
+def begin() -> Command:
+    """The payer enters a card."""
+    return given.begin(number=1, transaction_id=ATTEMPT)
+
+
+def settle(outcome: RailOutcome, number: int = 2) -> Command:
+    """The rail answers about that card."""
+    return given.settle(outcome, number=number, transaction_id=ATTEMPT)
+
+
+def paid(order: CreateOrder | None = None) -> list[Told]:
+    """Paid by card."""
+    return play(order or asked(), begin(), settle(RailOutcome.APPROVED))
+
+
+def failed(order: CreateOrder | None = None) -> list[Told]:
+    """The card is declined."""
+    return play(order or asked(), begin(), settle(RailOutcome.DECLINED))
+
+
+def cancelled(order: CreateOrder | None = None) -> list[Told]:
+    """Cancelled before a card was entered."""
+    cancel: CancelOrder = given.cancel(number=1)
+    return play(order or asked(), cancel)
+
+
+def expired(order: CreateOrder | None = None) -> list[Told]:
+    """Its time passed."""
+    expire: ExpireOrder = given.expire(number=1)
+    return play(replace(order or asked(), due_at=AT), expire)
+
+
+def voided(order: CreateOrder | None = None) -> list[Told]:
+    """Cancelled while the card was being charged: the approval is voided."""
+    steps = (settle(RailOutcome.APPROVED, 3), settle(RailOutcome.VOIDED, 4))
+    return play(order or asked(), begin(), given.cancel(number=2), *steps)
+
+
+def refunded(outcome: RefundOutcome = RefundOutcome.DONE, order: CreateOrder | None = None) -> list[Told]:
+    """Paid by card, and 125.50 of it given back, or not."""
+    return play(
+        order or asked(),
+        begin(),
+        settle(RailOutcome.APPROVED),
+        given.begin_refund(125_50, number=3, refund_id=REFUND, transaction_id=ATTEMPT),
+        given.settle_refund(outcome, number=4, refund_id=REFUND, transaction_id=ATTEMPT),
+    )
