@@ -44,6 +44,8 @@ CHALLENGE_SECONDS: Final = 900
 """How long the sandbox's bank waits for the payer's answer."""
 DEMO_REFERENCE: Final = "opentill-demo"
 DEMO_AMOUNT_MINOR: Final = 10_000_00
+_LAST_COMMITS_SECONDS: Final = 1.0
+"""How long the last commits may take; one that waits for its standby would never end."""
 _LAST_CALLS_SECONDS: Final = 0.1
 """How long rail calls may still take when open requests have had ``shutdown_seconds`` already."""
 
@@ -215,14 +217,17 @@ class _Running:
 
     async def close(self) -> None:
         """Stop what begins work before what carries it out, so that nothing accepted is lost."""
+        loop, store = asyncio.get_running_loop(), self._threads.store
+        hanging = loop.call_later(_LAST_COMMITS_SECONDS, store.interrupt)
         await self._workers.close()
         await self.api.close()
         await self._telling.close()
         await self._desk.close(_LAST_CALLS_SECONDS)
         await self._engine.close()
         await self._reader.close()
-        self._threads.close()
-        self._threads.store.close()
+        await asyncio.to_thread(self._threads.close)
+        hanging.cancel()
+        store.close()
         if self._bank is not None:
             self._bank.close()
 

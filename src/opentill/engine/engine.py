@@ -37,8 +37,6 @@ TRIES: Final = 3
 """How often a batch is run when the database says that trying again may help."""
 LOOKS: Final = 2
 """How much more often, once a commit got lost: an answer that is unknown is worse than a late one."""
-LAST_COMMIT_SECONDS: Final = 1.0
-"""How long a server that stops waits for its last commits; one that waits for its standby may never end."""
 PAUSE_MILLISECONDS: Final = 20
 KEY_POLL_SECONDS: Final = 0.05
 
@@ -83,11 +81,7 @@ class Engine:
         While the database does not take writes, the answer is Overloaded at once: nothing was done.
         """
         self._committer.stopping = True
-        closing = asyncio.ensure_future(self._gathering.close())
-        await asyncio.wait({closing}, timeout=LAST_COMMIT_SECONDS)
-        if not closing.done() or (self._stuck is not None and not self._stuck.done()):
-            self._threads.store.interrupt()
-        await closing
+        await self._gathering.close()
         if self._stuck is not None:
             await asyncio.wait({self._stuck})
 

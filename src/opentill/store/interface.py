@@ -303,7 +303,10 @@ class Store(Outbox, Protocol):
         """Give back files and connections; the store is not used afterwards."""
 
     def interrupt(self) -> None:
-        """Break off the write that another thread waits for, so that the server can stop; it then fails."""
+        """Break off the write that a thread waits for, and every later one, so that the server can stop.
+
+        They fail; what is read can still be read.
+        """
 
     def checkpoint(self) -> None:
         """Move committed changes from a log to their place, beside the writer and without stopping it.

@@ -200,6 +200,7 @@ class _Line:
         self._cursor: psycopg.RawCursor[Any] | None = None
         self._core: Connection | None = None
         self._warning = ""
+        self._cut = False
 
     @contextmanager
     def transaction(self, begin: str) -> Iterator[None]:
@@ -217,15 +218,17 @@ class _Line:
 
     def _begin(self, begin: str) -> None:
         """A connection that broke while nobody used it is noticed here, where nothing is lost."""
+        if self._cut:
+            raise Transient("the server stops")
         if self._connection is not None:
             try:
-                self._connection.execute(begin)
+                self._connection.execute(begin, prepare=False)
             except psycopg.Error:
                 self._hang_up()
             else:
                 return
         self._connection = self._connect()
-        self._connection.execute(begin)
+        self._connection.execute(begin, prepare=False)
 
     def _connect(self) -> psycopg.Connection[Any]:
         connection = psycopg.connect(self._url, autocommit=True)
@@ -247,7 +250,7 @@ class _Line:
         if connection is None or connection.pgconn.transaction_status == TransactionStatus.IDLE:
             return
         with suppress(psycopg.Error):
-            connection.execute("ROLLBACK")
+            connection.execute("ROLLBACK", prepare=False)
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             self._hang_up()
 
@@ -283,7 +286,7 @@ class _Line:
         assert connection is not None
         self._warning = ""
         try:
-            done = connection.execute("COMMIT").statusmessage
+            done = connection.execute("COMMIT", prepare=False).statusmessage
         except psycopg.Error as error:
             if connection.closed:
                 raise CommitUnknown(str(error)) from error
@@ -294,11 +297,11 @@ class _Line:
             raise StoreError("the transaction had failed before its commit")
 
     def cut(self) -> None:
-        """End the connection under whoever uses it, from another thread and without asking the server.
+        """End the connection for good, under whoever uses it: from another thread, without asking the server.
 
         A cancel sent to the server would end the wait for the standby, which must not look like success.
         """
-        connection = self._connection
+        self._cut, connection = True, self._connection
         if connection is not None:
             with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as wire:
                 wire.shutdown(socket.SHUT_RDWR)
