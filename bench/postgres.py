@@ -10,7 +10,9 @@ alternate, and only ratios within one run mean anything.
 import argparse
 import json
 import tempfile
+import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +21,12 @@ from typing import Final
 import psycopg
 
 import pgbench
+import receiver
 from ground import FRESH, WARM, WARM_SECONDS, DurableCluster, Ground, prepare
 from load import (
     CONNECTIONS,
     Load,
+    Server,
     allow_many_files,
     alternating,
     fsync_milliseconds,
@@ -54,11 +58,23 @@ class Way:
     group_commit: bool = True
     keyed: bool = False
     """Whether each request carries an idempotency key of its own."""
+    told: bool = False
+    """Whether the merchant has an endpoint that every cancel is told to."""
 
     def settings(self, url: str) -> dict[str, str]:
         """The server's settings for a database."""
         group_commit = str(self.group_commit).lower()
         return {"database_url": url, "workers": str(self.workers), "group_commit": group_commit}
+
+
+def listen(server: Server, url: str) -> None:
+    """Give the merchant an endpoint at this URL that is told of cancels."""
+    request = urllib.request.Request(
+        f"{server.url}/v1/opentill/webhook-endpoints",
+        json.dumps({"url": url, "events": ["order_cancelled"]}).encode(),
+        {"Content-Type": "application/json", "Authorization": f"Bearer {server.token}"},
+    )
+    urllib.request.urlopen(request).close()  # raises for any refusal
 
 
 _PREFIXES: Final = {"create": (f"new-{WARM}", "new-"), "get": (FRESH, FRESH)}
@@ -70,7 +86,9 @@ def by_opentill(ground: Ground, operation: str, way: Way, seconds: int, at_rate:
     ask = {"database_pid": ground.cluster.pid, "keyed": int(way.keyed), "orders": ground.pool}
     warm, prefix = _PREFIXES.get(operation, (WARM, FRESH))
     with ground.copy() as url:
-        with serving(ground.folder, **way.settings(url)) as server:
+        with serving(ground.folder, **way.settings(url)) as server, ExitStack() as beside:
+            if way.told:
+                listen(server, beside.enter_context(receiver.running()))
             load(server, operation, WARM_SECONDS, at_rate=at_rate, prefix=warm, **ask)
             told = load(server, operation, seconds, at_rate=at_rate, prefix=prefix, **ask)
         return told if operation == "get" else _witnessed(told, operation, _count(url, operation, prefix))
@@ -132,7 +150,12 @@ def measures(small: Ground, large: Ground | None) -> list[Measure]:
         Measure("pgbench", "pgbench, one statement, 64 clients", bench(pgbench.ONE_STATEMENT, 64)),
         Measure("pgbench", "pgbench, one statement, 16 clients", bench(pgbench.ONE_STATEMENT, 16)),
         Measure("keyed", "cancel with a key", opentill("cancel", Way(keyed=True))),
-        Measure("keyed", "cancel with a key, 2 workers", opentill("cancel", Way(workers=2, keyed=True))),
+        Measure("keyed", "cancel with key and webhook", opentill("cancel", Way(keyed=True, told=True))),
+        Measure(
+            "keyed",
+            "cancel with key and webhook, 2 workers",
+            opentill("cancel", Way(workers=2, keyed=True, told=True)),
+        ),
         Measure("single", SINGLE, opentill("cancel", Way(group_commit=False))),
     ]
     for part, name in (("create", "create"), ("get", "get"), ("pay", "card payment")):

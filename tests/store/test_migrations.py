@@ -244,7 +244,7 @@ def held_up(url: str, seconds: float) -> float:
         connection.execute("SET statement_timeout = '20s'")
         while longest < seconds:
             begun = monotonic()
-            connection.execute("SELECT count(*) FROM orders")
+            connection.execute("SELECT count(*) FROM events")
             longest = max(longest, monotonic() - begun)
     return longest
 
@@ -254,7 +254,7 @@ def test_a_migration_that_must_wait_holds_nobody_up_for_long(url: str) -> None:
     """While a reader's transaction stays open it gives up and asks again, so that others get their turn."""
     upgrade(url, REVISIONS[-2])
     with ThreadPoolExecutor() as pool, psycopg.connect(url) as reader:
-        reader.execute("SELECT count(*) FROM orders")
+        reader.execute("SELECT count(*) FROM events")
         migration = pool.submit(open_store, url)
         longest = held_up(url, LOCK_TIMEOUT_SECONDS / 2)
         assert not migration.done()
