@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -311,7 +312,7 @@ def test_after_sigkill_everything_is_delivered(store: SqliteStore, tmp_path: Pat
 def _run_and_kill(folder: Path, receiver: Receiver, *, until_posts: int, now: int) -> None:
     """Another process sends from the same database until so many posts came, and is killed."""
     program = [sys.executable, "-m", "webhooks.sending_process", str(folder), str(now)]
-    process = subprocess.Popen(program)
+    process = subprocess.Popen(program, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     try:
         until(lambda: len(receiver.posts) >= until_posts, f"{until_posts} posts", seconds=30)
     finally:
