@@ -22,20 +22,29 @@ from opentill.domain.decisions import IN_FLIGHT
 from opentill.domain.lifecycle import (
     ATTEMPT_REFUSAL_OF,
     ATTEMPT_TABLE,
+    CREDIT_TABLE,
     ORDER_TABLE,
     REFUND_TABLE,
     REFUSAL_IN,
     REFUSAL_OF,
+    RETURN_REFUSAL_OF,
+    RETURN_TABLE,
     AttemptInput,
+    Cell,
+    CreditInput,
     OrderInput,
+    ReturnInput,
     Take,
 )
-from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus
+from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus, ReturnStatus
 from opentill.domain.refusals import (
     PRECEDENCE,
     AttemptAlreadyCompleted,
     AttemptEnded,
     AttemptInProgress,
+    CreditBelowAmount,
+    CreditNotHeld,
+    CurrencyMismatch,
     IdempotencyKeyInProgress,
     IdempotencyKeyReused,
     OrderAlreadyCancelled,
@@ -47,6 +56,9 @@ from opentill.domain.refusals import (
     RecordNotFound,
     RefundExceedsPaid,
     Refusal,
+    ReturnCompleted,
+    ReturnInProgress,
+    ReturnParked,
     TokenRevoked,
     TooManyAttempts,
     TooManyOtps,
@@ -62,7 +74,8 @@ _ORDER_MEANING: Final[Mapping[OrderStatus, str]] = {
     OrderStatus.PENDING: "open: it can be paid, cancelled or fall due",
     OrderStatus.PAID: "final: the money is applied; it can only be given back by a refund",
     OrderStatus.CANCELLED: "final: money that still arrives is sent back",
-    OrderStatus.EXPIRED: "its due time passed unpaid: it takes no card any more and can still be cancelled",
+    OrderStatus.EXPIRED: "its due time passed unpaid: it takes no card any more and can still be cancelled; "
+    "a transfer that was on time, or is accepted, pays for it after all",
 }
 
 _ATTEMPT_MEANING: Final[Mapping[AttemptStatus, str]] = {
@@ -85,6 +98,14 @@ _REFUND_MEANING: Final[Mapping[RefundStatus, str]] = {
     RefundStatus.REFUSED: "the rail would not pay it; the money is the merchant's again",
 }
 
+_RETURN_MEANING: Final[Mapping[ReturnStatus, str]] = {
+    ReturnStatus.DUE: "to be sent; nobody is sending it at this moment",
+    ReturnStatus.RUNNING: "the rail has been, or is about to be, asked",
+    ReturnStatus.UNKNOWN: "the rail did not answer in time; a worker asks about it until it does",
+    ReturnStatus.PARKED: "the rail refused it as often as it was to be tried; it waits for a person",
+    ReturnStatus.DONE: "the money is back",
+}
+
 _INSTEAD: Final[Mapping[type[Refusal], str]] = {
     TokenRevoked: "Issue a new token. If that fails too, the client was disabled: ask who runs the server.",
     IdempotencyKeyReused: "Send the other request under a key of its own.",
@@ -102,6 +123,12 @@ _INSTEAD: Final[Mapping[type[Refusal], str]] = {
     OrderNotPaid: "Cancel the order if it is not to be paid; its paying transaction can be refunded.",
     RefundExceedsPaid: "Look the order up, and refund at most what is left of the payment.",
     TooManyOtps: "Start a new attempt, or cancel the order.",
+    CreditNotHeld: "Look the order up: its credits and returns say where the money is.",
+    CreditBelowAmount: "Return it, and let the payer pay a new order.",
+    ReturnCompleted: "Nothing: look the order up.",
+    ReturnParked: "Retry it, or settle it once the money was sent by hand.",
+    CurrencyMismatch: "Nothing: the money goes back to its sender.",
+    ReturnInProgress: "Wait for its outcome; it is tried again by itself, and parked in the end.",
 }
 
 
@@ -110,15 +137,31 @@ _REFUSABLE: Final = frozenset(
 )
 """What payers and merchants ask for, unlike what rails tell."""
 
+_RETURN_REFUSABLE: Final = frozenset({ReturnInput.TRIED, ReturnInput.RETRIED, ReturnInput.SETTLED_BY_HAND})
+
 _ABOUT_STATES: Final = """\
-Three tables in [`lifecycle.py`](../src/opentill/domain/lifecycle.py) decide everything about an order, its
-attempts and its refunds. A cell says where an input leads; a missing cell is a refusal, and is named here."""
+The tables in [`lifecycle.py`](../src/opentill/domain/lifecycle.py) decide everything about an order, its
+credits, attempts, refunds and returns. A cell says where an input leads; a missing cell is a refusal, and is
+named here."""
 
 _ABOUT_ORDERS: Final = f"""\
 *Due* counts from the due time on, whether or not a worker has come by: any command first carries out what
-is due, in the same change. An order that asked to be cancelled at its due time takes the step of the column
-*{OrderInput.CANCEL}* then. Money *{Take.SEND_BACK}* was never applied: it is booked, voided and reported as
-a reversal."""
+is due, in the same change; only a transfer that was on time finds the order still open. An order that asked
+to be cancelled at its due time takes the step of the column *{OrderInput.CANCEL}* then. Money
+*{Take.SEND_BACK}* was never applied: it is booked, voided or returned and reported as a reversal. *Held* is
+what transfers brought and no payment used so far."""
+
+_ABOUT_CREDITS: Final = """\
+A credit is the money of one bank transfer. It is *full* if it makes up the order's amount, together with the
+money held already where that would be applied; else it is *short*. It was *on time* if the bank's time of the
+transfer is not after the order's due time; for one that was not, the order's `lateMoney` decides. Credits
+apply oldest first, and what is too much of the last one goes back."""
+
+_ABOUT_RETURNS: Final = f"""\
+A return has one id for life, which the rail is given on every try. A try of unknown outcome is asked about
+and never repeated under another id. A person may settle a return with the bank's reference only while the
+outcome of no try is unknown. An answer of the rail whose cell is missing (`-`) is known already, or comes too
+late to count. {ReturnStatus.PARKED} is told to the merchant as a reversal that failed."""
 
 _ABOUT_ATTEMPTS: Final = f"""\
 An attempt is *{AttemptInput.ABANDONED}* when its order ends or a newer attempt takes its place. An
@@ -146,7 +189,7 @@ def pages() -> dict[str, str]:
 
 
 def states_page() -> str:
-    """The three tables of ``domain/lifecycle.py``, every cell of them, with diagrams."""
+    """The tables of ``domain/lifecycle.py``, every cell of them, with diagrams."""
     return _joined(
         "# States",
         _MADE_BY,
@@ -156,6 +199,9 @@ def states_page() -> str:
         _diagram(OrderStatus.PENDING, _order_edges(), finals=(OrderStatus.PAID, OrderStatus.CANCELLED)),
         _table(OrderInput, OrderStatus, _order_cell),
         _ABOUT_ORDERS,
+        "## Credit",
+        _ABOUT_CREDITS,
+        _table(CreditInput, OrderStatus, lambda status, column: _step(status, CREDIT_TABLE[status][column])),
         "## Attempt",
         "An attempt is one try of a payer to pay by card. An order has at most one live attempt.",
         _meanings(_ATTEMPT_MEANING),
@@ -168,6 +214,12 @@ def states_page() -> str:
         _diagram(RefundStatus.RUNNING, _refund_edges(), finals=_finals(REFUND_TABLE)),
         _table(RefundOutcome, RefundStatus, _refund_cell),
         _ABOUT_REFUNDS,
+        "## Return",
+        "A return sends money of a credit back that was never applied.",
+        _meanings(_RETURN_MEANING),
+        _diagram(ReturnStatus.DUE, _return_edges(), finals=_finals(RETURN_TABLE)),
+        _table(ReturnInput, ReturnStatus, _return_cell),
+        _ABOUT_RETURNS,
     )
 
 
@@ -213,8 +265,13 @@ def _order_cell(status: OrderStatus, column: OrderInput) -> str:
     if cell is None:
         word = "no effect" if column is OrderInput.DUE else "refused"
         return f"{word}: {_link(REFUSAL_IN.get(column) or REFUSAL_OF[status])}"
+    return _step(status, cell)
+
+
+def _step(status: OrderStatus, cell: Cell) -> str:
     step = f"→ **{cell.to}**" if cell.to is not status else "stays"
-    return step if cell.take is Take.NOTHING else f"{step}, money {cell.take}"
+    money = "" if cell.take is Take.NOTHING else f", money {cell.take}"
+    return step + money + ("" if cell.held is Take.NOTHING else f", held {cell.held}")
 
 
 def _attempt_cell(status: AttemptStatus, column: AttemptInput) -> str:
@@ -232,9 +289,24 @@ def _refund_cell(status: RefundStatus, column: RefundOutcome) -> str:
     return f"→ **{target}**" if target else "-"
 
 
+def _return_cell(status: ReturnStatus, column: ReturnInput) -> str:
+    target = RETURN_TABLE[status].get(column)
+    if target is not None:
+        return f"→ **{target}**"
+    return f"refused: {_link(RETURN_REFUSAL_OF[status])}" if column in _RETURN_REFUSABLE else "-"
+
+
 def _order_edges() -> Iterable[tuple[str, str, str]]:
     for status, row in ORDER_TABLE.items():
         yield from ((status, cell.to, column) for column, cell in row.items() if cell.to is not status)
+    for status, row_of_credits in CREDIT_TABLE.items():
+        if any(cell.to is not status for cell in row_of_credits.values()):
+            yield status, OrderStatus.PAID, "credit"
+
+
+def _return_edges() -> Iterable[tuple[str, str, str]]:
+    for status, row in RETURN_TABLE.items():
+        yield from ((status, target, column) for column, target in row.items() if target is not status)
 
 
 def _attempt_edges() -> Iterable[tuple[str, str, str]]:

@@ -101,8 +101,9 @@ _FRONT = {"engine", "rails.desk", "domain", "store.interface"} | FREE_STANDING
 LAYERS: Mapping[str, Collection[str]] = {
     "": set(),
     "domain": {"domain"},
-    "store.interface": {"domain", "store.outbox", "store.views"},
+    "store.interface": {"domain", "store.outbox", "store.transfers", "store.views"},
     "store.outbox": {"domain", "store.views"},
+    "store.transfers": {"domain"},
     "store.views": {"domain"},
     "store": {"domain", "store"} | FREE_STANDING,
     "rails": {"domain", "rails.rail"} | FREE_STANDING,

@@ -139,6 +139,12 @@ REFUSALS: Final[dict[type[Refusal], RefusalRow]] = {
     ),
     refusals.RefundExceedsPaid: RefusalRow(None, "01", "All refunds together would exceed what was paid"),
     refusals.TooManyOtps: RefusalRow(None, "01", "The one-time password was sent as often as it may be"),
+    refusals.CurrencyMismatch: RefusalRow(None, "01", "The transfer is of another currency than the order"),
+    refusals.CreditNotHeld: RefusalRow(None, "01", "No money of this transfer waits for a decision"),
+    refusals.CreditBelowAmount: RefusalRow(None, "01", "The transfer brought less than the order's amount"),
+    refusals.ReturnInProgress: RefusalRow(None, "01", "The bank is being asked about this return"),
+    refusals.ReturnParked: RefusalRow(None, "01", "The bank refused this return as often as it was tried"),
+    refusals.ReturnCompleted: RefusalRow(None, "01", "The money of this return is back already"),
 }
 """One row for each refusal that the core knows (contract 2.2; of attempts: 3.8)."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from opentill.domain.order import Challenge, DueAction, LateMoney, Terms
+from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Terms
 
 
 class ActorKind(StrEnum):
@@ -178,3 +178,76 @@ class SettleRefund(TransactionCommand):
     outcome: RefundOutcome
     response_code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveCredit(OrderCommand):
+    """Book a bank transfer that arrived; accepted in every state, and once for each transaction id.
+
+    Refused only where its currency is not the order's: then it is money of the house.
+    """
+
+    transaction_id: str
+    rail: str
+    session_id: str
+    account_number: str
+    amount: int
+    currency: str
+    sender: Sender
+    transferred_at: int | None
+    """The bank's time of the transfer; None where it did not say."""
+    arrived_at: int
+    """Business time at which the advice was written down."""
+    narration: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptCredit(TransactionCommand):
+    """A person lets money that an EXPIRED order holds pay for it; at least the whole amount."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnCredit(TransactionCommand):
+    """A person sends money that an EXPIRED order holds back to where it came from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachCredit(TransactionCommand):
+    """A person gives money that an EXPIRED order holds to another order, which receives it for itself."""
+
+    attached_to: str
+    """The other order as books show it: ``<account id>/<order id>``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginReturn(TransactionCommand):
+    """Record the intention of one try to send a credit's money back; the rail is asked after the commit."""
+
+    now: int
+    """Real time: a return that somebody has until later is left to them."""
+    call_until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleReturn(TransactionCommand):
+    """Record what the rail answered about a return."""
+
+    outcome: RefundOutcome
+    response_code: str
+    message: str
+    try_again_at: int
+    """Real time of the next try, should this one have been refused or have had no answer."""
+    max_tries: int
+    """After so many refused tries the return is left to a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryReturn(TransactionCommand):
+    """A person has a parked return tried again, as often as a new one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleReturnByHand(TransactionCommand):
+    """A person has sent the money back outside; refused while the outcome of a try is not known."""
+
+    bank_reference: str

@@ -1,37 +1,44 @@
 """Decisions: what a command does to an order, by the tables of ``lifecycle`` and nothing else.
 
 ``decide`` is the whole face. Each function below it takes one command, checks in the order of
-``refusals.PRECEDENCE``, and from then on only records steps on the draft of the change.
+``refusals.PRECEDENCE``, and from then on only records steps on the draft of the change. Those of
+transfers stand in ``crediting`` and ``returning``, those of refunds in ``refunding``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
+from opentill.domain import crediting, refunding, returning
 from opentill.domain.commands import (
+    AcceptCredit,
+    AttachCredit,
     BeginAttempt,
     BeginRefund,
+    BeginReturn,
     CancelAttempt,
     CancelOrder,
     Command,
     CreateOrder,
     ExpireOrder,
+    ReceiveCredit,
     ResendOtp,
+    RetryReturn,
+    ReturnCredit,
     ReturnFromChallenge,
     SettleAttempt,
     SettleRefund,
+    SettleReturn,
+    SettleReturnByHand,
     SubmitOtp,
 )
-from opentill.domain.events import Event, EventType, event_id
+from opentill.domain.draft import Change, Draft
+from opentill.domain.events import EventType
 from opentill.domain.lifecycle import (
     ATTEMPT_REFUSAL_OF,
     ATTEMPT_TABLE,
-    ORDER_TABLE,
-    REFUND_TABLE,
-    REFUSAL_IN,
     REFUSAL_OF,
     AttemptInput,
-    Cell,
     OrderInput,
     Take,
 )
@@ -45,20 +52,19 @@ from opentill.domain.order import (
     OrderStatus,
     Refund,
     RefundStatus,
-    Terms,
 )
 from opentill.domain.refusals import (
     AttemptAlreadyCompleted,
     AttemptEnded,
     AttemptInProgress,
-    OrderNotPaid,
     RecordNotFound,
-    RefundExceedsPaid,
     TooManyAttempts,
     TooManyOtps,
 )
 
-PENDING, PAID, CANCELLED, EXPIRED = OrderStatus
+__all__ = ["IN_FLIGHT", "Change", "create", "decide"]
+
+PENDING = OrderStatus.PENDING
 _A, _I = AttemptStatus, AttemptInput
 
 _MONEY_SPOKEN: Final = frozenset({_I.APPROVED, _I.VOIDED})
@@ -67,7 +73,6 @@ _MONEY_SPOKEN: Final = frozenset({_I.APPROVED, _I.VOIDED})
 IN_FLIGHT: Final = frozenset({_A.CALLING, _A.UNKNOWN})
 """The rail may be taking money right now: no second attempt may start beside one of these."""
 
-_ENDED_AT: Final = {PAID: "paid_at", CANCELLED: "cancelled_at", EXPIRED: "expired_at"}
 _ATTEMPT_EVENT: Final = {
     _A.AWAITING_OTP: EventType.ATTEMPT_WAITING,
     _A.AWAITING_3DS: EventType.ATTEMPT_WAITING,
@@ -78,30 +83,24 @@ _ATTEMPT_EVENT: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a command does: the order as it was judged, as it will be, and the events between.
-
-    ``before`` is None for a new order, whose ``terms`` are then given. No events: nothing changed.
-    """
-
-    before: Order | None
-    after: Order
-    events: tuple[Event, ...]
-    terms: Terms | None = None
-
-
 def decide(order: Order, command: Command, at: int) -> Change:
     """What ``command`` does to ``order`` at business time ``at``; raises the Refusal if it may not.
 
     Time never runs backwards for an order: a clock behind its last change counts as that moment.
-    What is due happens first, in the same change, whether or not a worker has come by.
+    What is due happens first, in the same change, whether or not a worker has come by; but a credit that
+    was on time finds the order as it was then.
     """
-    draft = _Draft(order, command, max(at, order.updated_at), before=order.status)
-    if order.due_at is not None and order.due_at <= draft.at and order.status is PENDING:
+    draft = Draft(order, command, max(at, order.updated_at), before=order.status)
+    if _falls_due_first(order, command, draft.at):
         _fall_due(draft)
     _DECIDE[type(command)](draft, command)
     return Change(order, draft.order, tuple(draft.events))
+
+
+def _falls_due_first(order: Order, command: Command, at: int) -> bool:
+    if order.due_at is None or order.due_at > at or order.status is not PENDING:
+        return False
+    return not (isinstance(command, ReceiveCredit) and crediting.comes_in_time(order, command))
 
 
 def create(command: CreateOrder, at: int) -> Change:
@@ -121,82 +120,9 @@ def create(command: CreateOrder, at: int) -> Change:
         due_action=command.due_action,
         late_money=command.late_money,
     )
-    draft = _Draft(order, command, at, before=None)
+    draft = Draft(order, command, at, before=None)
     draft.record(EventType.ORDER_CREATED)
     return Change(None, draft.order, tuple(draft.events), command.terms)
-
-
-class _Draft:
-    """A change while it is being decided: the order so far, and the events that led there."""
-
-    __slots__ = ("_before", "at", "command", "events", "order")
-
-    def __init__(self, order: Order, command: Command, at: int, before: OrderStatus | None):
-        self.order = order
-        self.command = command
-        self.at = at
-        self.events: list[Event] = []
-        self._before = before
-
-    def record(
-        self,
-        type_: EventType,
-        *,
-        attempt: Attempt | None = None,
-        refund: Refund | None = None,
-        amount: int = 0,
-        reason: str | None = None,
-        note: str | None = None,
-        **order_changes: Any,
-    ) -> None:
-        """Take one step: replace the order by its next version and note the event that says so."""
-        order = self.order
-        status = order_changes.get("status", order.status)
-        if status is not order.status:
-            order_changes[_ENDED_AT[status]] = self.at
-        if attempt is not None:
-            order_changes["attempts"] = _with_attempt(order.attempts, attempt)
-        if refund is not None:
-            order_changes["refunds"] = _with_refund(order.refunds, refund)
-        self.order = replace(order, version=order.version + 1, updated_at=self.at, **order_changes)
-        self.events.append(
-            Event(
-                event_id=event_id(self.command.command_id, len(self.events)),
-                account_id=order.account_id,
-                order_id=order.order_id,
-                sequence=order.version + 1,
-                type=type_,
-                before=self._before,
-                after=status,
-                actor=self.command.actor,
-                at=self.at,
-                reason=reason,
-                note=note,
-                transaction_id=about.transaction_id if (about := attempt or refund) else None,
-                refund_id=refund.refund_id if refund else None,
-                amount=amount,
-                currency=order.currency,
-                beneficiary=order.sub_account_id or order.account_id,
-            )
-        )
-        self._before = status
-
-
-def _with_attempt(attempts: tuple[Attempt, ...], changed: Attempt) -> tuple[Attempt, ...]:
-    kept = tuple(changed if a.transaction_id == changed.transaction_id else a for a in attempts)
-    return kept if changed in kept else (*attempts, changed)
-
-
-def _with_refund(refunds: tuple[Refund, ...], changed: Refund) -> tuple[Refund, ...]:
-    kept = tuple(changed if r.refund_id == changed.refund_id else r for r in refunds)
-    return kept if changed in kept else (*refunds, changed)
-
-
-def _cell(order: Order, column: OrderInput) -> Cell:
-    cell = ORDER_TABLE[order.status].get(column)
-    if cell is None:
-        raise REFUSAL_IN.get(column) or REFUSAL_OF[order.status]
-    return cell
 
 
 def _without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:
@@ -209,7 +135,7 @@ def _without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:
     )
 
 
-def _fall_due(draft: _Draft) -> None:
+def _fall_due(draft: Draft) -> None:
     if draft.order.due_action is DueAction.CANCEL:
         _end(draft, OrderInput.CANCEL, EventType.ORDER_CANCELLED, reason="expired")
     else:
@@ -217,30 +143,31 @@ def _fall_due(draft: _Draft) -> None:
 
 
 def _end(
-    draft: _Draft,
+    draft: Draft,
     column: OrderInput,
     type_: EventType,
     *,
     reason: str | None = None,
     note: str | None = None,
 ) -> None:
-    cell = _cell(draft.order, column)
+    cell = draft.cell(column)
     attempts = _without_waiting_attempts(draft.order, draft.at)
     draft.record(type_, status=cell.to, attempts=attempts, reason=reason, note=note)
+    crediting.see_to_held(draft, cell)
 
 
-def _cancel(draft: _Draft, command: CancelOrder) -> None:
+def _cancel(draft: Draft, command: CancelOrder) -> None:
     _end(draft, OrderInput.CANCEL, EventType.ORDER_CANCELLED, reason=command.reason, note=command.note)
 
 
-def _expire(draft: _Draft, _command: ExpireOrder) -> None:
+def _expire(draft: Draft, _command: ExpireOrder) -> None:
     if not draft.events:
         raise REFUSAL_OF[draft.order.status]
 
 
-def _begin_attempt(draft: _Draft, command: BeginAttempt) -> None:
+def _begin_attempt(draft: Draft, command: BeginAttempt) -> None:
     order = draft.order
-    _cell(order, OrderInput.CARD_ENTRY)
+    draft.cell(OrderInput.CARD_ENTRY)
     if any(a.status in IN_FLIGHT for a in order.attempts):
         raise AttemptInProgress
     if order.attempt_count >= command.max_attempts:
@@ -259,22 +186,22 @@ def _begin_attempt(draft: _Draft, command: BeginAttempt) -> None:
     draft.record(EventType.ATTEMPT_STARTED, attempt=attempt, attempt_count=order.attempt_count + 1)
 
 
-def _submit_otp(draft: _Draft, command: SubmitOtp) -> None:
+def _submit_otp(draft: Draft, command: SubmitOtp) -> None:
     call = Call(CallKind.CONFIRM, command.call_until, command.reply_key)
     _go_on(draft, command.transaction_id, _I.OTP_SUBMITTED, call)
 
 
-def _return_from_challenge(draft: _Draft, command: ReturnFromChallenge) -> None:
+def _return_from_challenge(draft: Draft, command: ReturnFromChallenge) -> None:
     call = Call(CallKind.CHALLENGE, command.call_until)
     _go_on(draft, command.transaction_id, _I.CHALLENGE_RETURNED, call)
 
 
-def _go_on(draft: _Draft, transaction_id: str, column: AttemptInput, call: Call) -> None:
+def _go_on(draft: Draft, transaction_id: str, column: AttemptInput, call: Call) -> None:
     """The payer has done what the attempt waited for; the rail is asked again."""
     attempt = _attempt(draft.order, transaction_id)
     if attempt.status is _A.APPROVED:
         raise AttemptAlreadyCompleted
-    _cell(draft.order, OrderInput.CARD_ENTRY)
+    draft.cell(OrderInput.CARD_ENTRY)
     attempt = replace(
         attempt,
         status=_attempt_cell(attempt, column),
@@ -300,9 +227,9 @@ def _attempt_cell(attempt: Attempt, column: AttemptInput) -> AttemptStatus:
     return target
 
 
-def _resend_otp(draft: _Draft, command: ResendOtp) -> None:
+def _resend_otp(draft: Draft, command: ResendOtp) -> None:
     order = draft.order
-    _cell(order, OrderInput.CARD_ENTRY)
+    draft.cell(OrderInput.CARD_ENTRY)
     if not order.attempts:
         raise AttemptEnded
     sendable = (a for a in order.attempts if _I.OTP_RESENT in ATTEMPT_TABLE[a.status])
@@ -314,7 +241,7 @@ def _resend_otp(draft: _Draft, command: ResendOtp) -> None:
     draft.record(EventType.OTP_RESENT, attempt=attempt)
 
 
-def _cancel_attempt(draft: _Draft, command: CancelAttempt) -> None:
+def _cancel_attempt(draft: Draft, command: CancelAttempt) -> None:
     """The attempt ends. A call in flight stays noted on it, so that its answer is still found out."""
     attempt = _attempt(draft.order, command.transaction_id)
     target = _attempt_cell(attempt, _I.CANCEL_REQUESTED)
@@ -324,7 +251,7 @@ def _cancel_attempt(draft: _Draft, command: CancelAttempt) -> None:
     draft.record(EventType.ATTEMPT_CANCELLED, attempt=attempt)
 
 
-def _settle_attempt(draft: _Draft, command: SettleAttempt) -> None:
+def _settle_attempt(draft: Draft, command: SettleAttempt) -> None:
     attempt = _attempt(draft.order, command.transaction_id)
     outcome = AttemptInput(command.outcome)
     if outcome not in _MONEY_SPOKEN and command.answers_try != attempt.confirmations:
@@ -353,10 +280,10 @@ def _settle_attempt(draft: _Draft, command: SettleAttempt) -> None:
         _note_answer(draft, settled, target, attempt.call)
 
 
-def _take_money(draft: _Draft, attempt: Attempt, target: AttemptStatus, call_until: int) -> None:
+def _take_money(draft: Draft, attempt: Attempt, target: AttemptStatus, call_until: int) -> None:
     """The rail took the money: it pays for the order, or it is sent back in the open."""
     order, amount = draft.order, attempt.amount
-    cell = _cell(order, OrderInput.CARD_APPROVED)
+    cell = draft.cell(OrderInput.CARD_APPROVED)
     if cell.take is Take.SEND_BACK or target is _A.VOIDING:
         _send_back(draft, attempt, Call(CallKind.VOID, call_until))
         return
@@ -369,9 +296,10 @@ def _take_money(draft: _Draft, attempt: Attempt, target: AttemptStatus, call_unt
         totals=replace(totals, received=totals.received + amount, applied=totals.applied + amount),
         paid_by=attempt.transaction_id,
     )
+    crediting.see_to_held(draft, cell)
 
 
-def _note_void(draft: _Draft, attempt: Attempt, *, was_known: bool) -> None:
+def _note_void(draft: Draft, attempt: Attempt, *, was_known: bool) -> None:
     """The money went back. If nobody knew yet that it had been taken, both are noted, in the open."""
     if not was_known:
         _send_back(draft, attempt, call=None)
@@ -385,7 +313,7 @@ def _note_void(draft: _Draft, attempt: Attempt, *, was_known: bool) -> None:
     )
 
 
-def _lose_payment(draft: _Draft, attempt: Attempt) -> None:
+def _lose_payment(draft: Draft, attempt: Attempt) -> None:
     """The rail gave a payment back by itself, after its approval: the order stays paid, and is refunded."""
     order = draft.order
     left = order.totals.applied - order.totals.refunded
@@ -402,17 +330,11 @@ def _lose_payment(draft: _Draft, attempt: Attempt) -> None:
         updated_at=draft.at,
         message="Given back by the card processor",
     )
-    draft.record(
-        EventType.REFUND_STARTED,
-        refund=refund,
-        amount=left,
-        refund_count=order.refund_count + 1,
-        totals=replace(order.totals, refunded=order.totals.refunded + left),
-    )
-    _finish_refund(draft, replace(refund, status=RefundStatus.DONE))
+    refunding.start_refund(draft, refund)
+    refunding.finish_refund(draft, replace(refund, status=RefundStatus.DONE))
 
 
-def _send_back(draft: _Draft, attempt: Attempt, call: Call | None) -> None:
+def _send_back(draft: Draft, attempt: Attempt, call: Call | None) -> None:
     totals, amount = draft.order.totals, attempt.amount
     draft.record(
         EventType.VOID_STARTED,
@@ -422,7 +344,7 @@ def _send_back(draft: _Draft, attempt: Attempt, call: Call | None) -> None:
     )
 
 
-def _note_answer(draft: _Draft, attempt: Attempt, target: AttemptStatus, call: Call | None) -> None:
+def _note_answer(draft: Draft, attempt: Attempt, target: AttemptStatus, call: Call | None) -> None:
     """An answer that moves no money. Where the order has ended meanwhile, nobody waits any more."""
     if draft.order.status is not PENDING:
         target = ATTEMPT_TABLE[target].get(_I.ABANDONED, target)
@@ -435,82 +357,7 @@ def _note_answer(draft: _Draft, attempt: Attempt, target: AttemptStatus, call: C
     draft.record(type_, attempt=replace(attempt, status=target), reason=attempt.response_code or None)
 
 
-def _begin_refund(draft: _Draft, command: BeginRefund) -> None:
-    order = draft.order
-    cell = _cell(order, OrderInput.REFUND)
-    if order.paid_by != command.transaction_id:
-        raise OrderNotPaid
-    left = order.totals.applied - order.totals.refunded
-    amount = left if command.amount is None else command.amount
-    if not 0 < amount <= left:
-        raise RefundExceedsPaid
-    refund = Refund(
-        refund_id=command.refund_id,
-        transaction_id=command.transaction_id,
-        amount=amount,
-        status=RefundStatus.RUNNING,
-        account_number=command.account_number,
-        bank_code=command.bank_code,
-        started_at=draft.at,
-        updated_at=draft.at,
-        call=Call(CallKind.REFUND, command.call_until, command.reply_key),
-    )
-    draft.record(
-        EventType.REFUND_STARTED,
-        status=cell.to,
-        refund=refund,
-        amount=amount,
-        refund_count=order.refund_count + 1,
-        totals=replace(order.totals, refunded=order.totals.refunded + amount),
-    )
-
-
-def _settle_refund(draft: _Draft, command: SettleRefund) -> None:
-    refund = draft.order.refund(command.refund_id)
-    if refund is None:
-        raise RecordNotFound
-    target = REFUND_TABLE[refund.status].get(command.outcome)
-    if target is None:
-        return
-    settled = replace(
-        refund,
-        status=target,
-        updated_at=draft.at,
-        call=refund.call and replace(refund.call, key=None) if target is RefundStatus.UNKNOWN else None,
-        response_code=command.response_code,
-        message=command.message,
-    )
-    _REFUND_STEP[target](draft, settled)
-
-
-def _note_unknown_refund(draft: _Draft, refund: Refund) -> None:
-    draft.record(EventType.REFUND_UNKNOWN, refund=refund)
-
-
-def _finish_refund(draft: _Draft, refund: Refund) -> None:
-    draft.record(EventType.PAYMENT_REFUNDED, refund=refund, amount=refund.amount, reason="refund")
-
-
-def _drop_refund(draft: _Draft, refund: Refund) -> None:
-    """The rail will not pay it: the money is the merchant's again, and may be refunded once more."""
-    totals = draft.order.totals
-    draft.record(
-        EventType.REFUND_REFUSED,
-        refund=refund,
-        amount=refund.amount,
-        reason=refund.response_code or None,
-        totals=replace(totals, refunded=totals.refunded - refund.amount),
-    )
-
-
-_REFUND_STEP: Final = {
-    RefundStatus.UNKNOWN: _note_unknown_refund,
-    RefundStatus.DONE: _finish_refund,
-    RefundStatus.REFUSED: _drop_refund,
-}
-
-
-_DECIDE: Final[dict[type[Command], Callable[[_Draft, Any], None]]] = {
+_DECIDE: Final[dict[type[Command], Callable[[Draft, Any], None]]] = {
     CancelOrder: _cancel,
     ExpireOrder: _expire,
     BeginAttempt: _begin_attempt,
@@ -519,6 +366,14 @@ _DECIDE: Final[dict[type[Command], Callable[[_Draft, Any], None]]] = {
     ResendOtp: _resend_otp,
     CancelAttempt: _cancel_attempt,
     SettleAttempt: _settle_attempt,
-    BeginRefund: _begin_refund,
-    SettleRefund: _settle_refund,
+    BeginRefund: refunding.begin_refund,
+    SettleRefund: refunding.settle_refund,
+    ReceiveCredit: crediting.receive_credit,
+    AcceptCredit: crediting.accept_credit,
+    ReturnCredit: crediting.return_credit,
+    AttachCredit: crediting.attach_credit,
+    BeginReturn: returning.begin_return,
+    SettleReturn: returning.settle_return,
+    RetryReturn: returning.retry_return,
+    SettleReturnByHand: returning.settle_return_by_hand,
 }

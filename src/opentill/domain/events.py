@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from opentill.domain.commands import Actor
-from opentill.domain.order import OrderStatus
+from opentill.domain.order import Method, OrderStatus
 
 
 class EventType(StrEnum):
@@ -30,6 +30,17 @@ class EventType(StrEnum):
     REFUND_REFUSED = "refund_refused"
     PAYMENT_REVERSAL = "payment_reversal"
     PAYMENT_REFUNDED = "payment_refunded"
+    CREDIT_RECEIVED = "credit_received"
+    """Money arrived by transfer; its ``reason`` is its disposition, and what follows from it comes next."""
+    RETURN_STARTED = "return_started"
+    """Money of a credit is to go back; ``reason`` is the kind of the return, here and below."""
+    RETURN_TRIED = "return_tried"
+    RETURN_UNKNOWN = "return_unknown"
+    RETURN_REFUSED = "return_refused"
+    """The rail refused one try; another follows."""
+    RETURN_PARKED = "return_parked"
+    """The rail refused the last try; a person is to see to it."""
+    RETURN_RETRIED = "return_retried"
 
 
 TOLD_TO_MERCHANTS = frozenset(
@@ -39,13 +50,15 @@ TOLD_TO_MERCHANTS = frozenset(
         EventType.PAYMENT_REVERSAL,
         EventType.PAYMENT_REFUNDED,
         EventType.REFUND_REFUSED,
+        EventType.RETURN_PARKED,
         EventType.ORDER_CANCELLED,
         EventType.ORDER_EXPIRED,
     }
 )
 """Contract 5.1; the last two go only to endpoints that subscribed to them (ruling 13).
 
-Money that went back, and a refund that finally failed, are told as ``payment_reversal`` (ruling 20).
+Money that went back, and a refund or return that finally failed, are told as ``payment_reversal``
+(ruling 20).
 """
 
 
@@ -72,6 +85,8 @@ class Event:
     currency: str = ""
     beneficiary: str = ""
     """The account, parent or sub-account, that the order credits."""
+    method: Method = Method.CARD
+    """By which way the money moves that this event is about."""
 
 
 def event_id(command_id: str, ordinal: int) -> str:

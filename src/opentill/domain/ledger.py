@@ -4,9 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from opentill.domain.events import Event, EventType
+from opentill.domain.order import Method
 
 CARD_RAIL = "card_rail"
 """What the card processor owes us: it took money from payers that it has not yet paid out."""
+TRANSFER_RAIL = "transfer_rail"
+"""What lies at the bank for us: it arrived by transfer and has not been sent back."""
+HELD_MONEY = "held_money"
+"""What arrived by transfer and nothing has been decided about: partial money, and what waits for a person.
+
+Under the account id of the house (``house``) it is the money that was matched to no order.
+"""
 RETURNS_DUE = "returns_due"
 """What we owe to payers whose money no order wanted."""
 
@@ -32,13 +40,24 @@ def _moved(event: Event, debit: str, credit: str) -> tuple[Entry, ...]:
     return (Entry(debit, event.currency, event.amount), Entry(credit, event.currency, -event.amount))
 
 
+def _taken(event: Event) -> tuple[Entry, ...]:
+    """A payment becomes the merchant's: from where it was when it was taken."""
+    return _moved(event, _PAID_FROM[event.method], merchant_balance(event.beneficiary))
+
+
+_RAIL = {Method.CARD: CARD_RAIL, Method.TRANSFER: TRANSFER_RAIL}
+_PAID_FROM = {Method.CARD: CARD_RAIL, Method.TRANSFER: HELD_MONEY}
+"""A card is charged for its order; a transfer arrives before anybody knows what it is good for."""
+
 _BOOKINGS: dict[EventType, Callable[[Event], tuple[Entry, ...]]] = {
-    EventType.PAYMENT_SUCCESS: lambda e: _moved(e, CARD_RAIL, merchant_balance(e.beneficiary)),
+    EventType.PAYMENT_SUCCESS: _taken,
     EventType.VOID_STARTED: lambda e: _moved(e, CARD_RAIL, RETURNS_DUE),
-    EventType.PAYMENT_REVERSAL: lambda e: _moved(e, RETURNS_DUE, CARD_RAIL),
+    EventType.CREDIT_RECEIVED: lambda e: _moved(e, TRANSFER_RAIL, HELD_MONEY),
+    EventType.RETURN_STARTED: lambda e: _moved(e, HELD_MONEY, RETURNS_DUE),
+    EventType.PAYMENT_REVERSAL: lambda e: _moved(e, RETURNS_DUE, _RAIL[e.method]),
     EventType.REFUND_STARTED: lambda e: _moved(e, merchant_balance(e.beneficiary), REFUNDS_DUE),
     EventType.REFUND_REFUSED: lambda e: _moved(e, REFUNDS_DUE, merchant_balance(e.beneficiary)),
-    EventType.PAYMENT_REFUNDED: lambda e: _moved(e, REFUNDS_DUE, CARD_RAIL),
+    EventType.PAYMENT_REFUNDED: lambda e: _moved(e, REFUNDS_DUE, _RAIL[e.method]),
 }
 
 

@@ -1,11 +1,11 @@
-"""THE state machine: three literal tables, for orders, attempts and refunds.
+"""THE state machine: literal tables, for orders, what credits do to them, attempts, refunds and returns.
 
 A cell says where an input leads from a status. A missing cell is a refusal: ``REFUSAL_OF`` and
 ``ATTEMPT_REFUSAL_OF`` name it by the row. An answer of a rail is never refused: it is a fact, and
 where its cell is missing it is already known and changes nothing.
 
-A new input (a credit) is a further column here and a further function in ``decisions``, which applies
-these tables and is the only module that does.
+A new input is a further column here and a further function in ``decisions`` or a module that it calls
+(``crediting``, ``returning``, ``refunding``): they apply these tables, and nothing else does.
 """
 
 from dataclasses import dataclass
@@ -13,17 +13,28 @@ from enum import StrEnum
 from typing import Final
 
 from opentill.domain.commands import RailOutcome, RefundOutcome
-from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus
+from opentill.domain.order import (
+    AttemptStatus,
+    Disposition,
+    LateMoney,
+    OrderStatus,
+    RefundStatus,
+    ReturnStatus,
+)
 from opentill.domain.refusals import (
     AttemptAlreadyCompleted,
     AttemptEnded,
     AttemptInProgress,
+    CreditNotHeld,
     OrderAlreadyCancelled,
     OrderAlreadyPaid,
     OrderExpired,
     OrderNotDue,
     OrderNotPaid,
     Refusal,
+    ReturnCompleted,
+    ReturnInProgress,
+    ReturnParked,
 )
 
 PENDING, PAID, CANCELLED, EXPIRED = OrderStatus
@@ -37,13 +48,16 @@ class OrderInput(StrEnum):
     CARD_ENTRY = "card or OTP entered"
     CARD_APPROVED = "card approved"
     REFUND = "refund"
+    HELD_ACCEPTED = "held money accepted"
+    HELD_RELEASED = "held money given up"
 
 
 class Take(StrEnum):
-    """What becomes of the money that comes with an input."""
+    """What becomes of money."""
 
     NOTHING = "-"
     APPLY = "applied"
+    HOLD = "held"
     SEND_BACK = "sent back"
 
 
@@ -53,14 +67,18 @@ class Cell:
 
     to: OrderStatus
     take: Take = Take.NOTHING
+    held: Take = Take.NOTHING
+    """What becomes of the money that was held before; NOTHING: it waits on."""
+    disposition: Disposition | None = None
+    """Of a credit: how it is booked."""
 
 
 ORDER_TABLE: Final[dict[OrderStatus, dict[OrderInput, Cell]]] = {
     PENDING: {
-        OrderInput.CANCEL: Cell(CANCELLED),
-        OrderInput.DUE: Cell(EXPIRED),
+        OrderInput.CANCEL: Cell(CANCELLED, held=Take.SEND_BACK),
+        OrderInput.DUE: Cell(EXPIRED, held=Take.SEND_BACK),
         OrderInput.CARD_ENTRY: Cell(PENDING),
-        OrderInput.CARD_APPROVED: Cell(PAID, Take.APPLY),
+        OrderInput.CARD_APPROVED: Cell(PAID, Take.APPLY, held=Take.SEND_BACK),
     },
     PAID: {
         OrderInput.CARD_APPROVED: Cell(PAID, Take.SEND_BACK),
@@ -70,8 +88,10 @@ ORDER_TABLE: Final[dict[OrderStatus, dict[OrderInput, Cell]]] = {
         OrderInput.CARD_APPROVED: Cell(CANCELLED, Take.SEND_BACK),
     },
     EXPIRED: {
-        OrderInput.CANCEL: Cell(CANCELLED),
+        OrderInput.CANCEL: Cell(CANCELLED, held=Take.SEND_BACK),
         OrderInput.CARD_APPROVED: Cell(EXPIRED, Take.SEND_BACK),
+        OrderInput.HELD_ACCEPTED: Cell(PAID, Take.APPLY, held=Take.SEND_BACK),
+        OrderInput.HELD_RELEASED: Cell(EXPIRED, Take.SEND_BACK),
     },
 }
 
@@ -83,8 +103,74 @@ REFUSAL_OF: Final[dict[OrderStatus, type[Refusal]]] = {
 }
 """The refusal that a missing cell of ``ORDER_TABLE`` means, by its row."""
 
-REFUSAL_IN: Final[dict[OrderInput, type[Refusal]]] = {OrderInput.REFUND: OrderNotPaid}
+REFUSAL_IN: Final[dict[OrderInput, type[Refusal]]] = {
+    OrderInput.REFUND: OrderNotPaid,
+    OrderInput.HELD_ACCEPTED: CreditNotHeld,
+    OrderInput.HELD_RELEASED: CreditNotHeld,
+}
 """Columns whose missing cells mean the same refusal in every row."""
+
+
+class CreditInput(StrEnum):
+    """The columns of the credit table: whether it makes the order full, in time, and what was agreed.
+
+    *On time* is by the bank's time of the transfer; *late* comes with the order's ``lateMoney`` policy.
+    """
+
+    FULL_ON_TIME = "full, on time"
+    FULL_RETURN = "full, late: return"
+    FULL_ACCEPT = "full, late: accept"
+    FULL_HOLD = "full, late: hold"
+    SHORT_RETURN = "short: return"
+    SHORT_ACCEPT = "short: accept"
+    SHORT_HOLD = "short: hold"
+
+
+LATE_COLUMN: Final[dict[tuple[bool, LateMoney], CreditInput]] = {
+    (True, LateMoney.RETURN): CreditInput.FULL_RETURN,
+    (True, LateMoney.ACCEPT): CreditInput.FULL_ACCEPT,
+    (True, LateMoney.HOLD): CreditInput.FULL_HOLD,
+    (False, LateMoney.RETURN): CreditInput.SHORT_RETURN,
+    (False, LateMoney.ACCEPT): CreditInput.SHORT_ACCEPT,
+    (False, LateMoney.HOLD): CreditInput.SHORT_HOLD,
+}
+"""The column of a credit that is not both full and on time, by whether it is full and the policy."""
+
+_EXCESS = Cell(PAID, Take.SEND_BACK, disposition=Disposition.EXCESS)
+_TOO_LATE = Cell(CANCELLED, Take.SEND_BACK, disposition=Disposition.LATE)
+_COMPLETES = Cell(PAID, Take.APPLY, held=Take.APPLY, disposition=Disposition.APPLIED)
+_WAITS = Cell(PENDING, Take.HOLD, disposition=Disposition.HELD)
+_REOPENS = Cell(PAID, Take.APPLY, held=Take.SEND_BACK, disposition=Disposition.APPLIED)
+_GOES_BACK = Cell(EXPIRED, Take.SEND_BACK, disposition=Disposition.LATE)
+_FOR_A_PERSON = Cell(EXPIRED, Take.HOLD, disposition=Disposition.HELD)
+
+CREDIT_TABLE: Final[dict[OrderStatus, dict[CreditInput, Cell]]] = {
+    PENDING: {
+        CreditInput.FULL_ON_TIME: _COMPLETES,
+        CreditInput.FULL_RETURN: _COMPLETES,
+        CreditInput.FULL_ACCEPT: _COMPLETES,
+        CreditInput.FULL_HOLD: _COMPLETES,
+        CreditInput.SHORT_RETURN: _WAITS,
+        CreditInput.SHORT_ACCEPT: _WAITS,
+        CreditInput.SHORT_HOLD: _WAITS,
+    },
+    PAID: dict.fromkeys(CreditInput, _EXCESS),
+    CANCELLED: dict.fromkeys(CreditInput, _TOO_LATE),
+    EXPIRED: {
+        CreditInput.FULL_ON_TIME: _REOPENS,
+        CreditInput.FULL_RETURN: _GOES_BACK,
+        CreditInput.FULL_ACCEPT: _REOPENS,
+        CreditInput.FULL_HOLD: _FOR_A_PERSON,
+        CreditInput.SHORT_RETURN: _GOES_BACK,
+        CreditInput.SHORT_ACCEPT: _GOES_BACK,
+        CreditInput.SHORT_HOLD: _FOR_A_PERSON,
+    },
+}
+"""What a credit does to an order (ruling 17). Money is a fact, so no cell is missing.
+
+A credit is *full* if it makes up the amount together with the held money that its cell would apply: on an
+EXPIRED order only by itself.
+"""
 
 
 class AttemptInput(StrEnum):
@@ -196,3 +282,55 @@ REFUND_TABLE: Final[dict[RefundStatus, dict[RefundOutcome, RefundStatus]]] = {
     RefundStatus.REFUSED: {},
 }
 """What a rail's answer makes of a refund; it answers one id in one way for ever."""
+
+
+class ReturnInput(StrEnum):
+    """The columns of the return table: what a rail answers, and what workers and persons do."""
+
+    DONE = RefundOutcome.DONE
+    REFUSED = RefundOutcome.REFUSED
+    SILENT = RefundOutcome.SILENT
+    REFUSED_AT_LAST = "refused at its last try"
+    TRIED = "a try begins"
+    RETRIED = "retried by a person"
+    SETTLED_BY_HAND = "settled by hand"
+
+
+_R, _RI = ReturnStatus, ReturnInput
+
+RETURN_TABLE: Final[dict[ReturnStatus, dict[ReturnInput, ReturnStatus]]] = {
+    _R.DUE: {
+        _RI.TRIED: _R.RUNNING,
+        _RI.DONE: _R.DONE,
+        _RI.SETTLED_BY_HAND: _R.DONE,
+    },
+    _R.RUNNING: {
+        _RI.TRIED: _R.RUNNING,
+        _RI.DONE: _R.DONE,
+        _RI.REFUSED: _R.DUE,
+        _RI.REFUSED_AT_LAST: _R.PARKED,
+        _RI.SILENT: _R.UNKNOWN,
+    },
+    _R.UNKNOWN: {
+        _RI.TRIED: _R.RUNNING,
+        _RI.DONE: _R.DONE,
+        _RI.REFUSED: _R.DUE,
+        _RI.REFUSED_AT_LAST: _R.PARKED,
+    },
+    _R.PARKED: {
+        _RI.DONE: _R.DONE,
+        _RI.RETRIED: _R.DUE,
+        _RI.SETTLED_BY_HAND: _R.DONE,
+    },
+    _R.DONE: {},
+}
+"""Unlike a refund, a refused return is tried again, under its one id: the money belongs to nobody here."""
+
+RETURN_REFUSAL_OF: Final[dict[ReturnStatus, type[Refusal]]] = {
+    _R.DUE: ReturnInProgress,
+    _R.RUNNING: ReturnInProgress,
+    _R.UNKNOWN: ReturnInProgress,
+    _R.PARKED: ReturnParked,
+    _R.DONE: ReturnCompleted,
+}
+"""The refusal that a missing cell means in the columns of what workers and persons do, by its row."""

@@ -1,4 +1,4 @@
-"""Names of attempts as merchants know them (rulings 7 and 19)."""
+"""Names of attempts and credits as merchants know them (rulings 7 and 19)."""
 
 from typing import Final
 
@@ -7,13 +7,18 @@ _TX_REF_PREFIX: Final = "txref-"
 
 
 def transaction_id(account_id: str, uuid: str) -> str:
-    """The name of an attempt (ruling 7)."""
+    """The name of an attempt, or of the credit of this id (rulings 7 and 19)."""
     return f"WEB-ONLINE_C-{account_id[:5]}-{uuid}"
 
 
 def uuid_of(transaction: str) -> str:
-    """The UUID that the name of an attempt ends with."""
+    """The UUID that the name of an attempt or credit ends with; a credit's is its id."""
     return transaction[-_UUID_CHARACTERS:]
+
+
+def return_id(transaction: str) -> str:
+    """The one id, for life, under which a rail is asked to send a credit's money back."""
+    return uuid_of(transaction)
 
 
 def merchant_tx_ref(transaction: str) -> str:

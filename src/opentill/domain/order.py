@@ -58,6 +58,52 @@ class CallKind(StrEnum):
     CHALLENGE = "challenge"
     VOID = "void"
     REFUND = "refund"
+    RETURN = "return"
+
+
+class Method(StrEnum):
+    """By which way money came in; it goes back by the same."""
+
+    CARD = "card"
+    TRANSFER = "transfer"
+
+
+class Disposition(StrEnum):
+    """What became of a credit at the moment it was booked."""
+
+    APPLIED = "applied"
+    """It made the order PAID; what was too much of it went back."""
+    HELD = "held"
+    """It waits: for the rest of the amount, or on an EXPIRED order for a person."""
+    EXCESS = "excess"
+    """The order was paid already."""
+    LATE = "late"
+    """The order had ended unpaid."""
+
+
+class ReturnKind(StrEnum):
+    """Why money of a credit is sent away again."""
+
+    LATE = "late"
+    EXCESS = "excess"
+    HELD = "held"
+    """It waited for the rest of the amount, or for a person, and is not wanted any more."""
+    ATTACHED = "attached"
+    """A person attached the credit to another order: it leaves this one and goes to no bank."""
+
+
+class ReturnStatus(StrEnum):
+    """Where one return is. Its money counts as returning until it is DONE."""
+
+    DUE = "DUE"
+    """To be sent; nobody is sending it at this moment."""
+    RUNNING = "RUNNING"
+    """The rail has been, or is about to be, asked under the return's one id."""
+    UNKNOWN = "UNKNOWN"
+    """The rail did not answer in time; the worker asks about the same id until it does."""
+    PARKED = "PARKED"
+    """The rail refused it as often as it was to be tried; a person retries or settles it."""
+    DONE = "DONE"
 
 
 class RefundStatus(StrEnum):
@@ -132,6 +178,63 @@ class Refund:
     call: Call | None = None
     response_code: str = ""
     message: str = ""
+    from_credit: str | None = None
+    """The transactionId of the credit whose money goes back to its sender; None for one account or card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """From where a transfer came, as far as the bank said; empty for what it did not say."""
+
+    name: str = ""
+    account_number: str = ""
+    bank_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Money that arrived by one bank transfer; ``amount = applied + held + what its return sends away``."""
+
+    transaction_id: str
+    """Its name for merchants; the payment's, if this credit made the order PAID (ruling 19)."""
+    rail: str
+    """Which bank told us; with ``session_id`` it names the transfer."""
+    session_id: str
+    account_number: str
+    """The virtual account that it was paid to."""
+    amount: int
+    sender: Sender
+    transferred_at: int
+    """The bank's time of the transfer, at the latest ``arrived_at``."""
+    arrived_at: int
+    disposition: Disposition
+    narration: str = ""
+    applied: int = 0
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Money of one credit on its way out, never applied. A credit has one return at the most.
+
+    Its id for life, sent on every try, is that of the credit (``names.return_id``).
+    """
+
+    transaction_id: str
+    """The credit whose money it is."""
+    kind: ReturnKind
+    amount: int
+    status: ReturnStatus
+    started_at: int
+    updated_at: int
+    tries: int = 0
+    """How often the rail has refused it, since a person last retried it."""
+    call: Call | None = None
+    """When a worker may next see to it (real time); None for one that is PARKED or DONE."""
+    bank_reference: str = ""
+    """Under which the money left, as a person told who settled it by hand."""
+    response_code: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +290,11 @@ class Order:
     totals: Totals = field(default_factory=Totals)
     attempts: tuple[Attempt, ...] = ()
     refunds: tuple[Refund, ...] = ()
+    credit_count: int = 0
+    """How many credits there are; an order without any has no returns either."""
+    credits: tuple[Credit, ...] = ()
+    """In the order in which they arrived."""
+    returns: tuple[Return, ...] = ()
 
     def attempt(self, transaction_id: str) -> Attempt | None:
         """The attempt of this id, or None."""
@@ -195,6 +303,14 @@ class Order:
     def refund(self, refund_id: str) -> Refund | None:
         """The refund of this id, or None."""
         return next((r for r in self.refunds if r.refund_id == refund_id), None)
+
+    def credit(self, transaction_id: str) -> Credit | None:
+        """The credit of this id, or None."""
+        return next((c for c in self.credits if c.transaction_id == transaction_id), None)
+
+    def return_of(self, transaction_id: str) -> Return | None:
+        """The return of this credit's money, or None."""
+        return next((r for r in self.returns if r.transaction_id == transaction_id), None)
 
 
 @dataclass(frozen=True, slots=True)

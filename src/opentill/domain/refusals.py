@@ -112,6 +112,42 @@ class TooManyAttempts(Refusal):
     reason = "too-many-attempts"
 
 
+class CreditNotHeld(Refusal):
+    """No money of this transfer waits for a decision; it was applied, or it is on its way back."""
+
+    reason = "credit-not-held"
+
+
+class CreditBelowAmount(Refusal):
+    """The transfer brought less than the order's amount: it can be sent back, not pay for the order."""
+
+    reason = "credit-below-amount"
+
+
+class CurrencyMismatch(Refusal):
+    """The transfer is of another currency than the order: it can not be booked on it, and goes back."""
+
+    reason = "currency-mismatch"
+
+
+class ReturnInProgress(Refusal):
+    """The bank is being asked about this return, or will be; nobody may settle it otherwise meanwhile."""
+
+    reason = "return-in-progress"
+
+
+class ReturnParked(Refusal):
+    """The bank refused this return as often as it was tried; a person retries or settles it."""
+
+    reason = "return-parked"
+
+
+class ReturnCompleted(Refusal):
+    """The money of this return is back already."""
+
+    reason = "return-completed"
+
+
 PRECEDENCE: tuple[type[Refusal], ...] = (
     TokenRevoked,
     IdempotencyKeyReused,
@@ -129,4 +165,10 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     AttemptInProgress,
     TooManyAttempts,
     TooManyOtps,
+    CurrencyMismatch,
+    CreditNotHeld,
+    CreditBelowAmount,
+    ReturnCompleted,
+    ReturnParked,
+    ReturnInProgress,
 )

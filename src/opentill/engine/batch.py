@@ -90,6 +90,8 @@ class WorkingSet:
         self._orders[by_id] = order
         for attempt in order.attempts:
             self._transactions[order.account_id, attempt.transaction_id] = by_id
+        for credit in order.credits:
+            self._transactions[order.account_id, credit.transaction_id] = by_id
         self._ids[by_id] = self._ids[order.account_id, order.reference] = by_id
         return by_id
 

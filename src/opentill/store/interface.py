@@ -17,6 +17,7 @@ from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.order import Attempt, Order, Terms
 from opentill.store.outbox import Outbox
+from opentill.store.transfers import Transfers
 from opentill.store.views import OrderView as OrderView  # noqa: PLC0414 - a word of this contract too
 
 
@@ -128,7 +129,7 @@ class Batch(Protocol):
         """
 
     def write(self, changes: Sequence[Change]) -> None:
-        """Write orders, attempts, refunds, events and ledger entries of all changes, at most one per order.
+        """Write orders, what belongs to them, events and ledger entries of all changes, one per order.
 
         Raises Transient when an order is no longer at the version that was judged, or a new order's
         reference was taken meanwhile: the batch must be decided again.
@@ -211,13 +212,22 @@ class Snapshot(Protocol):
         """The orders of these names with all that belongs to them; unknown names are left out."""
 
     def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
-        """The order that this attempt belongs to."""
+        """The order that this attempt or credit belongs to."""
+
+    def order_of_session(self, account_id: str, session_id: str) -> OrderView | None:
+        """The merchant's order that the transfer of this session id was booked on."""
+
+    def held_credits(self, limit: int) -> list[OrderView]:
+        """Expired orders of all merchants, and of the house, that hold money; longest held first."""
+
+    def open_returns(self, limit: int) -> list[OrderView]:
+        """Orders of all merchants, and of the house, with money on its way back; oldest first."""
 
     def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
         """Newest first, at most ``wanted.limit``."""
 
     def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
-        """Orders with an attempt or a refund whose rail call ran past its ``until``; real time."""
+        """Orders with an attempt, refund or return whose rail call ran past its ``until``; real time."""
 
     def events(self, account_id: str, order_id: str) -> list[Event]:
         """All that happened to this order, in its sequence; empty for an unknown one."""
@@ -290,7 +300,7 @@ class IssuedToken:
     refresh_expires_at: int
 
 
-class Store(Outbox, Protocol):
+class Store(Outbox, Transfers, Protocol):
     """A database that keeps the laws. ``store.conformance`` in the tests is this contract, executable."""
 
     def batch(self) -> AbstractContextManager[Batch]:

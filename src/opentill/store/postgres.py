@@ -30,9 +30,9 @@ from opentill.store.interface import (
 from opentill.store.migrate import bring_up_to_date, expect_up_to_date
 from opentill.store.opening import patient, shown
 from opentill.store.outbox_statements import OutboxStatements
-from opentill.store.outbox_verbs import OutboxVerbs
 from opentill.store.sets import Cursor, Run, SetBatch, SetSnapshot
 from opentill.store.statements import POSTGRES
+from opentill.store.transfer_verbs import TransferVerbs
 
 OLDEST_SERVER: Final = 150000
 _PLANNING: Final = (
@@ -91,7 +91,7 @@ def open_postgres(url: str, *, prepare: bool = True, migrate: bool = True) -> "P
     return store
 
 
-class PostgresStore(OutboxVerbs):
+class PostgresStore(TransferVerbs):
     """The store contract on PostgreSQL. One thread may write and one may read at a time."""
 
     _outbox = _STATEMENTS

@@ -12,12 +12,19 @@ from opentill.domain.order import (
     Call,
     CallKind,
     Challenge,
+    Credit,
+    Disposition,
     DueAction,
     LateMoney,
+    Method,
     Order,
     OrderStatus,
     Refund,
     RefundStatus,
+    Return,
+    ReturnKind,
+    ReturnStatus,
+    Sender,
     Split,
     Terms,
     Totals,
@@ -34,6 +41,7 @@ ORDER_FACTS: Final = (
 ORDER_STATE: Final = (
     "status", "version", "updated_at", "paid_at", "cancelled_at", "expired_at", "paid_by",
     "attempt_count", "refund_count", "received", "applied", "held", "returning", "returned", "refunded",
+    "credit_count",
 )  # fmt: skip
 """What of an order changes."""
 
@@ -51,12 +59,24 @@ ATTEMPT: Final = (
 REFUND: Final = (
     "account_id", "refund_id", "order_id", "transaction_id", "amount", "status", "account_number",
     "bank_code", "started_at", "updated_at", "call_kind", "call_until", "call_key", "response_code",
-    "message",
+    "message", "from_credit",
+)  # fmt: skip
+
+CREDIT: Final = (
+    "account_id", "transaction_id", "order_id", "rail", "session_id", "account_number", "amount", "applied",
+    "held", "disposition", "sender_name", "sender_account_number", "sender_bank_code", "transferred_at",
+    "arrived_at", "narration",
+)  # fmt: skip
+
+RETURN: Final = (
+    "account_id", "transaction_id", "order_id", "kind", "amount", "status", "started_at", "updated_at",
+    "tries", "call_until", "bank_reference", "response_code", "message",
 )  # fmt: skip
 
 EVENT: Final = (
     "account_id", "order_id", "sequence", "event_id", "type", "before", "after", "actor_kind",
     "actor_id", "at", "reason", "note", "transaction_id", "refund_id", "amount", "currency", "beneficiary",
+    "method",
 )  # fmt: skip
 
 ENTRY: Final = (
@@ -71,13 +91,20 @@ _json = msgspec.json.Encoder()
 _unjson = msgspec.json.Decoder()
 
 
-def order(row: Row, attempts: tuple[Attempt, ...] = (), refunds: tuple[Refund, ...] = ()) -> Order:
+def order(
+    row: Row,
+    attempts: tuple[Attempt, ...] = (),
+    refunds: tuple[Refund, ...] = (),
+    credits_: tuple[Credit, ...] = (),
+    returns: tuple[Return, ...] = (),
+) -> Order:
     """An order from ``ORDER_FACTS + ORDER_STATE``."""
     (
         account_id, order_id, reference, amount, currency, sub_account_id, created_at, due_at,
         due_action, late_money, status, version, updated_at, paid_at, cancelled_at, expired_at,
         paid_by, attempt_count, refund_count, received, applied, held, returning, returned, refunded,
-    ) = row[:25]  # fmt: skip
+        credit_count,
+    ) = row[:26]  # fmt: skip
     return Order(
         account_id,
         order_id,
@@ -101,6 +128,9 @@ def order(row: Row, attempts: tuple[Attempt, ...] = (), refunds: tuple[Refund, .
         Totals(received, applied, held, returning, returned, refunded) if received else _NO_MONEY,
         attempts,
         refunds,
+        credit_count,
+        credits_,
+        returns,
     )
 
 
@@ -118,6 +148,7 @@ def order_state(o: Order) -> Row:
     return (
         o.status, o.version, o.updated_at, o.paid_at, o.cancelled_at, o.expired_at, o.paid_by,
         o.attempt_count, o.refund_count, t.received, t.applied, t.held, t.returning, t.returned, t.refunded,
+        o.credit_count,
     )  # fmt: skip
 
 
@@ -198,7 +229,7 @@ def refund(row: Row) -> Refund:
     """A refund from ``REFUND``."""
     (
         _account_id, refund_id, _order_id, transaction_id, amount, status, account_number, bank_code,
-        started_at, updated_at, call_kind, call_until, call_key, response_code, message,
+        started_at, updated_at, call_kind, call_until, call_key, response_code, message, from_credit,
     ) = row  # fmt: skip
     return Refund(
         refund_id=refund_id,
@@ -212,6 +243,7 @@ def refund(row: Row) -> Refund:
         call=_call(call_kind, call_until, call_key),
         response_code=response_code,
         message=message,
+        from_credit=from_credit,
     )
 
 
@@ -221,7 +253,68 @@ def refund_row(o: Order, r: Refund) -> Row:
     return (
         o.account_id, r.refund_id, o.order_id, r.transaction_id, r.amount, r.status, r.account_number,
         r.bank_code, r.started_at, r.updated_at, call and call.kind, call and call.until,
-        call and call.key, r.response_code, r.message,
+        call and call.key, r.response_code, r.message, r.from_credit,
+    )  # fmt: skip
+
+
+def credit(row: Row) -> Credit:
+    """A credit from ``CREDIT``."""
+    (
+        _account_id, transaction_id, _order_id, rail, session_id, account_number, amount, applied, held,
+        disposition, sender_name, sender_account_number, sender_bank_code, transferred_at, arrived_at,
+        narration,
+    ) = row  # fmt: skip
+    return Credit(
+        transaction_id=transaction_id,
+        rail=rail,
+        session_id=session_id,
+        account_number=account_number,
+        amount=amount,
+        sender=Sender(sender_name, sender_account_number, sender_bank_code),
+        transferred_at=transferred_at,
+        arrived_at=arrived_at,
+        disposition=Disposition(disposition),
+        narration=narration,
+        applied=applied,
+        held=held,
+    )
+
+
+def credit_row(o: Order, c: Credit) -> Row:
+    """The values of ``CREDIT``."""
+    return (
+        o.account_id, c.transaction_id, o.order_id, c.rail, c.session_id, c.account_number, c.amount,
+        c.applied, c.held, c.disposition, c.sender.name, c.sender.account_number, c.sender.bank_code,
+        c.transferred_at, c.arrived_at, c.narration,
+    )  # fmt: skip
+
+
+def return_(row: Row) -> Return:
+    """A return from ``RETURN``."""
+    (
+        _account_id, transaction_id, _order_id, kind, amount, status, started_at, updated_at, tries,
+        call_until, bank_reference, response_code, message,
+    ) = row  # fmt: skip
+    return Return(
+        transaction_id=transaction_id,
+        kind=ReturnKind(kind),
+        amount=amount,
+        status=ReturnStatus(status),
+        started_at=started_at,
+        updated_at=updated_at,
+        tries=tries,
+        call=Call(CallKind.RETURN, call_until) if call_until is not None else None,
+        bank_reference=bank_reference,
+        response_code=response_code,
+        message=message,
+    )
+
+
+def return_row(o: Order, r: Return) -> Row:
+    """The values of ``RETURN``."""
+    return (
+        o.account_id, r.transaction_id, o.order_id, r.kind, r.amount, r.status, r.started_at, r.updated_at,
+        r.tries, r.call and r.call.until, r.bank_reference, r.response_code, r.message,
     )  # fmt: skip
 
 
@@ -229,7 +322,7 @@ def event(row: Row) -> Event:
     """An event from ``EVENT``."""
     (
         account_id, order_id, sequence, event_id, type_, before, after, actor_kind, actor_id, at, reason,
-        note, transaction_id, refund_id, amount, currency, beneficiary,
+        note, transaction_id, refund_id, amount, currency, beneficiary, method,
     ) = row  # fmt: skip
     return Event(
         event_id=event_id,
@@ -248,6 +341,7 @@ def event(row: Row) -> Event:
         amount=amount,
         currency=currency,
         beneficiary=beneficiary,
+        method=Method(method),
     )
 
 
@@ -256,5 +350,5 @@ def event_row(e: Event) -> Row:
     return (
         e.account_id, e.order_id, e.sequence, e.event_id, e.type, e.before, e.after, e.actor.kind,
         e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.refund_id, e.amount, e.currency,
-        e.beneficiary,
+        e.beneficiary, e.method,
     )  # fmt: skip

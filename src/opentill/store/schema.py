@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus
+from opentill.domain.order import AttemptStatus, Method, OrderStatus, RefundStatus, ReturnStatus
 from opentill.store.outbox import DeliveryState
 
 metadata = MetaData()
@@ -42,7 +42,10 @@ _PAID, _CANCELLED, _EXPIRED = (
 
 
 _PENDING, _DEAD = DeliveryState.PENDING.value, DeliveryState.DEAD.value
-_Words: TypeAlias = type[OrderStatus] | type[AttemptStatus] | type[RefundStatus] | type[DeliveryState]
+_DONE = ReturnStatus.DONE.value
+_Words: TypeAlias = (
+    type[OrderStatus] | type[AttemptStatus] | type[RefundStatus] | type[ReturnStatus] | type[DeliveryState]
+)
 
 
 def _one_of(column: str, words: _Words) -> str:
@@ -170,6 +173,7 @@ orders = Table(
     Column("paid_by", code(64)),
     Column("attempt_count", Integer, nullable=False),
     Column("refund_count", Integer, nullable=False, server_default="0"),
+    Column("credit_count", Integer, nullable=False, server_default="0"),
     Column("received", BigInteger, nullable=False),
     Column("applied", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
@@ -253,6 +257,7 @@ refunds = Table(
     Column("call_key", code(255)),
     Column("response_code", code(64), nullable=False),
     Column("message", Text, nullable=False),
+    Column("from_credit", code(64)),
     PrimaryKeyConstraint("account_id", "refund_id"),
     CheckConstraint(_one_of("status", RefundStatus), name="known_refund_status"),
     CheckConstraint("amount > 0", name="refund_above_zero"),
@@ -260,6 +265,102 @@ refunds = Table(
     CheckConstraint("(call_kind IS NULL) = (call_until IS NULL)", name="refund_call_whole_or_absent"),
     Index("refunds_by_order", "account_id", "order_id"),
     Index("refunds_by_call", "call_until"),
+)
+
+credits_ = Table(
+    "credits",
+    metadata,
+    Column("account_id", code(36), nullable=False),
+    Column("transaction_id", code(64), nullable=False),
+    Column("order_id", code(36), nullable=False),
+    Column("rail", code(32), nullable=False),
+    Column("session_id", code(64), nullable=False),
+    Column("account_number", code(10), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("applied", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("disposition", code(16), nullable=False),
+    Column("sender_name", Text, nullable=False),
+    Column("sender_account_number", code(34), nullable=False),
+    Column("sender_bank_code", code(16), nullable=False),
+    Column("transferred_at", BigInteger, nullable=False),
+    Column("arrived_at", BigInteger, nullable=False),
+    Column("narration", Text, nullable=False),
+    PrimaryKeyConstraint("account_id", "transaction_id"),
+    UniqueConstraint("account_id", "session_id", "rail", name="transfer_once"),
+    CheckConstraint("amount > 0", name="credit_above_zero"),
+    CheckConstraint("applied >= 0 AND held >= 0 AND applied + held <= amount", name="credit_accounted_for"),
+    Index("credits_by_order", "account_id", "order_id"),
+    Index("credits_by_arrival", "account_id", "arrived_at", "transaction_id"),
+    _index_where("credits_held", "held > 0", "arrived_at"),
+)
+
+returns = Table(
+    "returns",
+    metadata,
+    Column("account_id", code(36), nullable=False),
+    # Of the credit whose money it is: a credit has one return at the most.
+    Column("transaction_id", code(64), nullable=False),
+    Column("order_id", code(36), nullable=False),
+    Column("kind", code(16), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("status", code(16), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("call_until", BigInteger),
+    Column("bank_reference", Text, nullable=False),
+    Column("response_code", code(64), nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("account_id", "transaction_id"),
+    CheckConstraint(_one_of("status", ReturnStatus), name="known_return_status"),
+    CheckConstraint("amount > 0", name="return_above_zero"),
+    Index("returns_by_order", "account_id", "order_id"),
+    Index("returns_by_call", "call_until"),
+    _index_where("returns_open", f"status <> '{_DONE}'", "started_at"),
+)
+
+# Two directories (mechanics 3): what a bank tells names no merchant, so these keys can not begin with one.
+
+transfer_accounts = Table(
+    "transfer_accounts",
+    metadata,
+    Column("account_number", code(10), nullable=False),
+    Column("bank_code", code(6), nullable=False),
+    Column("account_id", code(36), nullable=False),
+    Column("order_id", code(36), nullable=False),
+    Column("reserved_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_number"),
+    UniqueConstraint("account_id", "order_id", name="one_number_for_an_order"),
+)
+
+advices = Table(
+    "advices",
+    metadata,
+    Column("rail", code(32), nullable=False),
+    Column("session_id", code(64), nullable=False),
+    Column("credit_id", code(36), nullable=False),
+    Column("account_number", code(34), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", code(3), nullable=False),
+    Column("sender_name", Text, nullable=False),
+    Column("sender_account_number", code(34), nullable=False),
+    Column("sender_bank_code", code(16), nullable=False),
+    Column("transferred_at", BigInteger),
+    Column("arrived_at", BigInteger, nullable=False),
+    Column("narration", Text, nullable=False),
+    # The order that its account number was given to then; none: it is money of the house.
+    Column("account_id", code(36)),
+    Column("order_id", code(36)),
+    # Whether a person gave it to that order, after it had been money of the house.
+    Column("attached", Integer, nullable=False),
+    # Real time until which whoever wrote it is routing it; none once it is booked.
+    Column("route_by", BigInteger),
+    PrimaryKeyConstraint("rail", "session_id"),
+    UniqueConstraint("credit_id", name="credit_of_one_advice"),
+    CheckConstraint("amount > 0", name="advice_above_zero"),
+    CheckConstraint("(account_id IS NULL) = (order_id IS NULL)", name="advice_target_whole_or_absent"),
+    _index_where("advices_unrouted", "route_by IS NOT NULL", "route_by"),
 )
 
 events = Table(
@@ -282,6 +383,7 @@ events = Table(
     Column("amount", BigInteger, nullable=False),
     Column("currency", code(3), nullable=False),
     Column("beneficiary", code(36), nullable=False),
+    Column("method", code(8), nullable=False, server_default=Method.CARD.value),
     # In the merchant's feed. Given after the commit, and the only thing of an event that is written later.
     Column("place", BigInteger),
     PrimaryKeyConstraint("account_id", "order_id", "sequence"),

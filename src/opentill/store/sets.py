@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.ledger import entries_for
-from opentill.domain.order import Attempt, Order, Refund
+from opentill.domain.order import Attempt, Credit, Order, Refund, Return
 from opentill.store import rows
 from opentill.store.interface import (
     Balance,
@@ -86,6 +86,25 @@ class SetSnapshot:
         found = _orders_of_transactions(self._run, self._statements, [(account_id, transaction_id)])
         return next(iter(self.orders(list(found.values())).values()), None)
 
+    def order_of_session(self, account_id: str, session_id: str) -> OrderView | None:
+        """See ``Snapshot.order_of_session``."""
+        return next(iter(self._views_of(self._statements.order_of_session, account_id, session_id)), None)
+
+    def held_credits(self, limit: int) -> list[OrderView]:
+        """See ``Snapshot.held_credits``."""
+        return self._views_of(self._statements.orders_with_held_money, limit)
+
+    def open_returns(self, limit: int) -> list[OrderView]:
+        """See ``Snapshot.open_returns``."""
+        return self._views_of(self._statements.orders_with_open_returns, limit)
+
+    def _views_of(self, statement: str, *values: Any) -> list[OrderView]:
+        """The orders that a statement names, each once, in its order."""
+        found = self._run(statement, values).fetchall()
+        names = list(dict.fromkeys((row[0], row[1]) for row in found))
+        views = views_by_id(self._run, self._statements, names)
+        return [views[name] for name in names]
+
     def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
         """See ``Snapshot.transactions``."""
         return select_transactions(self._core(), wanted)
@@ -154,6 +173,7 @@ class SetBatch:
         self._write_changed([c for c in ordered if c.before is not None])
         self._insert(self._statements.write_attempts, sorted(_changed_attempts(ordered)))
         self._insert(self._statements.write_refunds, sorted(_changed_refunds(ordered)))
+        self._write_transfers([c for c in ordered if c.after.credit_count])
         self._insert(self._statements.insert_events, [rows.event_row(e) for c in ordered for e in c.events])
         self._insert(self._statements.insert_entries, list(_entry_rows(ordered)))
 
@@ -175,6 +195,10 @@ class SetBatch:
         ]
         if changed and self._run(self._statements.update_orders, (as_set(changed),)).rowcount != len(changed):
             raise Transient("an order changed after it was judged")
+
+    def _write_transfers(self, changes: list[Change]) -> None:
+        self._insert(self._statements.write_credits, sorted(_changed_credits(changes)))
+        self._insert(self._statements.write_returns, sorted(_changed_returns(changes)))
 
     def _insert(self, statement: str, new: list[rows.Row]) -> None:
         if new:
@@ -251,6 +275,21 @@ def _refunds(run: Run, statements: Statements, orders: Collection[Order]) -> dic
     return found
 
 
+def _credits(
+    run: Run, statements: Statements, paid: Collection[Name]
+) -> tuple[dict[str, tuple[Credit, ...]], dict[str, tuple[Return, ...]]]:
+    """The credits and returns of these orders by order id, oldest first; no orders, no read."""
+    found: dict[str, tuple[Credit, ...]] = {}
+    back: dict[str, tuple[Return, ...]] = {}
+    if paid:
+        wanted = as_set(sorted(paid))
+        for row in run(statements.credits_of_orders, (wanted,)).fetchall():
+            found[row[2]] = (*found.get(row[2], ()), rows.credit(row))
+        for row in run(statements.returns_of_orders, (wanted,)).fetchall():
+            back[row[2]] = (*back.get(row[2], ()), rows.return_(row))
+    return found, back
+
+
 def _whole_orders(run: Run, statements: Statements, loaded: Mapping[Name, rows.Row]) -> dict[Name, Order]:
     """The orders of these rows; those that count children get them by statements of their own, later.
 
@@ -259,9 +298,17 @@ def _whole_orders(run: Run, statements: Statements, loaded: Mapping[Name, rows.R
     orders = {name: rows.order(row) for name, row in loaded.items()}
     attempts = _attempts(run, statements, orders.values())
     refunds = _refunds(run, statements, orders.values())
+    paid = {(o.account_id, o.order_id) for o in orders.values() if o.credit_count}
+    credits_, returns = _credits(run, statements, paid)
     return {
-        name: rows.order(loaded[name], attempts.get(o.order_id, ()), refunds.get(o.order_id, ()))
-        if o.attempt_count
+        name: rows.order(
+            loaded[name],
+            attempts.get(o.order_id, ()),
+            refunds.get(o.order_id, ()),
+            credits_.get(o.order_id, ()),
+            returns.get(o.order_id, ()),
+        )
+        if o.attempt_count or o.credit_count
         else o
         for name, o in orders.items()
     }
@@ -294,6 +341,22 @@ def _changed_refunds(changes: Sequence[Change]) -> Iterator[rows.Row]:
         for refund in change.after.refunds:
             if refund not in judged:
                 yield rows.refund_row(change.after, refund)
+
+
+def _changed_credits(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.credits if change.before else ()
+        for credit in change.after.credits:
+            if credit not in judged:
+                yield rows.credit_row(change.after, credit)
+
+
+def _changed_returns(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.returns if change.before else ()
+        for return_ in change.after.returns:
+            if return_ not in judged:
+                yield rows.return_row(change.after, return_)
 
 
 def _entry_rows(changes: Sequence[Change]) -> Iterator[rows.Row]:

@@ -27,9 +27,9 @@ from opentill.store.interface import (
 )
 from opentill.store.migrate import bring_up_to_date, expect_up_to_date
 from opentill.store.outbox_statements import OutboxStatements
-from opentill.store.outbox_verbs import OutboxVerbs
 from opentill.store.sets import Run, SetBatch, SetSnapshot
 from opentill.store.statements import SQLITE
+from opentill.store.transfer_verbs import TransferVerbs
 from opentill.store.turnstile import Turnstile
 
 PATIENCE_MILLISECONDS: Final = 500
@@ -81,7 +81,7 @@ def open_sqlite(path: Path, clock: Clock | None = None, *, migrate: bool = True)
         ) from error
 
 
-class SqliteStore(OutboxVerbs):
+class SqliteStore(TransferVerbs):
     """The store contract on one SQLite file. One thread may write and one may read at a time."""
 
     _outbox = _STATEMENTS

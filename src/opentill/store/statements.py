@@ -11,9 +11,19 @@ from typing import Final
 
 from sqlalchemy import Integer, Table
 
-from opentill.domain.order import OrderStatus
+from opentill.domain.order import OrderStatus, ReturnStatus
 from opentill.store import schema
-from opentill.store.rows import ATTEMPT, ENTRY, EVENT, ORDER_FACTS, ORDER_STATE, REFUND, TERMS
+from opentill.store.rows import (
+    ATTEMPT,
+    CREDIT,
+    ENTRY,
+    EVENT,
+    ORDER_FACTS,
+    ORDER_STATE,
+    REFUND,
+    RETURN,
+    TERMS,
+)
 
 ORDER: Final = ORDER_FACTS + ORDER_STATE
 
@@ -172,12 +182,63 @@ class Statements:
         """
 
     @cached_property
-    def orders_of_transactions(self) -> str:
-        """The order id behind each transaction."""
+    def credits_of_orders(self) -> str:
+        """The credits of these orders, in the order in which they arrived."""
         return f"""
-            SELECT a.account_id, a.transaction_id, a.order_id
+            SELECT {columns(CREDIT, "c.")}
               FROM {self._set}
-              {self._join} attempts AS a ON a.account_id = w.value ->> 0 AND a.transaction_id = w.value ->> 1
+              {self._join} credits AS c ON c.account_id = w.value ->> 0 AND c.order_id = w.value ->> 1
+             ORDER BY c.arrived_at, c.transaction_id
+        """
+
+    @cached_property
+    def returns_of_orders(self) -> str:
+        """The returns of these orders, oldest first."""
+        return f"""
+            SELECT {columns(RETURN, "r.")}
+              FROM {self._set}
+              {self._join} returns AS r ON r.account_id = w.value ->> 0 AND r.order_id = w.value ->> 1
+             ORDER BY r.started_at, r.transaction_id
+        """
+
+    @cached_property
+    def orders_of_transactions(self) -> str:
+        """The order id behind each transaction, which is an attempt or a credit."""
+        return " UNION ALL ".join(
+            f"""
+            SELECT t.account_id, t.transaction_id, t.order_id
+              FROM {self._set}
+              {self._join} {table} AS t ON t.account_id = w.value ->> 0 AND t.transaction_id = w.value ->> 1
+            """
+            for table in (schema.attempts.name, schema.credits_.name)
+        )
+
+    @cached_property
+    def order_of_session(self) -> str:
+        """The order of a transfer by its session id, whichever bank gave it; the newest if several did."""
+        return f"""
+            SELECT account_id, order_id FROM credits
+             WHERE account_id = {self._p}1 AND session_id = {self._p}2
+             ORDER BY arrived_at DESC LIMIT 1
+        """
+
+    @cached_property
+    def orders_with_held_money(self) -> str:
+        """Expired orders that hold money, which waits for a person; longest held first."""
+        return f"""
+            SELECT c.account_id, c.order_id FROM credits AS c
+              JOIN orders AS o ON o.account_id = c.account_id AND o.order_id = c.order_id
+             WHERE c.held > 0 AND o.status = '{OrderStatus.EXPIRED.value}'
+             ORDER BY c.arrived_at LIMIT {self._p}1
+        """
+
+    @cached_property
+    def orders_with_open_returns(self) -> str:
+        """Orders with money on its way back, longest under way first."""
+        return f"""
+            SELECT account_id, order_id FROM returns
+             WHERE status <> '{ReturnStatus.DONE.value}'
+             ORDER BY started_at LIMIT {self._p}1
         """
 
     @cached_property
@@ -207,6 +268,16 @@ class Statements:
     def write_refunds(self) -> str:
         """As ``write_attempts``."""
         return self._upsert(schema.refunds, REFUND)
+
+    @cached_property
+    def write_credits(self) -> str:
+        """As ``write_attempts``."""
+        return self._upsert(schema.credits_, CREDIT)
+
+    @cached_property
+    def write_returns(self) -> str:
+        """As ``write_attempts``."""
+        return self._upsert(schema.returns, RETURN)
 
     @cached_property
     def insert_events(self) -> str:
@@ -277,6 +348,8 @@ class Statements:
             SELECT account_id, order_id, call_until FROM attempts WHERE call_until <= {self._p}1
             UNION ALL
             SELECT account_id, order_id, call_until FROM refunds WHERE call_until <= {self._p}1
+            UNION ALL
+            SELECT account_id, order_id, call_until FROM returns WHERE call_until <= {self._p}1
             ORDER BY call_until LIMIT {self._p}2
         """
 

@@ -1,0 +1,114 @@
+"""A change while it is being decided: the order so far, and the events that lead there."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+from opentill.domain.commands import Command
+from opentill.domain.events import Event, EventType, event_id
+from opentill.domain.lifecycle import ORDER_TABLE, REFUSAL_IN, REFUSAL_OF, Cell, OrderInput
+from opentill.domain.order import Attempt, Credit, Method, Order, OrderStatus, Refund, Return, Terms
+
+_Child = TypeVar("_Child")
+
+_ENDED_AT: Final = {
+    OrderStatus.PAID: "paid_at",
+    OrderStatus.CANCELLED: "cancelled_at",
+    OrderStatus.EXPIRED: "expired_at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a command does: the order as it was judged, as it will be, and the events between.
+
+    ``before`` is None for a new order, whose ``terms`` are then given. No events: nothing changed.
+    """
+
+    before: Order | None
+    after: Order
+    events: tuple[Event, ...]
+    terms: Terms | None = None
+
+
+class Draft:
+    """A change while it is being decided: the order so far, and the events that led there."""
+
+    __slots__ = ("_before", "at", "command", "events", "order")
+
+    def __init__(self, order: Order, command: Command, at: int, before: OrderStatus | None):
+        self.order = order
+        self.command = command
+        self.at = at
+        self.events: list[Event] = []
+        self._before = before
+
+    def record(
+        self,
+        type_: EventType,
+        *,
+        attempt: Attempt | None = None,
+        refund: Refund | None = None,
+        credit: Credit | None = None,
+        return_: Return | None = None,
+        amount: int = 0,
+        reason: str | None = None,
+        note: str | None = None,
+        **order_changes: Any,
+    ) -> None:
+        """Take one step: replace the order by its next version and note the event that says so.
+
+        The children given take the place of those of the same id; the first one is what it is about.
+        """
+        order = self.order
+        status = order_changes.get("status", order.status)
+        if status is not order.status:
+            order_changes[_ENDED_AT[status]] = self.at
+        if attempt is not None:
+            order_changes["attempts"] = _with(order.attempts, attempt, "transaction_id")
+        if refund is not None:
+            order_changes["refunds"] = _with(order.refunds, refund, "refund_id")
+        if credit is not None:
+            order_changes["credits"] = _with(order.credits, credit, "transaction_id")
+        if return_ is not None:
+            order_changes["returns"] = _with(order.returns, return_, "transaction_id")
+        self.order = replace(order, version=order.version + 1, updated_at=self.at, **order_changes)
+        about = attempt or refund or credit or return_
+        self.events.append(
+            Event(
+                event_id=event_id(self.command.command_id, len(self.events)),
+                account_id=order.account_id,
+                order_id=order.order_id,
+                sequence=order.version + 1,
+                type=type_,
+                before=self._before,
+                after=status,
+                actor=self.command.actor,
+                at=self.at,
+                reason=reason,
+                note=note,
+                transaction_id=about.transaction_id if about else None,
+                refund_id=refund.refund_id if refund else None,
+                amount=amount,
+                currency=order.currency,
+                beneficiary=order.sub_account_id or order.account_id,
+                method=_method(self.order, about.transaction_id) if about else Method.CARD,
+            )
+        )
+        self._before = status
+
+    def cell(self, column: OrderInput) -> Cell:
+        """Where the order's table leads from here; raises the refusal that a missing cell means."""
+        cell = ORDER_TABLE[self.order.status].get(column)
+        if cell is None:
+            raise REFUSAL_IN.get(column) or REFUSAL_OF[self.order.status]
+        return cell
+
+
+def _method(order: Order, transaction_id: str) -> Method:
+    return Method.TRANSFER if order.credit(transaction_id) else Method.CARD
+
+
+def _with(children: tuple[_Child, ...], changed: _Child, key: str) -> tuple[_Child, ...]:
+    same = getattr(changed, key)
+    kept: tuple[_Child, ...] = tuple(changed if getattr(c, key) == same else c for c in children)
+    return kept if changed in kept else (*children, changed)

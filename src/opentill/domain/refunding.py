@@ -1,0 +1,123 @@
+"""Refunds: how paid money is given back, to the card that paid or to the senders of its credits."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from opentill.domain.commands import BeginRefund, SettleRefund
+from opentill.domain.draft import Draft
+from opentill.domain.events import EventType, event_id
+from opentill.domain.lifecycle import REFUND_TABLE, OrderInput
+from opentill.domain.order import Call, CallKind, Order, Refund, RefundStatus
+from opentill.domain.refusals import OrderNotPaid, RecordNotFound, RefundExceedsPaid
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a refund goes to one place; ``from_credit`` is None for the card, or a named account."""
+
+    amount: int
+    from_credit: str | None = None
+
+
+def begin_refund(draft: Draft, command: BeginRefund) -> None:
+    """Give paid money back. What was paid by several transfers goes back as several refunds."""
+    order = draft.order
+    draft.cell(OrderInput.REFUND)
+    if order.paid_by != command.transaction_id:
+        raise OrderNotPaid
+    left = order.totals.applied - order.totals.refunded
+    amount = left if command.amount is None else command.amount
+    if not 0 < amount <= left:
+        raise RefundExceedsPaid
+    key = command.reply_key
+    for number, part in enumerate(_parts(order, command, amount)):
+        refund = Refund(
+            refund_id=event_id(command.refund_id, number),
+            transaction_id=command.transaction_id,
+            amount=part.amount,
+            status=RefundStatus.RUNNING,
+            account_number=command.account_number,
+            bank_code=command.bank_code,
+            started_at=draft.at,
+            updated_at=draft.at,
+            call=Call(CallKind.REFUND, command.call_until, key if number == 0 else None),
+            from_credit=part.from_credit,
+        )
+        start_refund(draft, refund)
+
+
+def _parts(order: Order, command: BeginRefund, amount: int) -> Iterator[_Part]:
+    """To the card or the named account at once; else newest credit first, each at most what it brought."""
+    if order.credit(command.transaction_id) is None or command.account_number is not None:
+        yield _Part(amount)
+        return
+    for credit in reversed(order.credits):
+        part = min(amount, credit.applied - _given_back(order, credit.transaction_id))
+        if part > 0:
+            yield _Part(part, credit.transaction_id)
+            amount -= part
+
+
+def _given_back(order: Order, credit: str) -> int:
+    counted = (r for r in order.refunds if r.from_credit == credit and r.status is not RefundStatus.REFUSED)
+    return sum(refund.amount for refund in counted)
+
+
+def start_refund(draft: Draft, refund: Refund) -> None:
+    """Count the refund against what was applied, from this moment on."""
+    order = draft.order
+    draft.record(
+        EventType.REFUND_STARTED,
+        refund=refund,
+        amount=refund.amount,
+        refund_count=order.refund_count + 1,
+        totals=replace(order.totals, refunded=order.totals.refunded + refund.amount),
+    )
+
+
+def settle_refund(draft: Draft, command: SettleRefund) -> None:
+    """Book what the rail answered; where it is known already, nothing changes."""
+    refund = draft.order.refund(command.refund_id)
+    if refund is None:
+        raise RecordNotFound
+    target = REFUND_TABLE[refund.status].get(command.outcome)
+    if target is None:
+        return
+    settled = replace(
+        refund,
+        status=target,
+        updated_at=draft.at,
+        call=refund.call and replace(refund.call, key=None) if target is RefundStatus.UNKNOWN else None,
+        response_code=command.response_code,
+        message=command.message,
+    )
+    _REFUND_STEP[target](draft, settled)
+
+
+def _note_unknown_refund(draft: Draft, refund: Refund) -> None:
+    draft.record(EventType.REFUND_UNKNOWN, refund=refund)
+
+
+def finish_refund(draft: Draft, refund: Refund) -> None:
+    """The money is back."""
+    draft.record(EventType.PAYMENT_REFUNDED, refund=refund, amount=refund.amount, reason="refund")
+
+
+def _drop_refund(draft: Draft, refund: Refund) -> None:
+    """The rail will not pay it: the money is the merchant's again, and may be refunded once more."""
+    totals = draft.order.totals
+    draft.record(
+        EventType.REFUND_REFUSED,
+        refund=refund,
+        amount=refund.amount,
+        reason=refund.response_code or None,
+        totals=replace(totals, refunded=totals.refunded - refund.amount),
+    )
+
+
+_REFUND_STEP: Final = {
+    RefundStatus.UNKNOWN: _note_unknown_refund,
+    RefundStatus.DONE: finish_refund,
+    RefundStatus.REFUSED: _drop_refund,
+}

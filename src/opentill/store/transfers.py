@@ -1,0 +1,110 @@
+"""The two directories of transfers: which account number was given to which order, and what banks told us.
+
+Neither is an order nor money: each verb is one short transaction of its own. What a bank tells is written
+here before it is booked, so that no crash can lose it; what it does is decided by a command on an order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from opentill.domain.order import Sender
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAccount:
+    """The virtual account of one order."""
+
+    account_number: str
+    bank_code: str
+    account_id: str
+    order_id: str
+    reserved_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferNotice:
+    """What a bank tells of a transfer. Two with the same rail and session id speak of one transfer."""
+
+    rail: str
+    session_id: str
+    account_number: str
+    amount: int
+    """Minor units of ``currency``."""
+    currency: str
+    sender: Sender
+    transferred_at: int | None
+    narration: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A notice as it was written down, and where its money goes."""
+
+    notice: TransferNotice
+    credit_id: str
+    arrived_at: int
+    """Business time."""
+    account_id: str | None
+    order_id: str | None
+    """The order that the account number was given to at that moment; None: money of the house."""
+    attached: bool
+    """Whether a person gave it to that order, after it had been money of the house."""
+    route_by: int | None
+    """Real time until which whoever wrote it books it; None: it is booked."""
+
+    def tells_the_same(self, notice: TransferNotice) -> bool:
+        """Whether a further notice of the same session repeats this one (contract 10: else a 409)."""
+        ours = self.notice
+        return (ours.amount, ours.currency, ours.account_number) == (
+            notice.amount,
+            notice.currency,
+            notice.account_number,
+        )
+
+
+class Transfers(Protocol):
+    """The verbs of the two directories."""
+
+    def reserve_account(
+        self,
+        account_id: str,
+        order_id: str,
+        *,
+        bank_code: str,
+        candidates: Sequence[str],
+        now: int,
+        rest_milliseconds: int,
+    ) -> TransferAccount | None:
+        """Give an order its number: the one it has, or the first of the candidates that is free.
+
+        A number is free that was never given away, or whose order ended (paid, cancelled or expired) at
+        least ``rest_milliseconds`` of business time ago. None: no candidate is free.
+        """
+
+    def transfer_account(self, account_id: str, order_id: str) -> TransferAccount | None:
+        """The number that this order has; None also once it was given to a later one."""
+
+    def record_advice(self, notice: TransferNotice, credit_id: str, now: int, route_by: int) -> Advice:
+        """Write a notice down, with the order that has its account number now; the first of a session counts.
+
+        ``credit_id`` is the UUID that the credit shall have. Returns what is written: ours or the earlier.
+        """
+
+    def advice_of_credit(self, credit_id: str) -> Advice | None:
+        """The advice that a credit came from."""
+
+    def note_routed(self, credit_id: str) -> None:
+        """Its money is booked."""
+
+    def unrouted_advices(self, now: int, limit: int) -> list[Advice]:
+        """Advices that should have been booked by ``now`` (real time), longest overdue first."""
+
+    def attach_advice(self, credit_id: str, account_id: str, order_id: str, route_by: int) -> bool:
+        """Give money of the house to an order; False if it is not (any more) booked as the house's.
+
+        The advice is then to be routed again.
+        """
+
+    def detach_advice(self, credit_id: str) -> None:
+        """Take an attachment back that came too late: the money is on its way to its sender."""
