@@ -128,7 +128,12 @@ LAYERS: Mapping[str, Collection[str]] = {
     "expiry": {"domain", "engine", "store.interface"} | FREE_STANDING,
     "workers": _FRONT,
     "docs": {"api", "domain", "settings"},
-    "cli.ledger": {"cli", "store.audit"},  # reads a database as it lies there, without opening a store
+    "cli.beancount": {"domain", "store.bookings"},
+    "cli.ledger": {
+        "cli",
+        "store.audit",
+        "store.bookings",
+    },  # reads a database as it lies there, without opening a store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
     "cli": {"app", "cli", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},

@@ -51,6 +51,7 @@ app.command(clock)
 
 ledger = App(name="ledger", help="The books.")
 ledger.command("opentill.cli.ledger:check", name="check")
+ledger.command("opentill.cli.ledger:export", name="export")
 app.command(ledger)
 
 
