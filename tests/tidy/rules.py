@@ -129,11 +129,8 @@ LAYERS: Mapping[str, Collection[str]] = {
     "workers": _FRONT,
     "docs": {"api", "domain", "settings"},
     "cli.beancount": {"domain", "store.bookings"},
-    "cli.ledger": {
-        "cli",
-        "store.audit",
-        "store.bookings",
-    },  # reads a database as it lies there, without opening a store
+    "cli.database_checks": {"cli", "store"} | FREE_STANDING,
+    "cli.ledger": {"cli", "store.audit", "store.bookings"},  # a database as it lies there; opens no store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
     "cli": {"app", "cli", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},

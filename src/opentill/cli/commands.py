@@ -44,6 +44,8 @@ app.command("opentill.cli.listen:listen", name="listen")
 app.command("opentill.cli.trigger:trigger", name="trigger")
 app.command("opentill.cli.webhooks:verify_signature", name="verify-signature")
 
+app.command("opentill.cli.doctor:doctor", name="doctor")
+
 clock = App(name="clock", help="The time of a sandbox.")
 clock.command("opentill.cli.clock:show", name="show")
 clock.command("opentill.cli.clock:advance", name="advance")

@@ -248,6 +248,9 @@ class Snapshot(Protocol):
     def due_orders(self, now: int, limit: int) -> list[Order]:
         """Pending orders whose due time is not after ``now`` (business time), longest due first."""
 
+    def first_due_at(self) -> int | None:
+        """When the first of all pending orders falls due, or fell due; None where none ever does."""
+
 
 # --- everything else ------------------------------------------------------------------------------
 
