@@ -12,7 +12,8 @@ from opentill.domain.decisions import create
 from opentill.domain.order import DueAction
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.workers import NEXT_LOOK_MILLISECONDS, PURGE, SWEEP, TRIES_BEFORE_PARKING, Workers
+from opentill.expiry import LOOK, Expiry
+from opentill.workers import NEXT_LOOK_MILLISECONDS, PURGE, TRIES_BEFORE_PARKING, Workers
 from rails.given import CARD, LATER, Till, at_the_till
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class Shift:
 
     till: Till
     workers: Workers
+    expiry: Expiry
 
 
 def _at_work(folder: Path, work: Callable[[Shift], Awaitable[T]], now: int = NOW) -> T:
@@ -32,18 +34,18 @@ def _at_work(folder: Path, work: Callable[[Shift], Awaitable[T]], now: int = NOW
         threads = StoreThreads(till.store)
         reader = Reader(threads, 1000)
         reader.start()
+        expiry = Expiry(engine=till.engine, reader=reader, clock=till.clock, ids=IDS)
         workers = Workers(
-            engine=till.engine,
             reader=reader,
             threads=threads,
             desk=till.desk,
+            expiry=expiry,
             clock=till.clock,
-            ids=IDS,
             sweep_seconds=3600,
             purge_seconds=3600,
         )
         try:
-            return await work(Shift(till, workers))
+            return await work(Shift(till, workers, expiry))
         finally:
             await workers.close()
             await reader.close()
@@ -64,10 +66,10 @@ def test_what_is_due_is_expired_or_cancelled(tmp_path: Path) -> None:
         _add_due(till, "due", NOW + 1_000)
         _add_due(till, "cancels", NOW + 1_000, DueAction.CANCEL)
         _add_due(till, "later", NOW + 1_001)
-        assert await shift.workers.expire() == 0
+        assert await shift.expiry.sweep() == 0
         till.clock.time = NOW + 1_000
-        assert await shift.workers.expire() == 2
-        assert await shift.workers.expire() == 0
+        assert await shift.expiry.sweep() == 2
+        assert await shift.expiry.sweep() == 0
         states = {name: status(till.store, name) for name in ("due", "cancels", "later")}
         assert states == {"due": "EXPIRED", "cancels": "CANCELLED", "later": "PENDING"}
         assert event_types(till.store, "due") == ["order_created", "order_expired"]
@@ -81,9 +83,9 @@ def test_due_is_business_time(tmp_path: Path) -> None:
 
     async def work(shift: Shift) -> None:
         _add_due(shift.till, "r", NOW + 1_800_000)
-        assert await shift.workers.expire() == 0
+        assert await shift.expiry.sweep() == 0
         shift.till.store.advance_clock(1_800_000)
-        assert await shift.workers.expire() == 1
+        assert await shift.expiry.sweep() == 1
         assert status(shift.till.store, "r") == "EXPIRED"
 
     _at_work(tmp_path, work)
@@ -93,13 +95,27 @@ def test_a_sweep_is_bounded(tmp_path: Path) -> None:
     """More due orders than one sweep takes are swept in several, longest due first."""
 
     async def work(shift: Shift) -> None:
-        orders = [create(new_order(f"r{i}", due_at=NOW + 1 + i), NOW) for i in range(SWEEP + 3)]
+        orders = [create(new_order(f"r{i}", due_at=NOW + 1 + i), NOW) for i in range(LOOK + 3)]
         write(shift.till.store, orders)
         shift.till.clock.time = NOW + 10_000
-        assert await shift.workers.expire() == SWEEP
-        assert status(shift.till.store, f"r{SWEEP}") == "PENDING"
-        assert await shift.workers.expire() == 3
+        assert await shift.expiry.sweep() == LOOK
+        assert status(shift.till.store, f"r{LOOK}") == "PENDING"
+        assert await shift.expiry.sweep() == 3
         assert ask(shift.till.store, "SELECT DISTINCT status FROM orders") == [("EXPIRED",)]
+
+    _at_work(tmp_path, work)
+
+
+def test_catching_up_goes_on_until_nothing_is_due(tmp_path: Path) -> None:
+    """One call ends more than a look takes; with no time at all it stops after the first look."""
+
+    async def work(shift: Shift) -> None:
+        orders = [create(new_order(f"r{i}", due_at=NOW + 1), NOW) for i in range(2 * LOOK + 3)]
+        write(shift.till.store, orders)
+        shift.till.clock.time = NOW + 1
+        assert await shift.expiry.catch_up(0) == LOOK
+        assert await shift.expiry.catch_up(3600) == LOOK + 3
+        assert await shift.expiry.catch_up(3600) == 0
 
     _at_work(tmp_path, work)
 
@@ -110,7 +126,7 @@ def test_two_processes_that_sweep_do_no_harm(tmp_path: Path) -> None:
     async def work(shift: Shift) -> None:
         _add_due(shift.till, "r", NOW + 1)
         shift.till.clock.time = NOW + 1
-        await asyncio.gather(shift.workers.expire(), shift.workers.expire())
+        await asyncio.gather(shift.expiry.sweep(), shift.expiry.sweep())
         assert event_types(shift.till.store, "r") == ["order_created", "order_expired"]
 
     _at_work(tmp_path, work)

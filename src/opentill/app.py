@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
+import math
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -19,6 +20,7 @@ from opentill.domain.order import Challenge, OrderStatus, Terms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.expiry import Expiry
 from opentill.keyring import CARD_KEY_FILE, CardKey, Keyring, open_keyring
 from opentill.payer.challenge import BANK_PATH, BankPages, ReturnPage
 from opentill.payer.pages import PayerPages, Templates
@@ -50,6 +52,8 @@ _LAST_CALLS_SECONDS: Final = 0.1
 """How long rail calls may still take when open requests have had ``shutdown_seconds`` already."""
 
 _log = structlog.get_logger("opentill")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,8 @@ class _Running:
         self._settings = settings
         self._threads = StoreThreads(store)
         self._engine = Engine(self._threads, clock, engine_settings(settings))
-        self._reader = Reader(self._threads, settings.queue_limit)
+        self._reader = Reader(self._threads, settings.queue_limit, clock)
+        expiry = Expiry(engine=self._engine, reader=self._reader, clock=clock, ids=ids)
         sandbox = settings.mode is Mode.SANDBOX
         keyring = prepared.keyring
         self._bank = _SandboxBank(settings, keyring, clock) if sandbox else None
@@ -168,12 +173,11 @@ class _Running:
             told.late_reply(settings.refusal_http_status, return_url),
         )
         self._workers = Workers(
-            engine=self._engine,
             reader=self._reader,
             threads=self._threads,
             desk=self._desk,
+            expiry=expiry,
             clock=clock,
-            ids=ids,
             sweep_seconds=settings.sweep_interval_seconds,
             purge_seconds=settings.purge_interval_seconds,
         )
@@ -190,6 +194,7 @@ class _Running:
                 default_account_id=store.default_account_id() if sandbox else None,
                 card_key=prepared.card_key,
                 switch_rail=self._bank.switch_rail if self._bank else None,
+                expiry=expiry if sandbox else None,
                 pages=self._pages(keyring, clock, ids),
                 guard=self._telling.guard,
                 poster=self._telling.poster,
@@ -343,12 +348,36 @@ def engine_settings(settings: Settings) -> EngineSettings:
     )
 
 
-async def _open_demo_order(store: Store, account_id: str, clock: Clock, ids: Ids) -> str:
-    """The order id of the first demo order that can still be paid; opens the next one if all have ended."""
+def carry_out_due(store: Store, clock: Clock, ids: Ids) -> int:
+    """End every order that is due by now, beside whatever server works on the store; returns how many."""
+
+    async def carry_out(threads: StoreThreads, engine: Engine) -> int:
+        reader = Reader(threads, EngineSettings().queue_limit, clock)
+        reader.start()
+        try:
+            return await Expiry(engine=engine, reader=reader, clock=clock, ids=ids).catch_up(math.inf)
+        finally:
+            await reader.close()
+
+    return asyncio.run(_with_engine(store, clock, carry_out))
+
+
+async def _with_engine(store: Store, clock: Clock, work: Callable[[StoreThreads, Engine], Awaitable[T]]) -> T:
+    """Do something through an engine of its own, outside any server."""
     threads = StoreThreads(store)
     engine = Engine(threads, clock, EngineSettings())
     engine.start()
     try:
+        return await work(threads, engine)
+    finally:
+        await engine.close()
+        threads.close()
+
+
+async def _open_demo_order(store: Store, account_id: str, clock: Clock, ids: Ids) -> str:
+    """The order id of the first demo order that can still be paid; opens the next one if all have ended."""
+
+    async def open_order(_threads: StoreThreads, engine: Engine) -> str:
         for reference in _demo_references():
             with store.snapshot() as snapshot:
                 view = snapshot.orders([(account_id, reference)]).get((account_id, reference))
@@ -358,10 +387,9 @@ async def _open_demo_order(store: Store, account_id: str, clock: Clock, ids: Ids
                 command = _demo_order(account_id, reference, ids)
                 await engine.submit(command)
                 return command.order_id
-    finally:
-        await engine.close()
-        threads.close()
-    raise StoreUnusable("Every demo order has ended; start with a fresh data folder.")
+        raise StoreUnusable("Every demo order has ended; start with a fresh data folder.")
+
+    return await _with_engine(store, clock, open_order)
 
 
 def _demo_references() -> Iterator[str]:

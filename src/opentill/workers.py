@@ -12,19 +12,17 @@ from typing import Final
 
 import structlog
 
-from opentill.clock import Clock, Ids
-from opentill.domain.commands import Actor, ActorKind, ExpireOrder
+from opentill.clock import Clock
 from opentill.domain.order import Order
-from opentill.engine.engine import Engine
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.expiry import Expiry
 from opentill.rails.desk import CardDesk
-from opentill.store.interface import Snapshot, StoreError
+from opentill.store.interface import StoreError
 
-WORKER: Final = Actor(ActorKind.WORKER)
 SWEEP: Final = 128
-"""How many orders one sweep takes: half a batch, so that foreground commands always fit beside it."""
+"""How many orders one round takes: half a batch, so that foreground commands always fit beside it."""
 CHECKPOINT_SECONDS: Final = 0.2
 """Pause between two checkpoints of the store's log."""
 BUSY_SECONDS: Final = 0.01
@@ -45,21 +43,19 @@ class Workers:
     def __init__(
         self,
         *,
-        engine: Engine,
         reader: Reader,
         threads: StoreThreads,
         desk: CardDesk,
+        expiry: Expiry,
         clock: Clock,
-        ids: Ids,
         sweep_seconds: float,
         purge_seconds: float,
     ):
-        self._engine = engine
         self._reader = reader
         self._threads = threads
         self._desk = desk
+        self._expiry = expiry
         self._clock = clock
-        self._ids = ids
         self._sweep_seconds = sweep_seconds
         self._purge_seconds = purge_seconds
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,7 +69,7 @@ class Workers:
         ``more`` is further work, each with the pause between two rounds in seconds.
         """
         for work, seconds in (
-            (self.expire, self._sweep_seconds),
+            (self._expiry.sweep, self._sweep_seconds),
             (self.finish_attempts, self._sweep_seconds),
             (self.purge, self._purge_seconds),
             (self.checkpoint, CHECKPOINT_SECONDS),
@@ -86,22 +82,6 @@ class Workers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def expire(self) -> int:
-        """Expire, or cancel where they asked for it, up to SWEEP orders whose time has come."""
-        due = await self._reader.ask(self._due_orders, None)
-        await asyncio.gather(*(self._expire(order) for order in due))
-        return len(due)
-
-    def _due_orders(self, snapshot: Snapshot) -> list[Order]:
-        business_now = self._clock.now() + snapshot.facts(()).clock_offset
-        return snapshot.due_orders(business_now, SWEEP)
-
-    async def _expire(self, order: Order) -> None:
-        command = ExpireOrder(
-            account_id=order.account_id, command_id=self._ids.uuid(), actor=WORKER, name=order.order_id
-        )
-        await self._engine.submit(command, background=True)
 
     async def finish_attempts(self) -> int:
         """Settle up to SWEEP orders' calls whose callers are taken for dead; returns how many it tried."""

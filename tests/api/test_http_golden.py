@@ -46,6 +46,7 @@ SERVERS: Final[dict[str, dict[str, Any]]] = {
         "max_otp_sends": 1,
         "max_webhook_endpoints": 1,
     },
+    "clock": {},  # its time is moved
     "limited": {"post_limit": 1, "other_limit": 1, "rate_window_seconds": 3600},
     "slow": STUCK_RAIL | {"card_timeout_seconds": 60},  # the rail is still thinking
     "silent": STUCK_RAIL | {"card_timeout_seconds": 0.1},  # the rail did not answer in time

@@ -264,3 +264,12 @@ def test_the_env_file_opens_the_door(server: Server) -> None:
     credentials = read_env(server.data / "sandbox.env")
     with client(server, headers=signed_in(server, credentials)) as http:
         assert http.get("/v1/transactions/accounts").status_code == 200
+
+
+def test_a_token_is_over_at_once_when_the_clock_is_moved(server: Server) -> None:
+    """The very next call with it is refused on every worker, whichever of them moved the clock."""
+    bearer = token(server)
+    assert on_every_worker(server, bearer) == {200, 404}
+    with client(server) as http:
+        assert http.post("/sandbox/clock", json={"advanceSeconds": 1800}).status_code == 200
+    assert on_every_worker(server, bearer) == {401}

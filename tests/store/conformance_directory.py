@@ -6,7 +6,17 @@ import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
 from opentill.domain.order import OrderStatus
-from opentill.store.interface import Client, Merchant, Mode, Store, StoreUnusable, SubAccount, TokenId
+from opentill.store.interface import (
+    MOST_CLOCK_OFFSET_MILLISECONDS,
+    Client,
+    ClockOutOfRange,
+    Merchant,
+    Mode,
+    Store,
+    StoreUnusable,
+    SubAccount,
+    TokenId,
+)
 from store.conformance import DAY, LAW, claim, law
 
 __all__ = ["LAW"]
@@ -31,10 +41,13 @@ def facts_tell_dead_tokens_and_the_clock(store: Store) -> None:
 
 @law
 def the_clock_never_moves_back(store: Store) -> None:
-    """A negative advance is refused and changes nothing."""
-    with pytest.raises(ValueError, match="forward"):
+    """A negative advance, and one beyond a hundred years, are refused and change nothing."""
+    with pytest.raises(ClockOutOfRange, match="forward"):
         store.advance_clock(-1)
-    assert store.advance_clock(0) == 0
+    assert store.advance_clock(MOST_CLOCK_OFFSET_MILLISECONDS) == MOST_CLOCK_OFFSET_MILLISECONDS
+    with pytest.raises(ClockOutOfRange, match="hundred years"):
+        store.advance_clock(1)
+    assert store.advance_clock(0) == MOST_CLOCK_OFFSET_MILLISECONDS
 
 
 @law

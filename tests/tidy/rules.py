@@ -96,7 +96,7 @@ def _within(name: str, prefixes: Collection[str]) -> bool:
 # --- layers: who may import whom (ARCHITECTURE.md) --------------------------------------------------
 
 FREE_STANDING = {"clock", "keyring", "observe", "settings", "__version__"}
-_FRONT = {"engine", "rails.desk", "domain", "store.interface"} | FREE_STANDING
+_FRONT = {"engine", "expiry", "rails.desk", "domain", "store.interface"} | FREE_STANDING
 
 LAYERS: Mapping[str, Collection[str]] = {
     "": set(),
@@ -126,13 +126,27 @@ LAYERS: Mapping[str, Collection[str]] = {
     "webhooks.sequencer": {"domain", "engine", "store.outbox", "store.views"} | FREE_STANDING,
     "api": {"api", "merchants", "rails.rail", "store.outbox", "webhooks"} | _FRONT,
     "payer": {"payer"} | _FRONT,
+    "expiry": {"domain", "engine", "store.interface"} | FREE_STANDING,
     "workers": _FRONT,
     "docs": {"api", "domain", "settings"},
-    "cli.ledger": {"cli", "store.audit"},  # reads a database as it lies there, without opening a store
+    "cli.beancount": {"domain", "store.bookings"},
+    "cli.database_checks": {"cli", "store"} | FREE_STANDING,
+    "cli.ledger": {"cli", "store.audit", "store.bookings"},  # a database as it lies there; opens no store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
     "cli": {"app", "cli", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},
-    "app": {"api", "payer", "workers", "merchants", "rails", "store", "engine", "domain", "webhooks"}
+    "app": {
+        "api",
+        "expiry",
+        "payer",
+        "workers",
+        "merchants",
+        "rails",
+        "store",
+        "engine",
+        "domain",
+        "webhooks",
+    }
     | FREE_STANDING,
 }
 """For each part of the package what it may import of us; the longest name that fits counts."""

@@ -20,6 +20,7 @@ from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Engine, Outcome, Render, Result
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.expiry import Expiry
 from opentill.keyring import CardKey, Keyring
 from opentill.rails.desk import Asking, CardDesk
 from opentill.settings import Settings
@@ -52,6 +53,8 @@ class ApiDeps:
     """Where given, card details are taken only encrypted under it."""
     switch_rail: SwitchRail | None = None
     """Makes the sandbox's rail misbehave; None in live mode, which has none."""
+    expiry: Expiry | None = None
+    """Ends what falls due when the sandbox's clock is moved; None in live mode, whose time is real."""
     pages: AsgiApp | None = None
     """Answers the paths that are not the API's."""
     guard: Guard

@@ -66,7 +66,8 @@ class Gate:
             raise Rejected(UNAUTHORIZED)
         call.account_id = claims.account_id
         call.actor = Actor(ActorKind.API_KEY, claims.client_id)
-        call.token = TokenId(claims.account_id, claims.jti)
+        until = None if auth is Auth.OLD_TOKEN else claims.expires_at
+        call.token = TokenId(claims.account_id, claims.jti, until)
         call.token_until = claims.expires_at
         return await self._deps.directory.merchant(claims.account_id, call.now)
 

@@ -409,6 +409,26 @@ OPERATIONS: Final = (
         data=sandbox.RailSwitch,
         sandbox_only=True,
     ),
+    Operation(
+        method="GET",
+        path="/sandbox/clock",
+        name="getClock",
+        summary="Get the sandbox's time",
+        handler=sandbox.show_clock,
+        data=sandbox.ClockShown,
+        sandbox_only=True,
+    ),
+    Operation(
+        method="POST",
+        path="/sandbox/clock",
+        name="advanceClock",
+        summary="Move the sandbox's time forward; everything that falls due happens at once",
+        handler=sandbox.advance_clock,
+        body=sandbox.ClockMove,
+        data=sandbox.ClockShown,
+        mutating=True,
+        sandbox_only=True,
+    ),
     # --- about the server ---
     Operation(
         method="GET",

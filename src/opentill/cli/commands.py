@@ -44,8 +44,16 @@ app.command("opentill.cli.listen:listen", name="listen")
 app.command("opentill.cli.trigger:trigger", name="trigger")
 app.command("opentill.cli.webhooks:verify_signature", name="verify-signature")
 
+app.command("opentill.cli.doctor:doctor", name="doctor")
+
+clock = App(name="clock", help="The time of a sandbox.")
+clock.command("opentill.cli.clock:show", name="show")
+clock.command("opentill.cli.clock:advance", name="advance")
+app.command(clock)
+
 ledger = App(name="ledger", help="The books.")
 ledger.command("opentill.cli.ledger:check", name="check")
+ledger.command("opentill.cli.ledger:export", name="export")
 app.command(ledger)
 
 

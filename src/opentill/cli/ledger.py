@@ -1,12 +1,16 @@
-"""``opentill ledger``: whether the books are in order."""
+"""``opentill ledger``: whether the books are in order, and the books themselves."""
 
 import sys
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
-from opentill.cli.preflight import Where, operator_errors
+from cyclopts import Parameter
+
+from opentill.cli.beancount import journal
+from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import print_table, say
 from opentill.store.audit import Finding, audit, count_orders, open_read_only
+from opentill.store.bookings import read_bookings
 
 MOST_SHOWN: Final = 20
 """Offences that are told of one check; the rest is counted."""
@@ -33,6 +37,26 @@ def check(*, where: Where | None = None) -> None:
         say(f"\n{orders} orders; {len(broken)} of {len(findings)} checks are broken.")
         sys.exit(BROKEN)
     say(f"\n{orders} orders; all {len(findings)} checks hold.")
+
+
+def export(
+    *,
+    beancount: Annotated[bool, Parameter(negative="")] = False,
+    account: str | None = None,
+    where: Where | None = None,
+) -> None:
+    """Print the ledger as of this moment, for a program that checks it by rules of its own.
+
+    Args:
+        beancount: As a journal for beancount, which is the one format there is; must be given.
+        account: Only what was booked for the merchant of this account id.
+        where: Which database.
+    """
+    with operator_errors():
+        if not beancount:
+            raise OperatorError("say in which format: --beancount.")
+        with open_read_only((where or Where()).settings().database_url) as connection:
+            sys.stdout.writelines(journal(read_bookings(connection, account)))
 
 
 def _told(finding: Finding) -> Iterator[str]:

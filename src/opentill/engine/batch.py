@@ -74,7 +74,8 @@ class WorkingSet:
         orders: Mapping[Name, Order],
         real_time: int,
     ):
-        self._dead_tokens = facts.dead_tokens
+        self._facts = facts
+        self._real_time = real_time
         self._at = real_time + facts.clock_offset
         self._keys = dict(keys)
         self._transactions = dict(transactions)
@@ -114,7 +115,7 @@ class WorkingSet:
 
     def decide(self, submission: Submission) -> Result:
         """Carry out one command in memory."""
-        if submission.token in self._dead_tokens:
+        if self._facts.refuse(submission.token, self._real_time):
             return _refused(submission, TokenRevoked())
         claim = submission.claim
         if claim is not None and (record := self._keys.get((claim.account_id, claim.key))):

@@ -217,7 +217,7 @@ class _Committer:
     def _load(self, batch: Batch, submissions: Sequence[Submission]) -> WorkingSet:
         facts = batch.facts({s.token for s in submissions if s.token})
         now = self._clock.now()
-        claims = _first_claims(s for s in submissions if s.token not in facts.dead_tokens)
+        claims = _first_claims(s for s in submissions if not facts.refuse(s.token, now))
         held = batch.claim_keys(claims, now, now + self._key_milliseconds) if claims else {}
         asked = {s.transaction for s in submissions if s.transaction}
         transactions = batch.orders_of_transactions(asked) if asked else {}

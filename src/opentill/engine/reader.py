@@ -6,11 +6,12 @@ from typing import Any, Final, TypeVar, cast
 
 import structlog
 
+from opentill.clock import Clock, SystemClock
 from opentill.domain.refusals import TokenRevoked
 from opentill.engine.errors import EngineError, Overloaded
 from opentill.engine.gathering import Gathering, Limits
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Facts, Name, OrderView, Snapshot, Store, TokenId, Transient
+from opentill.store.interface import Name, OrderView, Snapshot, Store, TokenId, Transient
 
 TRIES: Final = 3
 """How often reads are asked when the database breaks off in the middle of them."""
@@ -35,8 +36,9 @@ class _Failed:
 class Reader:
     """Answers questions about orders as of one committed moment."""
 
-    def __init__(self, threads: StoreThreads, queue_limit: int):
+    def __init__(self, threads: StoreThreads, queue_limit: int, clock: Clock | None = None):
         self._threads = threads
+        self._clock = clock or SystemClock()
         self._gathering: Gathering[_Question, Any] = Gathering(self._answer_all, Limits(256, queue_limit))
 
     def start(self) -> None:
@@ -71,43 +73,44 @@ class Reader:
         return answer
 
     async def _answer_all(self, questions: Sequence[_Question]) -> Sequence[Any | EngineError]:
-        return await self._threads.read(_answers, self._threads.store, questions)
+        return await self._threads.read(_answers, self._threads.store, questions, self._clock.now())
 
 
-def _answers(store: Store, questions: Sequence[_Question]) -> Sequence[Any | EngineError]:
+def _answers(store: Store, questions: Sequence[_Question], now: int) -> Sequence[Any | EngineError]:
     """The answers of one moment; if a question fails, those of each alone, so that only it fails."""
     try:
-        return _tried(store, questions)
+        return _tried(store, questions, now)
     except EngineError as error:
         return [error] * len(questions)
     except Exception as error:  # noqa: BLE001 - a question may raise anything
         if len(questions) == 1:
             return [_Failed(error)]
-    return [answer for one in questions for answer in _answers(store, [one])]
+    return [answer for one in questions for answer in _answers(store, [one], now)]
 
 
-def _tried(store: Store, questions: Sequence[_Question]) -> list[Any]:
+def _tried(store: Store, questions: Sequence[_Question], now: int) -> list[Any]:
     """Reads change nothing, so when a snapshot breaks in the middle all is asked of a new one."""
     for _ in range(TRIES):
         try:
-            return _of_one_moment(store, questions)
+            return _of_one_moment(store, questions, now)
         except Transient as error:
             _log.warning("reads_run_again", questions=len(questions), error=str(error))
     raise Overloaded
 
 
-def _of_one_moment(store: Store, questions: Sequence[_Question]) -> list[Any]:
+def _of_one_moment(store: Store, questions: Sequence[_Question], now: int) -> list[Any]:
     with store.snapshot() as snapshot:
         facts = snapshot.facts({q.token for q in questions if q.token})
-        alive = [q for q in questions if q.token not in facts.dead_tokens]
-        names = {q.name for q in alive if q.name}
+        dead = [facts.refuse(q.token, now) for q in questions]
+        names = {q.name for q, refused in zip(questions, dead, strict=True) if q.name and not refused}
         views = snapshot.orders(names) if names else {}
-        return [_answer(q, snapshot, facts, views) for q in questions]
+        return [
+            _Failed(TokenRevoked()) if refused else _answer(q, snapshot, views)
+            for q, refused in zip(questions, dead, strict=True)
+        ]
 
 
-def _answer(question: _Question, snapshot: Snapshot, facts: Facts, views: Mapping[Name, OrderView]) -> Any:
-    if question.token in facts.dead_tokens:
-        return _Failed(TokenRevoked())
+def _answer(question: _Question, snapshot: Snapshot, views: Mapping[Name, OrderView]) -> Any:
     if question.name:
         return views.get(question.name)
     return question.ask(snapshot) if question.ask else None

@@ -12,7 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from opentill.store import schema
 from opentill.store.interface import (
+    MOST_CLOCK_OFFSET_MILLISECONDS,
     Client,
+    ClockOutOfRange,
     IssuedToken,
     Merchant,
     Mode,
@@ -68,15 +70,20 @@ class Directory(ABC):
 
     def advance_clock(self, milliseconds: int) -> int:
         """See ``Store.advance_clock``."""
-
-        def work(connection: Connection) -> int:
-            table = schema.installation
-            moved = update(table).values(clock_offset=table.c.clock_offset + milliseconds)
-            return int(connection.execute(moved.returning(table.c.clock_offset)).scalar_one())
-
         if milliseconds < 0:
-            raise ValueError("the clock moves forward only")
-        return self._write(work)
+            raise ClockOutOfRange("moves forward only")
+        table = schema.installation
+        there = table.c.clock_offset + milliseconds
+        moved = (
+            update(table)
+            .where(table.c.mode == Mode.SANDBOX.value, there <= MOST_CLOCK_OFFSET_MILLISECONDS)
+            .values(clock_offset=there)
+            .returning(table.c.clock_offset)
+        )
+        offset = self._write(lambda c: c.execute(moved).scalar())
+        if offset is None:
+            raise ClockOutOfRange("is moved in a sandbox only, and no more than a hundred years")
+        return int(offset)
 
     def default_account_id(self) -> str | None:
         """See ``Store.default_account_id``."""

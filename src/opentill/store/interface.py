@@ -9,9 +9,9 @@ All verbs are synchronous and are called on the store's own threads (``engine.th
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
@@ -37,6 +37,14 @@ class CommitUnknown(StoreError):
     """COMMIT was sent and no answer came back: the batch may or may not be a fact."""
 
 
+class ClockOutOfRange(ValueError):
+    """Business time can not be moved so; the message is the predicate of a sentence."""
+
+
+MOST_CLOCK_OFFSET_MILLISECONDS: Final = 100 * 365 * 86_400_000
+"""How far business time of a sandbox can be ahead of real time: every date stays one that can be written."""
+
+
 class StoreUnusable(Exception):
     """The database can not be opened as asked; the message is one sentence with the fix."""
 
@@ -53,6 +61,8 @@ class TokenId:
 
     account_id: str
     jti: str
+    until: int | None = field(default=None, compare=False)
+    """When it ends, in business time; None where that does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,16 @@ class Facts:
     """Milliseconds to add to real time for business time; 0 in live mode."""
     dead_tokens: frozenset[TokenId]
     """Those of the tokens asked about that are revoked or unknown."""
+
+    def refuse(self, token: TokenId | None, now: int) -> bool:
+        """Whether a token that was asked about is dead, or over by business time at the real time ``now``.
+
+        The clock's offset is this transaction's own, so that a clock moved on any process counts at once.
+        """
+        if token is None:
+            return False
+        over = token.until is not None and token.until <= now + self.clock_offset
+        return over or token in self.dead_tokens
 
 
 # --- orders and money -----------------------------------------------------------------------------
@@ -238,6 +258,9 @@ class Snapshot(Protocol):
     def due_orders(self, now: int, limit: int) -> list[Order]:
         """Pending orders whose due time is not after ``now`` (business time), longest due first."""
 
+    def first_due_at(self) -> int | None:
+        """When the first of all pending orders falls due, or fell due; None where none ever does."""
+
 
 # --- everything else ------------------------------------------------------------------------------
 
@@ -331,7 +354,10 @@ class Store(Outbox, Transfers, Protocol):
         """Stamp mode and secret key into a new database; raises StoreUnusable if an old one has others."""
 
     def advance_clock(self, milliseconds: int) -> int:
-        """Move business time forward (sandbox); returns the whole offset from real time."""
+        """Move business time forward; returns the whole offset from real time.
+
+        Raises ClockOutOfRange backwards, beyond MOST_CLOCK_OFFSET_MILLISECONDS, and in live mode (ruling 23).
+        """
 
     def default_account_id(self) -> str | None:
         """The merchant that unauthenticated sandbox calls act as; None in live mode."""

@@ -128,6 +128,11 @@ class SetSnapshot:
         """See ``Snapshot.due_orders``."""
         return [rows.order(row) for row in self._run(self._statements.due_orders, (now, limit)).fetchall()]
 
+    def first_due_at(self) -> int | None:
+        """See ``Snapshot.first_due_at``."""
+        found: int | None = self._run(self._statements.first_due_at, ()).fetchone()[0]
+        return found
+
 
 class SetBatch:
     """See ``Batch``. The store adds how its transaction is committed."""

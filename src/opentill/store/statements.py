@@ -362,6 +362,11 @@ class Statements:
              ORDER BY due_at LIMIT {self._p}2
         """
 
+    @cached_property
+    def first_due_at(self) -> str:
+        """The earliest due time of a pending order."""
+        return f"SELECT min(due_at) FROM orders WHERE status = '{OrderStatus.PENDING.value}'"
+
     def _value(self, table: Table, name: str, place: int) -> str:
         integer = isinstance(table.c[name].type, Integer)
         return f"(w.value ->> {place}){self._int}" if integer else f"w.value ->> {place}"

@@ -1,0 +1,50 @@
+"""What a check of ``opentill doctor`` finds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class State(StrEnum):
+    """How serious a finding is; only a failure makes the doctor's exit status 1."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """Not looked at, because an earlier check failed or it has no sense here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    state: State
+    said: str
+    fix: str = ""
+    """What to do about it; never empty where something is wrong."""
+
+
+Check: TypeAlias = Callable[[], Finding]
+
+
+def ok(check: str, said: str) -> Finding:
+    """All is well."""
+    return Finding(check, State.OK, said)
+
+
+def warning(check: str, said: str, fix: str) -> Finding:
+    """Works, and is not as it should be."""
+    return Finding(check, State.WARNING, said, fix)
+
+
+def failed(check: str, said: str, fix: str) -> Finding:
+    """Does not work, or must not stay so."""
+    return Finding(check, State.FAILED, said, fix)
+
+
+def skipped(check: str, said: str) -> Finding:
+    """Not looked at."""
+    return Finding(check, State.SKIPPED, said)
