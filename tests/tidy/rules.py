@@ -101,18 +101,20 @@ _FRONT = {"engine", "rails.desk", "domain", "store.interface"} | FREE_STANDING
 LAYERS: Mapping[str, Collection[str]] = {
     "": set(),
     "domain": {"domain"},
-    "store.interface": {"domain", "store.outbox", "store.views"},
+    "store.interface": {"domain", "store.cards", "store.outbox", "store.views"},
+    "store.cards": {"domain"},
     "store.outbox": {"domain", "store.views"},
     "store.views": {"domain"},
     "store": {"domain", "store"} | FREE_STANDING,
     "rails": {"domain", "rails.rail"} | FREE_STANDING,
     "rails.sandbox_card": {"domain", "rails.rail", "store.journal"} | FREE_STANDING,  # the rail's own tables
-    "rails.desk": {"domain", "engine", "rails.rail", "store.interface"} | FREE_STANDING,
+    "rails.desk": {"domain", "engine", "rails.rail", "store.interface", "vault"} | FREE_STANDING,
     "engine": {"domain", "engine", "store.interface"} | FREE_STANDING,
     "clock": set(),
     "observe": set(),
     "settings": {"domain", "store.interface"},
     "keyring": {"settings", "store.interface"},
+    "vault": {"domain", "keyring"},
     "merchants": {"domain", "store.interface"} | FREE_STANDING,
     "webhooks": {"domain", "store.outbox", "store.views", "webhooks"},
     "webhooks.guard": set(),
@@ -120,10 +122,17 @@ LAYERS: Mapping[str, Collection[str]] = {
     "webhooks.schedule": set(),
     "webhooks.keys": {"keyring", "store.outbox", "webhooks.signature"},
     "webhooks.signature": {"__version__"},
-    "webhooks.payload": {"domain", "store.outbox", "store.views", "webhooks.signature"},
+    "webhooks.payload": {
+        "domain",
+        "store.outbox",
+        "store.views",
+        "webhooks.signature",
+        "webhooks.token_keys",
+    },
+    "webhooks.token_keys": {"store.outbox"},
     "webhooks.sender": {"engine", "store.interface", "store.outbox", "webhooks"} | FREE_STANDING,
     "webhooks.sequencer": {"domain", "engine", "store.outbox", "store.views"} | FREE_STANDING,
-    "api": {"api", "merchants", "rails.rail", "store.outbox", "webhooks"} | _FRONT,
+    "api": {"api", "merchants", "rails.rail", "store.cards", "store.outbox", "vault", "webhooks"} | _FRONT,
     "payer": {"payer"} | _FRONT,
     "workers": _FRONT,
     "docs": {"api", "domain", "settings"},
@@ -131,7 +140,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
     "cli": {"app", "cli", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},
-    "app": {"api", "payer", "workers", "merchants", "rails", "store", "engine", "domain", "webhooks"}
+    "app": {"api", "payer", "workers", "merchants", "rails", "store", "engine", "domain", "vault", "webhooks"}
     | FREE_STANDING,
 }
 """For each part of the package what it may import of us; the longest name that fits counts."""

@@ -16,6 +16,7 @@ from typing import Protocol
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.order import Attempt, Order, Terms
+from opentill.store.cards import Cards
 from opentill.store.outbox import Outbox
 from opentill.store.views import OrderView as OrderView  # noqa: PLC0414 - a word of this contract too
 
@@ -128,7 +129,9 @@ class Batch(Protocol):
         """
 
     def write(self, changes: Sequence[Change]) -> None:
-        """Write orders, attempts, refunds, events and ledger entries of all changes, at most one per order.
+        """Write what all changes say: orders and their attempts and refunds, saved cards, events, entries.
+
+        At most one change per order.
 
         Raises Transient when an order is no longer at the version that was judged, or a new order's
         reference was taken meanwhile: the batch must be decided again.
@@ -290,7 +293,7 @@ class IssuedToken:
     refresh_expires_at: int
 
 
-class Store(Outbox, Protocol):
+class Store(Outbox, Cards, Protocol):
     """A database that keeps the laws. ``store.conformance`` in the tests is this contract, executable."""
 
     def batch(self) -> AbstractContextManager[Batch]:

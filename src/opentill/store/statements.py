@@ -13,7 +13,16 @@ from sqlalchemy import Integer, Table
 
 from opentill.domain.order import OrderStatus
 from opentill.store import schema
-from opentill.store.rows import ATTEMPT, ENTRY, EVENT, ORDER_FACTS, ORDER_STATE, REFUND, TERMS
+from opentill.store.rows import (
+    ATTEMPT,
+    ENTRY,
+    EVENT,
+    ORDER_FACTS,
+    ORDER_STATE,
+    REFUND,
+    SAVED_CARD,
+    TERMS,
+)
 
 ORDER: Final = ORDER_FACTS + ORDER_STATE
 
@@ -143,13 +152,13 @@ class Statements:
 
     @cached_property
     def views_by_reference(self) -> str:
-        """Whole orders with what was agreed, by reference."""
-        return self._orders_by("reference", ORDER + TERMS)
+        """Whole orders with what was agreed, and whether their customers have saved cards, by reference."""
+        return self._orders_by("reference", ORDER + TERMS, _HAS_SAVED_CARDS)
 
     @cached_property
     def views_by_id(self) -> str:
         """As ``views_by_reference``, by order id."""
-        return self._orders_by("order_id", ORDER + TERMS)
+        return self._orders_by("order_id", ORDER + TERMS, _HAS_SAVED_CARDS)
 
     @cached_property
     def attempts_of_orders(self) -> str:
@@ -207,6 +216,19 @@ class Statements:
     def write_refunds(self) -> str:
         """As ``write_attempts``."""
         return self._upsert(schema.refunds, REFUND)
+
+    @cached_property
+    def insert_saved_cards(self) -> str:
+        """Cards that payments leave, each its order's customer's; never changed by a batch."""
+        values = ", ".join(
+            self._value(schema.saved_cards, name, place) for place, name in enumerate(SAVED_CARD)
+        )
+        return f"""
+            INSERT INTO saved_cards ({columns(SAVED_CARD)}, customer_email)
+            SELECT {values}, o.customer_email
+              FROM {self._set}
+              {self._join} orders AS o ON o.account_id = w.value ->> 0 AND o.order_id = w.value ->> 2
+        """
 
     @cached_property
     def insert_events(self) -> str:
@@ -307,15 +329,20 @@ class Statements:
             {self._insert(table, names)} WHERE true ON CONFLICT ({columns(key)}) DO UPDATE SET {state}
         """
 
-    def _orders_by(self, key: str, wanted: tuple[str, ...]) -> str:
+    def _orders_by(self, key: str, wanted: tuple[str, ...], also: str = "") -> str:
         return f"""
-            SELECT {columns(wanted, "o.")}
+            SELECT {columns(wanted, "o.")}{also}
               FROM {self._set}
               {self._join} orders AS o
                 ON o.account_id = w.value ->> 0 AND o.{key} = w.value ->> 1
         """
 
 
+_HAS_SAVED_CARDS: Final = """,
+    EXISTS (SELECT 1 FROM saved_cards AS s
+             WHERE s.account_id = o.account_id AND s.customer_email = o.customer_email
+               AND s.confirmed_at IS NOT NULL)
+"""
 _KEY_CLAIM: Final = ("account_id", "key", "fingerprint", "command_id", "expires_at")
 
 
