@@ -8,8 +8,8 @@ import pytest
 from domain import given
 from opentill.domain import commands
 from opentill.domain.commands import (
-    Command,
     ChargeSavedCard,
+    Command,
     CreateOrder,
     OrderCommand,
     RailOutcome,
