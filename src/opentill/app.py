@@ -32,7 +32,8 @@ from opentill.store.interface import Mode, Store, StoreUnusable
 from opentill.store.journal import RailJournal, RailSwitch
 from opentill.store.opening import is_postgres, open_store
 from opentill.store.outbox import Outgoing
-from opentill.webhooks import payload, signature
+from opentill.vault import CardVault
+from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.keys import EndpointKeys
 from opentill.webhooks.poster import Poster
@@ -164,12 +165,14 @@ class _Running:
         self._bank = _SandboxBank(settings, keyring, clock) if sandbox else None
         self._telling = _Telling(settings, self._threads, keyring, clock, ids)
         return_url = partial(told.return_url, settings.public_url, keyring)
+        vault = CardVault(keyring)
         self._desk = CardDesk(
             self._engine,
             self._bank.rail if self._bank else NoCardRail(),
             clock,
             ids,
             desk_settings(settings),
+            vault,
             told.late_reply(settings.refusal_http_status, return_url),
         )
         self._workers = Workers(
@@ -246,6 +249,7 @@ class _Telling:
         self.guard = Guard(allow_loopback=settings.allow_loopback_webhooks)
         self.poster = Poster(self.guard, settings.webhook_timeout_seconds)
         self._keys = EndpointKeys(keyring)
+        vault = CardVault(keyring)
         fee = payload.Fee(settings.fee_basis_points, settings.fee_cap_minor)
         self._sequencer = Sequencer(
             threads=threads, clock=clock, holder=ids.uuid(), render=partial(payload.render, fee=fee)
@@ -254,6 +258,7 @@ class _Telling:
             threads=threads,
             poster=self.poster,
             signer=self._sign,
+            opener=partial(token_keys.opened, open_token_key=vault.open_token_key),
             clock=clock,
             settings=SenderSettings(
                 schedule=Schedule(settings.webhook_schedule_seconds),
@@ -298,7 +303,7 @@ class _SandboxBank:
         self._keyring = keyring
         self._clock = clock
         delay = settings.sandbox_rail_delay_milliseconds
-        self.rail = SandboxCardRail(self._journal, delay, self._challenge)
+        self.rail = SandboxCardRail(self._journal, delay, self._challenge, keyring.sandbox_card_token)
 
     def _challenge(self, transaction_id: str, return_url: str) -> Challenge:
         expires_at = self._clock.now() + CHALLENGE_SECONDS * 1000

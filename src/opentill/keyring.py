@@ -37,6 +37,7 @@ MAX_CHALLENGE_CHARACTERS: Final = 8192
 _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
 _LINK_MAC_BYTES = 16
+_TOKEN_KEY_BYTES = 32
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
@@ -112,6 +113,8 @@ class Keyring:
         self._challenge_key = _derive(secret, "sandbox challenge")
         self._card_key_passphrase = _derive(secret, "card key at rest").hex().encode()
         self._request_key = _derive(secret, "request fingerprint")
+        self._token_key_key = _derive(secret, "card token lookup")
+        self._rail_token_key = _derive(secret, "sandbox card token")
         self._box = AESGCM(_derive(secret, "sealed at rest"))
         self._tokens = _Tokens(_derive(secret, "access token"), self._key_id.hex())
 
@@ -208,6 +211,19 @@ class Keyring:
         Both are random and long, so neither a salt nor a slow hash would add anything.
         """
         return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def new_token_key(self) -> str:
+        """A token key for a saved card, as merchants charge by it: 256 random bits, url-safe."""
+        return base64.urlsafe_b64encode(os.urandom(_TOKEN_KEY_BYTES)).decode().rstrip("=")
+
+    def digest_for(self, account_id: str, text: str) -> str:
+        """By what a secret text of this merchant is found again, and nothing told of it: keyed, in hex."""
+        framed = account_id.encode() + b"\0" + text.encode("utf-8", "surrogatepass")
+        return hmac.digest(self._token_key_key, framed, "sha256").hex()
+
+    def sandbox_card_token(self, transaction_id: str) -> str:
+        """The sandbox rail's own token for the card that this transaction charged; always the same."""
+        return f"card_{hmac.digest(self._rail_token_key, transaction_id.encode(), 'sha256').hex()}"
 
     def seal(self, plaintext: bytes, bound_to: str) -> bytes:
         """Encrypt for keeping at rest (AES-GCM); opens only where ``bound_to`` is the same text again."""

@@ -22,11 +22,13 @@ from given_store import ACCOUNT, NOW, CountingIds, ToldClock
 from opentill.domain.order import CallKind, Challenge, Order
 from opentill.engine.batch import Outcome, Render
 from opentill.engine.engine import Engine, Result
+from opentill.keyring import Keyring
 from opentill.rails.desk import Asking, CardDesk, DeskSettings
-from opentill.rails.rail import BankAccount, Card, PayoutAnswer, RailAnswer
+from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer, RailAnswer
 from opentill.rails.sandbox_card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
 from opentill.store.interface import KeyClaim, Reply, TokenId
 from opentill.store.journal import RailJournal, RailPayout, RailSwitch
+from opentill.vault import CardVault
 
 T = TypeVar("T")
 
@@ -57,6 +59,12 @@ def make_challenge(transaction_id: str, return_url: str) -> Challenge:
     return Challenge("https://bank.example/3ds", f"jwt for {return_url}", transaction_id)
 
 
+def make_token(transaction_id: str) -> str:
+    """A token that says whose it is: what makes one unguessable is the keyring's business."""
+    return f"token of {transaction_id}"
+
+
+VAULT = CardVault(Keyring(b"k" * 32))
 _ids = CountingIds(start=1 << 50)
 
 
@@ -96,11 +104,31 @@ class HeldRail:
             raise ConnectionResetError
 
     async def charge(
-        self, transaction_id: str, amount: int, currency: str, card: Card, return_url: str = RETURN_URL
+        self,
+        transaction_id: str,
+        amount: int,
+        currency: str,
+        card: Card,
+        return_url: str = RETURN_URL,
+        *,
+        keep: bool = False,
     ) -> RailAnswer:
         return await self._through(
-            "charge", lambda: self._rail.charge(transaction_id, amount, currency, card, return_url)
+            "charge", lambda: self._rail.charge(transaction_id, amount, currency, card, return_url, keep=keep)
         )
+
+    async def charge_again(
+        self, transaction_id: str, amount: int, currency: str, card_token: str
+    ) -> RailAnswer:
+        return await self._through(
+            "charge", lambda: self._rail.charge_again(transaction_id, amount, currency, card_token)
+        )
+
+    async def send_password(self, phone_number: str | None) -> None:
+        await self._through("send_password", lambda: self._rail.send_password(phone_number))
+
+    async def check_password(self, otp: str) -> PasswordAnswer:
+        return await self._through("check_password", lambda: self._rail.check_password(otp))
 
     async def resend_otp(self, transaction_id: str) -> None:
         await self._through("resend_otp", lambda: self._rail.resend_otp(transaction_id))
@@ -303,9 +331,9 @@ def at_the_till(
         store, journal, clock = faulty_store(place), RailJournal(rail_of(place)), ToldClock(now)
         try:
             async with running(store, clock) as engine:
-                sandbox = SandboxCardRail(journal, 0, make_challenge)
+                sandbox = SandboxCardRail(journal, 0, make_challenge, make_token)
                 rail = HeldRail(sandbox)
-                desk = CardDesk(engine, rail, clock, _ids, settings, render_late)
+                desk = CardDesk(engine, rail, clock, _ids, settings, VAULT, render_late)
                 till = Till(store, engine, clock, rail, sandbox, journal, desk, Renderer())
                 try:
                     return await work(till)

@@ -12,7 +12,7 @@ from opentill.domain.commands import RailOutcome
 from opentill.rails.rail import Card, RailAnswer
 from opentill.rails.sandbox_card import SandboxCardRail
 from opentill.store.journal import RailJournal
-from rails.given import CARD, RETURN_URL, make_challenge
+from rails.given import CARD, RETURN_URL, make_challenge, make_token
 
 T = TypeVar("T")
 APPROVED, DECLINED, OTP_REQUIRED = RailOutcome.APPROVED, RailOutcome.DECLINED, RailOutcome.OTP_REQUIRED
@@ -22,7 +22,7 @@ VOIDED, NEVER_HAPPENED = RailOutcome.VOIDED, RailOutcome.NEVER_HAPPENED
 def _at_the_rail(place: Place, work: Callable[[SandboxCardRail], Awaitable[T]]) -> T:
     journal = RailJournal(rail_of(place))
     try:
-        return asyncio.run(_awaited(work, SandboxCardRail(journal, 0, make_challenge)))
+        return asyncio.run(_awaited(work, SandboxCardRail(journal, 0, make_challenge, make_token)))
     finally:
         journal.close()
 

@@ -12,7 +12,17 @@ from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.rails.rail import BankAccount
 from opentill.rails.sandbox_card import OPERATIONS, SandboxCardRail
 from opentill.store.journal import RailJournal, RailSwitch
-from rails.given import BAD_CARD, CARD, CUT_SHORT, LONG, RETURN_URL, Till, at_the_till, make_challenge
+from rails.given import (
+    BAD_CARD,
+    CARD,
+    CUT_SHORT,
+    LONG,
+    RETURN_URL,
+    Till,
+    at_the_till,
+    make_challenge,
+    make_token,
+)
 
 A, F = RailOutcome, RefundOutcome
 OUTCOMES = ("approve", "decline", "refuse", "timeout", "unknown")
@@ -63,7 +73,7 @@ def _table(text: str) -> dict[tuple[str, str], str]:
 def rails(place: Place) -> Iterator[tuple[SandboxCardRail, SandboxCardRail]]:
     """Two rails on one journal, as in two processes."""
     journals = [RailJournal(rail_of(place)) for _ in range(2)]
-    first, second = (SandboxCardRail(journal, 0, make_challenge) for journal in journals)
+    first, second = (SandboxCardRail(journal, 0, make_challenge, make_token) for journal in journals)
     yield first, second
     for journal in journals:
         journal.close()
@@ -176,7 +186,9 @@ def test_a_switch_survives_the_process(place: Place) -> None:
             journal.close()
 
     at_a_new_rail(lambda journal: journal.set_switch(RailSwitch("charge", "decline", 0), 1))
-    answer = at_a_new_rail(lambda j: asyncio.run(_charge(SandboxCardRail(j, 0, make_challenge), "T")))
+    answer = at_a_new_rail(
+        lambda j: asyncio.run(_charge(SandboxCardRail(j, 0, make_challenge, make_token), "T"))
+    )
     assert answer.outcome is A.DECLINED
 
 
@@ -192,7 +204,7 @@ def test_a_slow_call_is_remembered_before_it_is_answered(
 def test_a_switch_says_how_slow(place: Place) -> None:
     """A switched call takes the switch's time and not the rail's own."""
     journal = RailJournal(rail_of(place))
-    rail = SandboxCardRail(journal, 600_000, make_challenge)
+    rail = SandboxCardRail(journal, 600_000, make_challenge, make_token)
     _set(rail, "refund", "approve")
 
     async def work() -> RefundOutcome:

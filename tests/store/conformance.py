@@ -116,11 +116,11 @@ def an_order_comes_back_as_it_was_written(store: Store) -> None:
         allowed_payment_methods=("Card", "Nomba QR"),
         split=Split("PERCENTAGE", (("a", 1250), ("b", 50))),
         metadata=(("k", "v"), ("naïve", "☃")),
-        tokenize_card=True,
     )
     command = new_order(
         "r'\"; --",
         terms=terms,
+        tokenize_card=True,
         sub_account_id="sub-1",
         due_at=NOW + 5,
         due_action=DueAction.CANCEL,

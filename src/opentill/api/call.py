@@ -25,6 +25,7 @@ from opentill.keyring import CardKey, Keyring
 from opentill.rails.desk import Asking, CardDesk
 from opentill.settings import Settings
 from opentill.store.interface import KeyClaim, Mode, Reply, TokenId
+from opentill.vault import CardVault
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.keys import EndpointKeys
 from opentill.webhooks.poster import Poster
@@ -65,6 +66,7 @@ class ApiDeps:
     feed: Feed = field(init=False)
     streams: Streams = field(init=False)
     endpoint_keys: EndpointKeys = field(init=False)
+    vault: CardVault = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the parts that only this API uses."""
@@ -75,6 +77,7 @@ class ApiDeps:
         object.__setattr__(self, "feed", feed)
         object.__setattr__(self, "streams", Streams(feed, self.threads, self.reader, self.clock, most))
         object.__setattr__(self, "endpoint_keys", EndpointKeys(self.keyring))
+        object.__setattr__(self, "vault", CardVault(self.keyring))
 
     def return_url(self, account_id: str, transaction: str) -> str:
         """See ``told.return_url``."""

@@ -26,6 +26,7 @@ class CardRequest(SecretStruct, rename="camel", kw_only=True):
     order_reference: ReferenceText
     key: Any = None
     save_card: Any = None
+    """Completes only once the payer has confirmed it by a password (contract 3.7)."""
     device_information: Any = None
 
 
@@ -65,6 +66,7 @@ async def submit_card(call: Call) -> Reply:
         card_brand=card.brand,
         call_until=call.deps.desk.call_until(),
         max_attempts=call.deps.settings.max_attempts,
+        save_card=body.save_card in (True, "true"),
         reply_key=call.key,
     )
     asking = call.asking(lambda change: card_reply(change, transaction, call.deps.return_url))

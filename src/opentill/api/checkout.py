@@ -27,7 +27,8 @@ class OrderDetails(WireStruct):
     """An order as it stands."""
 
     order: OrderWithBusiness
-    has_saved_cards: bool = False
+    has_saved_cards: bool
+    """Whether the customer keeps cards at this merchant (contract 3.7)."""
     base64_encoded_rsa_public_key: str = ""
     """Empty where card details are not to be encrypted by the client (setting ``card_encryption``)."""
 
@@ -76,6 +77,7 @@ async def get_order(call: Call) -> Reply:
     key = call.deps.card_key
     data = OrderDetails(
         order=order_with_business(view, merchant),
+        has_saved_cards=view.has_saved_cards,
         base64_encoded_rsa_public_key=key.public_key if key else "",
     )
     return call.success(data)

@@ -67,22 +67,26 @@ class CreateRequest(WireStruct):
 async def command_of(call: Call) -> CreateOrder:
     """The command that the body asks for; raises Rejected with the field that is wrong."""
     body: CreateRequest = call.body
-    order = body.order
+    tokenize_card = body.tokenize_card in (True, "true")
+    return CreateOrder(**await order_members(call, body.order), tokenize_card=tokenize_card)
+
+
+async def order_members(call: Call, order: OrderRequest) -> dict[str, Any]:
+    """What a CreateOrder has of the order that is asked for; raises as ``command_of``."""
     currency = _currency(call, order.currency)
     amount = decode.amount(order.amount, "amount", currency)
     due_at, due_action = await _due(call, order)
-    return CreateOrder(
-        **call.command(),
-        order_id=call.deps.ids.uuid(),
-        reference=_reference(call, order.order_reference),
-        amount=amount,
-        currency=currency,
-        sub_account_id=await _sub_account(call, order.account_id),
-        terms=await _terms(call, body, amount),
-        due_at=due_at,
-        due_action=due_action,
-        late_money=order.late_money or LateMoney.RETURN,
-    )
+    return call.command() | {
+        "order_id": call.deps.ids.uuid(),
+        "reference": _reference(call, order.order_reference),
+        "amount": amount,
+        "currency": currency,
+        "sub_account_id": await _sub_account(call, order.account_id),
+        "terms": await _terms(call, order, amount),
+        "due_at": due_at,
+        "due_action": due_action,
+        "late_money": order.late_money or LateMoney.RETURN,
+    }
 
 
 def _reference(call: Call, sent: str | None) -> str:
@@ -112,8 +116,7 @@ async def _check_owned(call: Call, accounts: Iterable[str]) -> None:
             raise invalid("accountId must be an account of this merchant")
 
 
-async def _terms(call: Call, body: CreateRequest, amount: int) -> Terms:
-    order = body.order
+async def _terms(call: Call, order: OrderRequest, amount: int) -> Terms:
     return Terms(
         customer_email=decode.filled(order.customer_email, "customerEmail"),
         customer_id=order.customer_id,
@@ -121,7 +124,6 @@ async def _terms(call: Call, body: CreateRequest, amount: int) -> Terms:
         allowed_payment_methods=tuple(order.allowed_payment_methods or ()),
         split=None if order.split_request is None else await _split(call, order, amount),
         metadata=tuple((order.order_meta_data or {}).items()),
-        tokenize_card=body.tokenize_card in (True, "true"),
     )
 
 

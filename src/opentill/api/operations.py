@@ -14,6 +14,8 @@ from opentill.api import (
     openapi,
     refund,
     sandbox,
+    saved_cards,
+    shopper_cards,
     told,
     transactions,
     verification,
@@ -22,8 +24,8 @@ from opentill.api import (
 )
 from opentill.api.routing import Auth, Operation
 from opentill.api.shown import TransactionShown
-from opentill.api.wire import ATTEMPT_IS_FINISHED, DEBUG_SUCCESS_CODE
-from opentill.domain.refusals import AttemptAlreadyCompleted
+from opentill.api.wire import ATTEMPT_IS_FINISHED, DEBUG_SUCCESS_CODE, REFERENCE_USED_BY_ANOTHER
+from opentill.domain.refusals import AttemptAlreadyCompleted, OrderReferenceUsed
 
 OPERATIONS: Final = (
     # --- tokens (contract 1.3) ---
@@ -143,6 +145,98 @@ OPERATIONS: Final = (
         data=checkout.Done,
         mutating=True,
         refusal_rows={AttemptAlreadyCompleted: ATTEMPT_IS_FINISHED},
+    ),
+    # --- saved cards (contract 3.7) ---
+    Operation(
+        method="POST",
+        path="/v1/checkout/tokenized-card-payment",
+        name="chargeSavedCard",
+        summary="Create a checkout order and charge a saved card for it",
+        handler=saved_cards.charge_saved_card,
+        body=saved_cards.TokenizedChargeRequest,
+        data=told.TokenizedAnswer,
+        description=told.TOKENIZED_SUCCESS,
+        account_required=True,
+        mutating=True,
+        refusal_rows={OrderReferenceUsed: REFERENCE_USED_BY_ANOTHER},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/checkout/tokenized-card-data",
+        name="listSavedCards",
+        summary="List saved cards",
+        handler=saved_cards.list_cards,
+        query=saved_cards.CardsQuery,
+        data=saved_cards.CardList,
+        account_required=True,
+        no_store=True,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/checkout/tokenized-card-data",
+        name="changeSavedCard",
+        summary="Give a saved card to another customer",
+        handler=saved_cards.change_card,
+        body=saved_cards.CardChange,
+        data=saved_cards.CardChanged,
+        account_required=True,
+        mutating=True,
+        no_store=True,
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/checkout/tokenized-card-data",
+        name="deleteSavedCard",
+        summary="Delete a saved card",
+        handler=saved_cards.delete_card,
+        body=saved_cards.CardRemoval,
+        data=saved_cards.CardRemoved,
+        account_required=True,
+        mutating=True,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/checkout/user-card/auth",
+        name="sendPasswordToSaveCard",
+        summary="Send a payer the one-time password by which the card that paid is saved; sandbox only",
+        handler=shopper_cards.send_save_password,
+        body=shopper_cards.SaveAuthRequest,
+        data=checkout.Done,
+        mutating=True,
+        card_entry=True,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/checkout/user-card",
+        name="saveCard",
+        summary="Save the card that paid, by the payer's one-time password; sandbox only",
+        handler=shopper_cards.save_card,
+        body=shopper_cards.SaveRequest,
+        data=checkout.Done,
+        mutating=True,
+        card_entry=True,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/checkout/user-card/saved-card/auth",
+        name="sendPasswordToListCards",
+        summary="Send a shopper the one-time password by which saved cards are listed; sandbox only",
+        handler=shopper_cards.send_list_password,
+        body=shopper_cards.ListAuthRequest,
+        data=checkout.Done,
+        mutating=True,
+        card_entry=True,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/checkout/user-card/{orderReference}",
+        name="listShopperCards",
+        summary="List the saved cards of an order's customer, by a one-time password; sandbox only",
+        handler=shopper_cards.list_shopper_cards,
+        query=shopper_cards.PasswordQuery,
+        data=shopper_cards.ShopperCards,
+        no_store=True,
+        card_entry=True,
     ),
     # --- giving paid money back (contract 3.6) ---
     Operation(

@@ -187,6 +187,7 @@ def transaction_shown(view: TransactionView) -> TransactionShown:
         online_checkout_card_pan=attempt.card_masked,
         online_checkout_card_pan_last4_digits=attempt.card_masked[-4:],
         online_checkout_card_type=attempt.card_brand,
+        online_checkout_tokenized_card_payment="true" if attempt.saved_card else "false",
     )
 
 

@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from opentill.api.wire import SUCCESS, Success, WireStruct, refusal_replies
+from opentill.api.wire import (
+    SUCCESS,
+    TOKENIZED_CHARGE_FAILED,
+    Success,
+    WireStruct,
+    refusal_replies,
+    tokenized_charge_failed,
+)
 from opentill.domain.decisions import Change
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Attempt, AttemptStatus, CallKind, OrderStatus, RefundStatus
@@ -47,6 +54,15 @@ class OtpAnswer(WireStruct):
     message: str
 
 
+class TokenizedAnswer(WireStruct):
+    """What became of an order that was opened and charged in one call."""
+
+    status: bool
+    message: str
+    order_id: str
+    order_reference: str
+
+
 class RefundAnswer(WireStruct):
     """What became of a refund so far."""
 
@@ -86,7 +102,12 @@ _REFUND_ANSWER: Final[dict[RefundStatus, tuple[bool, str]]] = {
     RefundStatus.REFUSED: (False, "The refund was refused"),
 }
 
+TOKENIZED_SUCCESS: Final = "SUCCESS"
+_UNDECIDED: Final = frozenset({_A.CALLING, _A.UNKNOWN})
+_DECLINES: Final = frozenset({_A.DECLINED, _A.FAILED})
+
 _success: Final = Success(SUCCESS)
+_tokenized_success: Final = Success(TOKENIZED_SUCCESS)
 
 
 def card_reply(change: Change, transaction: str, return_url_of: ReturnUrl) -> Reply:
@@ -105,6 +126,17 @@ def otp_reply(change: Change, transaction: str) -> Reply:
     attempt = _attempt(change, transaction)
     _, _, message = _told(change, attempt)
     return _success.reply(OtpAnswer(attempt.status is _A.APPROVED, message))
+
+
+def tokenized_reply(change: Change, transaction: str) -> Reply:
+    """The answer to the charge of a saved card: paid, being checked (ruling 22), or failed (contract 3.7)."""
+    attempt, order = _attempt(change, transaction), change.after
+    if attempt.status in _DECLINES:
+        return TOKENIZED_CHARGE_FAILED
+    well, _, message = _told(change, attempt)
+    if not well and attempt.status not in _UNDECIDED:
+        return tokenized_charge_failed(message)
+    return _tokenized_success.reply(TokenizedAnswer(well, message, order.order_id, order.reference))
 
 
 def refund_reply(change: Change, refund_id: str) -> Reply:
@@ -137,6 +169,8 @@ def late_reply(refusal_http_status: int, return_url_of: ReturnUrl) -> Callable[[
             return refund_reply(change, about)
         if kind is CallKind.CONFIRM:
             return otp_reply(change, about)
+        if _attempt(change, about).saved_card is not None:
+            return tokenized_reply(change, about)
         return card_reply(change, about, return_url_of)
 
     def render_of(kind: CallKind, about: str) -> Render:

@@ -126,7 +126,7 @@ def _checkout_transaction(view: OrderView) -> CheckoutTransaction:
             transaction_date=iso_time(order.paid_at or attempt.updated_at),
             payment_reference=attempt.transaction_id,
             payment_vendor_reference=attempt.transaction_id,
-            tokenized_card_payment=False,
+            tokenized_card_payment=attempt.saved_card is not None,
             status_code=APPROVED_MESSAGE,
         ),
         card_details=CardPaid(attempt.card_masked, attempt.card_brand, order.currency, NONE),

@@ -91,13 +91,37 @@ CARD_ENTRY_NOT_PERMITTED: Final = reply(
 TOO_MANY_ENDPOINTS: Final = reply(
     400, "01", "There are as many webhook endpoints as there may be", reason="too-many-endpoints"
 )
+
+
+def tokenized_charge_failed(message: str, reason: str = "") -> Reply:
+    """A saved card did not pay; the order's reference is used up all the same (contract 3.7)."""
+    data = {"status": False, "message": message}
+    return reply(400, "400", "tokenized transaction failed", data=data, reason=reason)
+
+
+TOKENIZED_CHARGE_FAILED: Final = tokenized_charge_failed("Tokenized charge failed", "card-declined")
+
+NO_CARD_TO_SAVE: Final = reply(
+    400, "01", "The order was not paid by a card that was to be saved", reason="no-card-to-save"
+)
+NO_PASSWORD_SENT: Final = reply(
+    400, "01", "No one-time password waits to be entered; ask for a new one", reason="no-password-sent"
+)
 NO_ROTATION: Final = reply(400, "01", "No rotation of the signing key is under way", reason="no-rotation")
 
 MAGIC_TRANSACTION: Final = "WEB-ONLINE_C-97922-db88d4c3-a0af-4887-a089-b5d2e51b8f19"
 """In sandbox mode its refund fails with code ``400`` (contract, section 6)."""
 
+MAGIC_CUSTOMER: Final = "test@test.com"
+"""In sandbox mode the list of this customer's saved cards fails with code ``400`` (contract 3.7)."""
+
 MAGIC_REFERENCE: Final = "1234567890"
 """In sandbox mode every order endpoint answers 404 for it (contract, section 6)."""
+
+
+def password_refused(message: str) -> Reply:
+    """The shopper's one-time password is not the one that was sent; in the rail's own words."""
+    return reply(400, "01", message, reason="password-refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +171,14 @@ REFUSALS: Final[dict[type[Refusal], RefusalRow]] = {
     refusals.ReturnCompleted: RefusalRow(None, "01", "The money of this return is back already"),
 }
 """One row for each refusal that the core knows (contract 2.2; of attempts: 3.8)."""
+
+REFERENCE_USED_BY_ANOTHER: Final = RefusalRow(
+    400,
+    "400",
+    "An order already exists with this order reference",
+    {"status": False, "message": "An order already exists with this order reference"},
+)
+"""How a used reference is told where an order was to be opened and charged in one call (contract 3.7)."""
 
 ATTEMPT_IS_FINISHED: Final = RefusalRow(None, "01", "The payment attempt is finished; it has paid the order")
 """How a completed attempt is told where nothing was to be completed (contract 3.9)."""

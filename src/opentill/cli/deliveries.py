@@ -14,6 +14,7 @@ from opentill.cli.printing import AsJson, print_table, printable, say, say_json,
 from opentill.store.interface import Store
 from opentill.store.outbox import Delivery, DeliveryFilter, DeliveryState, Endpoint
 from opentill.webhooks.signature import rfc3339
+from opentill.webhooks.token_keys import withheld
 
 MOST: Final = 1000
 """The most deliveries that are listed or sent again at once."""
@@ -45,7 +46,7 @@ class _Desk:
         return found
 
     def body(self, delivery: Delivery) -> bytes:
-        return self.store.delivery_body(self.account_id, delivery.delivery_id) or b"{}"
+        return withheld(self.store.delivery_body(self.account_id, delivery.delivery_id) or b"{}")
 
 
 def list_(

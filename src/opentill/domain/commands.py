@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from opentill.domain.cards import KeptCard
 from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Terms
 
 
@@ -47,6 +48,20 @@ class CreateOrder(Command):
     due_at: int | None = None
     due_action: DueAction = DueAction.EXPIRE
     late_money: LateMoney = LateMoney.RETURN
+    tokenize_card: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeSavedCard(CreateOrder):
+    """Open a new order and, in the same change, record the intention to charge a saved card for it."""
+
+    transaction_id: str
+    saved_card: str | None
+    """The payment that left the card; None where the merchant has no such card, so that this is refused."""
+    card_masked: str
+    card_brand: str
+    call_until: int
+    reply_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +100,8 @@ class BeginAttempt(OrderCommand):
     card_brand: str
     call_until: int
     max_attempts: int
+    save_card: bool = False
+    """Whether the payer wants the card kept for next time."""
     reply_key: str | None = None
     """The idempotency key whose reply is completed by the rail's answer."""
 
@@ -147,6 +164,8 @@ class SettleAttempt(OrderCommand):
     max_otp_tries: int
     challenge: Challenge | None = None
     """Given with CHALLENGE_REQUIRED."""
+    kept_card: KeptCard | None = None
+    """Given with APPROVED where the rail was asked to keep the card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from opentill.domain import crediting, refunding, returning
+from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import (
     AcceptCredit,
     AttachCredit,
@@ -18,6 +19,7 @@ from opentill.domain.commands import (
     BeginReturn,
     CancelAttempt,
     CancelOrder,
+    ChargeSavedCard,
     Command,
     CreateOrder,
     ExpireOrder,
@@ -57,6 +59,7 @@ from opentill.domain.refusals import (
     AttemptAlreadyCompleted,
     AttemptEnded,
     AttemptInProgress,
+    OrderReferenceUsed,
     RecordNotFound,
     TooManyAttempts,
     TooManyOtps,
@@ -94,7 +97,7 @@ def decide(order: Order, command: Command, at: int) -> Change:
     if _falls_due_first(order, command, draft.at):
         _fall_due(draft)
     _DECIDE[type(command)](draft, command)
-    return Change(order, draft.order, tuple(draft.events))
+    return Change(order, draft.order, tuple(draft.events), saved_card=draft.saved_card)
 
 
 def _falls_due_first(order: Order, command: Command, at: int) -> bool:
@@ -103,8 +106,15 @@ def _falls_due_first(order: Order, command: Command, at: int) -> bool:
     return not (isinstance(command, ReceiveCredit) and crediting.comes_in_time(order, command))
 
 
-def create(command: CreateOrder, at: int) -> Change:
-    """The change that opens a new order at business time ``at``."""
+def create(command: CreateOrder, at: int, *, taken: bool = False) -> Change:
+    """The change that opens a new order at business time ``at``, and begins to charge it if it says so.
+
+    Raises the Refusal if it may not; ``taken`` says that the reference is used.
+    """
+    if isinstance(command, ChargeSavedCard) and command.saved_card is None:
+        raise RecordNotFound
+    if taken:
+        raise OrderReferenceUsed
     order = Order(
         account_id=command.account_id,
         order_id=command.order_id,
@@ -119,9 +129,12 @@ def create(command: CreateOrder, at: int) -> Change:
         due_at=command.due_at,
         due_action=command.due_action,
         late_money=command.late_money,
+        tokenize_card=command.tokenize_card,
     )
     draft = Draft(order, command, at, before=None)
     draft.record(EventType.ORDER_CREATED)
+    if isinstance(command, ChargeSavedCard):
+        _start_attempt(draft, command, saved_card=command.saved_card)
     return Change(None, draft.order, tuple(draft.events), command.terms)
 
 
@@ -172,6 +185,18 @@ def _begin_attempt(draft: Draft, command: BeginAttempt) -> None:
         raise AttemptInProgress
     if order.attempt_count >= command.max_attempts:
         raise TooManyAttempts
+    draft.order = replace(order, attempts=_without_waiting_attempts(order, draft.at))
+    _start_attempt(draft, command, save_card=command.save_card)
+
+
+def _start_attempt(
+    draft: Draft,
+    command: BeginAttempt | ChargeSavedCard,
+    *,
+    save_card: bool = False,
+    saved_card: str | None = None,
+) -> None:
+    order = draft.order
     attempt = Attempt(
         transaction_id=command.transaction_id,
         status=_A.CALLING,
@@ -181,8 +206,9 @@ def _begin_attempt(draft: Draft, command: BeginAttempt) -> None:
         started_at=draft.at,
         updated_at=draft.at,
         call=Call(CallKind.CHARGE, command.call_until, command.reply_key),
+        save_card=save_card,
+        saved_card=saved_card,
     )
-    draft.order = replace(order, attempts=_without_waiting_attempts(order, draft.at))
     draft.record(EventType.ATTEMPT_STARTED, attempt=attempt, attempt_count=order.attempt_count + 1)
 
 
@@ -273,19 +299,19 @@ def _settle_attempt(draft: Draft, command: SettleAttempt) -> None:
         message=command.message,
     )
     if outcome is _I.APPROVED:
-        _take_money(draft, settled, target, command.call_until)
+        _take_money(draft, settled, target, command)
     elif outcome is _I.VOIDED:
         _note_void(draft, settled, was_known=attempt.status is _A.VOIDING)
     else:
         _note_answer(draft, settled, target, attempt.call)
 
 
-def _take_money(draft: Draft, attempt: Attempt, target: AttemptStatus, call_until: int) -> None:
+def _take_money(draft: Draft, attempt: Attempt, target: AttemptStatus, command: SettleAttempt) -> None:
     """The rail took the money: it pays for the order, or it is sent back in the open."""
     order, amount = draft.order, attempt.amount
     cell = draft.cell(OrderInput.CARD_APPROVED)
     if cell.take is Take.SEND_BACK or target is _A.VOIDING:
-        _send_back(draft, attempt, Call(CallKind.VOID, call_until))
+        _send_back(draft, attempt, Call(CallKind.VOID, command.call_until))
         return
     totals = order.totals
     draft.record(
@@ -297,6 +323,22 @@ def _take_money(draft: Draft, attempt: Attempt, target: AttemptStatus, call_unti
         paid_by=attempt.transaction_id,
     )
     crediting.see_to_held(draft, cell)
+    if command.kept_card is not None and (order.tokenize_card or attempt.save_card):
+        draft.saved_card = _saved(draft, attempt, command.kept_card)
+
+
+def _saved(draft: Draft, attempt: Attempt, kept: KeptCard) -> SavedCard:
+    """Only what paid is kept: a card whose money goes back leaves nothing behind."""
+    return SavedCard(
+        account_id=draft.order.account_id,
+        transaction_id=attempt.transaction_id,
+        order_id=draft.order.order_id,
+        kept=kept,
+        card_masked=attempt.card_masked,
+        card_brand=attempt.card_brand,
+        tokenized=draft.order.tokenize_card,
+        created_at=draft.at,
+    )
 
 
 def _note_void(draft: Draft, attempt: Attempt, *, was_known: bool) -> None:

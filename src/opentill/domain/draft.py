@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
+from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Command
 from opentill.domain.events import Event, EventType, event_id
 from opentill.domain.lifecycle import ORDER_TABLE, REFUSAL_IN, REFUSAL_OF, Cell, OrderInput
@@ -22,24 +23,27 @@ class Change:
     """What a command does: the order as it was judged, as it will be, and the events between.
 
     ``before`` is None for a new order, whose ``terms`` are then given. No events: nothing changed.
+    ``saved_card`` is what the card that paid leaves behind.
     """
 
     before: Order | None
     after: Order
     events: tuple[Event, ...]
     terms: Terms | None = None
+    saved_card: SavedCard | None = None
 
 
 class Draft:
     """A change while it is being decided: the order so far, and the events that led there."""
 
-    __slots__ = ("_before", "at", "command", "events", "order")
+    __slots__ = ("_before", "at", "command", "events", "order", "saved_card")
 
     def __init__(self, order: Order, command: Command, at: int, before: OrderStatus | None):
         self.order = order
         self.command = command
         self.at = at
         self.events: list[Event] = []
+        self.saved_card: SavedCard | None = None
         self._before = before
 
     def record(

@@ -154,6 +154,10 @@ class Attempt:
     """How often the payer has gone on with it: passwords sent and challenges returned from."""
     otp_sends: int = 0
     """How often the payer asked for the password to be sent again."""
+    save_card: bool = False
+    """Whether the payer wants the card kept for next time."""
+    saved_card: str | None = None
+    """The payment whose saved card is charged; None where a card was entered."""
     challenge: Challenge | None = None
     """Given while the attempt waits for 3-D Secure."""
     response_code: str = ""
@@ -280,6 +284,8 @@ class Order:
     due_at: int | None = None
     due_action: DueAction = DueAction.EXPIRE
     late_money: LateMoney = LateMoney.RETURN
+    tokenize_card: bool = False
+    """Whether the merchant wants a token for the card that pays (contract, section 8)."""
     paid_at: int | None = None
     cancelled_at: int | None = None
     expired_at: int | None = None
@@ -333,4 +339,3 @@ class Terms:
     allowed_payment_methods: tuple[str, ...] = ()
     split: Split | None = None
     metadata: tuple[tuple[str, str], ...] = ()
-    tokenize_card: bool = False

@@ -14,7 +14,6 @@ from opentill.domain.order import Order
 from opentill.domain.refusals import (
     IdempotencyKeyInProgress,
     IdempotencyKeyReused,
-    OrderReferenceUsed,
     RecordNotFound,
     Refusal,
     TokenRevoked,
@@ -141,9 +140,7 @@ class WorkingSet:
         by_id = self._order_of(submission)
         command = submission.command
         if isinstance(command, CreateOrder):
-            if by_id is not None:
-                raise OrderReferenceUsed
-            return create(command, self._at)
+            return create(command, self._at, taken=by_id is not None)
         if by_id is None:
             raise RecordNotFound
         return decide(self._orders[by_id], command, self._at)
@@ -157,7 +154,13 @@ class WorkingSet:
         by_id = self._index(change.after)
         earlier = self._changes.get(by_id)
         if earlier is not None:
-            change = Change(earlier.before, change.after, earlier.events + change.events, earlier.terms)
+            change = Change(
+                before=earlier.before,
+                after=change.after,
+                events=earlier.events + change.events,
+                terms=earlier.terms,
+                saved_card=change.saved_card or earlier.saved_card,
+            )
         self._changes[by_id] = change
 
     def _keep_reply(self, submission: Submission, outcome: Outcome, reply: Reply) -> None:

@@ -13,11 +13,13 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from opentill.clock import Clock, Ids
+from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import (
     Actor,
     ActorKind,
     BeginAttempt,
     BeginRefund,
+    ChargeSavedCard,
     Command,
     RailOutcome,
     RefundOutcome,
@@ -32,11 +34,21 @@ from opentill.domain.order import Attempt, AttemptStatus, Call, CallKind, Order,
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Engine, Outcome, Render, Result
 from opentill.engine.errors import EngineError, Overloaded
-from opentill.rails.rail import BankAccount, Card, CardRail, PayoutAnswer, RailAnswer
+from opentill.rails.rail import (
+    BankAccount,
+    Card,
+    CardRail,
+    PasswordAnswer,
+    PayoutAnswer,
+    RailAnswer,
+    RailCard,
+)
 from opentill.store.interface import KeyClaim, Reply, TokenId
+from opentill.vault import CardVault
 
 RAIL: Final = Actor(ActorKind.RAIL)
 NO_ANSWER: Final = RailAnswer(RailOutcome.SILENT, "", "The payment is being checked")
+NO_PASSWORD_ANSWER: Final = PasswordAnswer(accepted=False, message="The password could not be checked")
 NO_PAYOUT_ANSWER: Final = PayoutAnswer(RefundOutcome.SILENT, "", "The refund is being processed")
 T = TypeVar("T")
 
@@ -78,6 +90,7 @@ class CardDesk:
         clock: Clock,
         ids: Ids,
         settings: DeskSettings,
+        vault: CardVault,
         render_late: Callable[[CallKind, str], Render],
     ):
         """``render_late`` gives the wire's reply to a call whose caller is gone, by kind and id."""
@@ -86,6 +99,7 @@ class CardDesk:
         self._clock = clock
         self._ids = ids
         self._settings = settings
+        self._vault = vault
         self._render_late = render_late
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -95,12 +109,39 @@ class CardDesk:
         return self._clock.now() + int(seconds * 1000)
 
     async def charge(self, command: BeginAttempt, card: Card, return_url: str, asking: Asking) -> Result:
-        """Charge a card; a 3-D Secure challenge would end at ``return_url``."""
+        """Charge a card; a 3-D Secure challenge would end at ``return_url``.
+
+        The rail keeps it where the order's merchant or the payer wants that, whichever way it came here.
+        """
+        transaction_id = command.transaction_id
 
         def call(order: Order) -> Awaitable[RailAnswer]:
-            return self._rail.charge(command.transaction_id, order.amount, order.currency, card, return_url)
+            keep = order.tokenize_card or command.save_card
+            return self._rail.charge(
+                transaction_id, order.amount, order.currency, card, return_url, keep=keep
+            )
 
         return await self._finish_later(self._both_phases(command, call, asking))
+
+    async def charge_again(self, command: ChargeSavedCard, card: SavedCard | None, asking: Asking) -> Result:
+        """Open an order and charge a saved card of its merchant for it; without one it is refused.
+
+        Raises Unsealable, before anything is done, for a card of another merchant.
+        """
+        token = self._vault.rail_token(card) if card else ""
+
+        def call(order: Order) -> Awaitable[RailAnswer]:
+            return self._rail.charge_again(command.transaction_id, order.amount, order.currency, token)
+
+        return await self._finish_later(self._both_phases(command, call, asking))
+
+    async def send_password(self, about: str, phone_number: str | None) -> None:
+        """Send a shopper a one-time password; ``about`` names the order where that does not succeed."""
+        self._in_background(self._heard(self._rail.send_password(phone_number), about, None))
+
+    async def check_password(self, about: str, otp: str) -> PasswordAnswer:
+        """Whether it is the password that the shopper was sent; not accepted while the rail is silent."""
+        return await self._heard(self._rail.check_password(otp), about, NO_PASSWORD_ANSWER)
 
     async def confirm(self, command: SubmitOtp, otp: str, asking: Asking) -> Result:
         """Confirm an attempt with the payer's one-time password."""
@@ -166,7 +207,7 @@ class CardDesk:
 
     async def _both_phases(
         self,
-        command: BeginAttempt | SubmitOtp | ReturnFromChallenge,
+        command: BeginAttempt | ChargeSavedCard | SubmitOtp | ReturnFromChallenge,
         call: Callable[[Order], Awaitable[RailAnswer]],
         asking: Asking,
     ) -> Result:
@@ -197,9 +238,13 @@ class CardDesk:
             call_until=self.call_until(),
             max_otp_tries=self._settings.max_otp_tries,
             challenge=answer.challenge,
+            kept_card=self._kept(order, answer.card),
         )
         key = attempt.call.key if attempt.call and render else None
         return await self._engine.submit(command, render=render, completes_key=key)
+
+    def _kept(self, order: Order, card: RailCard | None) -> KeptCard | None:
+        return self._vault.keep(order.account_id, card.token, card.expiry) if card else None
 
     async def _void(self, order: Order, attempt: Attempt) -> None:
         transaction_id = attempt.transaction_id

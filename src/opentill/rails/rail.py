@@ -44,6 +44,19 @@ class BankAccount:
     bank_code: str
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class RailCard:
+    """A card that the rail keeps for us."""
+
+    token: str
+    """What it is charged by from now on; the rail takes it from nobody but us."""
+    expiry: str
+    """``MM/YY``."""
+
+    def __repr__(self) -> str:
+        return "RailCard(<withheld>)"
+
+
 @dataclass(frozen=True, slots=True)
 class RailAnswer:
     """What the rail says of one attempt."""
@@ -54,6 +67,16 @@ class RailAnswer:
     message: str
     challenge: Challenge | None = None
     """Given with CHALLENGE_REQUIRED."""
+    card: RailCard | None = None
+    """Given with APPROVED where the charge asked for the card to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordAnswer:
+    """What the rail says of a shopper's one-time password."""
+
+    accepted: bool
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +97,30 @@ class CardRail(Protocol):
     """
 
     async def charge(
-        self, transaction_id: str, amount: int, currency: str, card: Card, return_url: str
+        self,
+        transaction_id: str,
+        amount: int,
+        currency: str,
+        card: Card,
+        return_url: str,
+        *,
+        keep: bool = False,
     ) -> RailAnswer:
-        """Take the amount, or say what is missing; a 3-D Secure challenge ends at ``return_url``."""
+        """Take the amount, or say what is missing; a 3-D Secure challenge ends at ``return_url``.
+
+        With ``keep`` the approval, whenever it comes, tells by what the card can be charged again.
+        """
+
+    async def charge_again(
+        self, transaction_id: str, amount: int, currency: str, card_token: str
+    ) -> RailAnswer:
+        """Take the amount from a card that is kept."""
+
+    async def send_password(self, phone_number: str | None) -> None:
+        """Send a shopper a one-time password, to this number or to the one that their bank knows."""
+
+    async def check_password(self, otp: str) -> PasswordAnswer:
+        """Whether this is the password that the shopper was sent."""
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
         """Go on with the payer's one-time password; ``attempt_try`` counts from 1 and tells tries apart."""
@@ -114,8 +158,29 @@ class NoCardRail:
     """Stands where no card rail is connected: every call fails, which the desk takes for silence."""
 
     async def charge(
-        self, transaction_id: str, amount: int, currency: str, card: Card, return_url: str
+        self,
+        transaction_id: str,
+        amount: int,
+        currency: str,
+        card: Card,
+        return_url: str,
+        *,
+        keep: bool = False,
     ) -> RailAnswer:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def charge_again(
+        self, transaction_id: str, amount: int, currency: str, card_token: str
+    ) -> RailAnswer:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def send_password(self, phone_number: str | None) -> None:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def check_password(self, otp: str) -> PasswordAnswer:
         """Raise ConnectionError."""
         raise ConnectionError
 

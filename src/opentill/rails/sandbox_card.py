@@ -5,14 +5,23 @@ crashes and processes, answers the same id the same way, and can be told to misb
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.order import Challenge
-from opentill.rails.rail import BankAccount, Card, PayoutAnswer, RailAnswer
-from opentill.store.journal import OVER, RailJournal, RailPayment, RailPayout, RailSwitch, RailTry
+from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer, RailAnswer, RailCard
+from opentill.store.journal import (
+    OVER,
+    RailCardKept,
+    RailJournal,
+    RailPayment,
+    RailPayout,
+    RailSwitch,
+    RailTry,
+)
 
 OTP_CARD: Final = "5434621074252808"
 CHALLENGE_CARD: Final = "4000000000002503"
@@ -64,28 +73,73 @@ class SandboxCardRail:
         journal: RailJournal,
         delay_milliseconds: int,
         make_challenge: Callable[[str, str], Challenge],
+        make_token: Callable[[str], str],
     ):
-        """``make_challenge`` signs a challenge for a transaction id and the URL where it ends."""
+        """``make_challenge`` signs a challenge for a transaction id and the URL where it ends.
+
+        ``make_token`` gives the token for the card of a transaction: always the same one, of use here alone.
+        """
         self._journal = journal
         self._delay_milliseconds = delay_milliseconds
         self._make_challenge = make_challenge
+        self._make_token = make_token
 
     async def charge(
-        self, transaction_id: str, amount: int, currency: str, card: Card, return_url: str
+        self,
+        transaction_id: str,
+        amount: int,
+        currency: str,
+        card: Card,
+        return_url: str,
+        *,
+        keep: bool = False,
     ) -> RailAnswer:
         """See ``CardRail.charge``."""
         natural = _answer_to_card(card, amount)
+        kept = self._kept(transaction_id, card) if keep else None
 
         def remember(answer: RailAnswer) -> RailAnswer:
-            payment = RailPayment(
-                transaction_id, answer.outcome.value, amount, currency, answer.response_code, answer.message
-            )
-            return _refused_if_over(_answer_of(self._journal.begin(payment)))
+            payment = _payment(transaction_id, amount, currency, answer)
+            return self._with_card(transaction_id, _answer_of(self._journal.begin(payment, kept)))
 
         answer = await self._carry_out("charge", natural, remember, _APPROVED, _DO_NOT_HONOR)
         if answer.outcome is RailOutcome.CHALLENGE_REQUIRED:
             return replace(answer, challenge=self._make_challenge(transaction_id, return_url))
         return answer
+
+    async def charge_again(
+        self, transaction_id: str, amount: int, currency: str, card_token: str
+    ) -> RailAnswer:
+        """See ``CardRail.charge_again``; it never asks for a password. Switches of charges count here too."""
+        known = await asyncio.to_thread(self._journal.card, _digest(card_token))
+
+        def remember(answer: RailAnswer) -> RailAnswer:
+            payment = _payment(transaction_id, amount, currency, answer)
+            return _refused_if_over(_answer_of(self._journal.begin(payment)))
+
+        natural = _DO_NOT_HONOR if known is None else _answer_to_amount(amount)
+        return await self._carry_out("charge", natural, remember, _APPROVED, _DO_NOT_HONOR)
+
+    async def send_password(self, phone_number: str | None) -> None:
+        """See ``CardRail.send_password``; the sandbox's passwords are the documented ones, always."""
+
+    async def check_password(self, otp: str) -> PasswordAnswer:
+        """See ``CardRail.check_password``."""
+        said = _BY_OTP.get(otp, _WRONG_OTP)
+        return PasswordAnswer(said is _APPROVED, said.message)
+
+    def _kept(self, transaction_id: str, card: Card) -> RailCardKept:
+        month, year = (part[-2:].rjust(2, "0") for part in (card.expiry_month, card.expiry_year))
+        return RailCardKept(transaction_id, _digest(self._make_token(transaction_id)), f"{month}/{year}")
+
+    def _with_card(self, transaction_id: str, answer: RailAnswer) -> RailAnswer:
+        """The answer as it is given: an approval tells the token of a card that is kept."""
+        if answer.outcome is not RailOutcome.APPROVED:
+            return _refused_if_over(answer)
+        kept = self._journal.card_of_payment(transaction_id)
+        if kept is None:
+            return answer
+        return replace(answer, card=RailCard(self._make_token(transaction_id), kept.expiry))
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
         """See ``CardRail.confirm``."""
@@ -97,7 +151,8 @@ class SandboxCardRail:
                 )
             )
             outcome = RailOutcome(given.outcome)
-            return _refused_if_over(RailAnswer(outcome, given.response_code, given.message))
+            answer = RailAnswer(outcome, given.response_code, given.message)
+            return self._with_card(transaction_id, answer)
 
         natural = _BY_OTP.get(otp, _WRONG_OTP)
         return await self._carry_out("confirm", natural, remember, _APPROVED, _DO_NOT_HONOR)
@@ -116,7 +171,7 @@ class SandboxCardRail:
                 "challenge_required": _step(_NOT_PROVEN),
             }
             known = self._journal.move(transaction_id, steps)
-            return _refused_if_over(_answer_of(known)) if known else _DO_NOT_HONOR
+            return self._with_card(transaction_id, _answer_of(known)) if known else _DO_NOT_HONOR
 
         return await self._carry_out("confirm", _APPROVED, remember, _APPROVED, _DO_NOT_HONOR)
 
@@ -137,8 +192,13 @@ class SandboxCardRail:
 
     async def look_up(self, transaction_id: str) -> RailAnswer | None:
         """See ``CardRail.look_up``."""
-        known = await asyncio.to_thread(self._journal.payment, transaction_id)
-        return _answer_of(known) if known else None
+        return await asyncio.to_thread(self._known, transaction_id)
+
+    def _known(self, transaction_id: str) -> RailAnswer | None:
+        known = self._journal.payment(transaction_id)
+        if known is None or known.state in OVER:
+            return _answer_of(known) if known else None
+        return self._with_card(transaction_id, _answer_of(known))
 
     async def refund(
         self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
@@ -213,6 +273,20 @@ def _answer_to_card(card: Card, amount: int) -> RailAnswer:
     if amount > MOST_MINOR:
         return _NO_FUNDS
     return _OTP_SENT if card.number == OTP_CARD else _CHALLENGE
+
+
+def _answer_to_amount(amount: int) -> RailAnswer:
+    return _NO_FUNDS if amount > MOST_MINOR else _APPROVED
+
+
+def _payment(transaction_id: str, amount: int, currency: str, answer: RailAnswer) -> RailPayment:
+    return RailPayment(
+        transaction_id, answer.outcome.value, amount, currency, answer.response_code, answer.message
+    )
+
+
+def _digest(card_token: str) -> str:
+    return hashlib.sha256(card_token.encode()).hexdigest()
 
 
 def _step(answer: RailAnswer) -> RailPayment:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, RowMapping, Table, delete, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, Table, delete, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from opentill.store import schema
@@ -21,6 +21,9 @@ from opentill.store.interface import (
     StoreUnusable,
     SubAccount,
 )
+
+UNCONFIRMED_MILLISECONDS = 24 * 3_600_000
+"""How long a card waits for its shopper's confirmation, and sends of a password are counted."""
 
 T = TypeVar("T")
 
@@ -197,6 +200,8 @@ class Directory(ABC):
     def purge(self, now: int, limit: int) -> int:
         """See ``Store.purge``."""
         keys, tokens = schema.idempotency_keys, schema.tokens
+        cards, passwords = schema.saved_cards, schema.card_passwords
+        yesterday = now - UNCONFIRMED_MILLISECONDS
 
         def work(connection: Connection) -> int:
             return sum(
@@ -204,6 +209,8 @@ class Directory(ABC):
                 for table, ended in (
                     (keys, keys.c.expires_at <= now),
                     (tokens, (tokens.c.refresh_expires_at <= now) & (tokens.c.expires_at <= now)),
+                    (cards, text(schema.UNCONFIRMED) & (cards.c.created_at <= yesterday)),
+                    (passwords, passwords.c.sent_at <= yesterday),
                 )
             )
 
@@ -211,11 +218,12 @@ class Directory(ABC):
 
 
 def _delete_some(connection: Connection, table: Table, ended: Any, limit: int) -> int:
-    first, second = table.primary_key.columns
-    free = select(first, second).where(ended).limit(limit).with_for_update(skip_locked=True)
+    key = tuple(table.primary_key.columns)
+    free = select(*key).where(ended).limit(limit).with_for_update(skip_locked=True)
     doomed = connection.execute(free).all()
     for one in doomed:
-        connection.execute(delete(table).where(first == one[0], second == one[1]))
+        its = (column == value for column, value in zip(key, one, strict=True))
+        connection.execute(delete(table).where(*its))
     return len(doomed)
 
 

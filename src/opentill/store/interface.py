@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.order import Attempt, Order, Terms
+from opentill.store.cards import Cards
 from opentill.store.outbox import Outbox
 from opentill.store.transfers import Transfers
 from opentill.store.views import OrderView as OrderView  # noqa: PLC0414 - a word of this contract too
@@ -149,7 +150,7 @@ class Batch(Protocol):
         """
 
     def write(self, changes: Sequence[Change]) -> None:
-        """Write orders, what belongs to them, events and ledger entries of all changes, one per order.
+        """Write orders, what belongs to them, saved cards, events and ledger entries; one change per order.
 
         Raises Transient when an order is no longer at the version that was judged, or a new order's
         reference was taken meanwhile: the batch must be decided again.
@@ -323,7 +324,7 @@ class IssuedToken:
     refresh_expires_at: int
 
 
-class Store(Outbox, Transfers, Protocol):
+class Store(Outbox, Transfers, Cards, Protocol):
     """A database that keeps the laws. ``store.conformance`` in the tests is this contract, executable."""
 
     def batch(self) -> AbstractContextManager[Batch]:

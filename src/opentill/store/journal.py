@@ -12,6 +12,7 @@ import psycopg
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Integer,
@@ -74,6 +75,14 @@ _payouts = Table(
     Column("message", Text, nullable=False),
 )
 
+_cards = Table(
+    "rail_cards",
+    metadata,
+    Column("transaction_id", String(64), primary_key=True),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("expiry", String(8), nullable=False),
+)
+
 _switches = Table(
     "rail_switches",
     metadata,
@@ -129,6 +138,16 @@ class RailPayout:
 
 
 @dataclass(frozen=True, slots=True)
+class RailCardKept:
+    """A card that the rail was asked to keep; of no use before its payment is approved."""
+
+    transaction_id: str
+    token_hash: str
+    """SHA-256 in hex of the token that it is charged by: the token itself is kept by whoever was told it."""
+    expiry: str
+
+
+@dataclass(frozen=True, slots=True)
 class RailSwitch:
     """How the next calls of one operation are to behave."""
 
@@ -156,11 +175,27 @@ class RailJournal:
         with self._engine.begin() as connection:
             return _payment(connection, transaction_id)
 
-    def begin(self, payment: RailPayment) -> RailPayment:
+    def begin(self, payment: RailPayment, keep: RailCardKept | None = None) -> RailPayment:
         """Remember the first answer to an id; returns what was remembered first, ours or an earlier one."""
         with self._engine.begin() as connection:
             _insert_new(connection, _payments, payment)
+            if keep is not None:
+                _insert_new(connection, _cards, keep)
             return _payment(connection, payment.transaction_id) or payment
+
+    def card_of_payment(self, transaction_id: str) -> RailCardKept | None:
+        """The card that the rail was asked to keep with this payment."""
+        return self._card(_cards.c.transaction_id == transaction_id)
+
+    def card(self, token_hash: str) -> RailCardKept | None:
+        """The card behind a token, by the digest of it; of an approved payment alone."""
+        approved = select(_payments.c.transaction_id).where(_payments.c.state == "approved")
+        return self._card((_cards.c.token_hash == token_hash) & _cards.c.transaction_id.in_(approved))
+
+    def _card(self, which: ColumnElement[bool]) -> RailCardKept | None:
+        with self._engine.begin() as connection:
+            found = connection.execute(select(_cards).where(which)).mappings().first()
+        return RailCardKept(**found) if found else None
 
     def confirm(self, answer: RailTry) -> RailTry:
         """Remember the answer to one try and move the payment along; an earlier same try keeps its answer.
@@ -262,7 +297,9 @@ def _postgres(url: str) -> Engine:
     )
 
 
-def _insert_new(connection: Connection, table: Table, record: RailPayment | RailPayout) -> None:
+def _insert_new(
+    connection: Connection, table: Table, record: RailPayment | RailPayout | RailCardKept
+) -> None:
     """Insert a record unless there is one of its id, whichever process wrote it."""
     insert_of = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert_of(table).values(**_fields(record)).on_conflict_do_nothing())

@@ -6,7 +6,7 @@ from typing import Final
 from opentill.store import schema
 from opentill.store.outbox import DeliveryState
 from opentill.store.outbox_rows import BODY, DELIVERY, ENDPOINT
-from opentill.store.rows import EVENT
+from opentill.store.rows import EVENT, SAVED_CARD
 from opentill.store.statements import Dialect, Statements, columns
 
 _PENDING: Final = f"'{DeliveryState.PENDING.value}'"
@@ -132,6 +132,16 @@ class OutboxStatements(Statements):
               FROM {self._set} {self._join} webhook_endpoints AS e ON e.account_id = w.value ->> 0
              WHERE e.enabled = 1
              {self._locked("FOR KEY SHARE OF e")}
+        """
+
+    @cached_property
+    def cards_of_payments(self) -> str:
+        """What these payments left behind."""
+        return f"""
+            SELECT {columns(SAVED_CARD, "s.")}
+              FROM {self._set}
+              {self._join} saved_cards AS s
+                ON s.account_id = w.value ->> 0 AND s.transaction_id = w.value ->> 1
         """
 
     @cached_property

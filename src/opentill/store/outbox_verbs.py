@@ -9,6 +9,7 @@ from typing import ClassVar, Final, TypeVar
 
 from opentill.domain.events import EventType
 from opentill.store import outbox_rows, rows
+from opentill.store.card_verbs import SavedCards
 from opentill.store.claiming import Claiming, Room
 from opentill.store.endpoints import Endpoints
 from opentill.store.outbox import (
@@ -30,8 +31,8 @@ SPAN: Final = 1000
 T = TypeVar("T")
 
 
-class OutboxVerbs(Endpoints):
-    """Feed, endpoints and deliveries. A store adds how its driver runs statements."""
+class OutboxVerbs(Endpoints, SavedCards):
+    """Feed, endpoints and deliveries beside the cold verbs. A store adds how its driver runs statements."""
 
     _outbox: ClassVar[OutboxStatements]
 

@@ -4,6 +4,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
 from opentill.domain.order import (
@@ -34,7 +35,7 @@ Row: TypeAlias = tuple[Any, ...]
 
 ORDER_FACTS: Final = (
     "account_id", "order_id", "reference", "amount", "currency", "sub_account_id", "created_at",
-    "due_at", "due_action", "late_money",
+    "due_at", "due_action", "late_money", "tokenize_card",
 )  # fmt: skip
 """What of an order's deciding columns never changes."""
 
@@ -47,13 +48,17 @@ ORDER_STATE: Final = (
 
 TERMS: Final = (
     "customer_email", "customer_id", "callback_url", "allowed_payment_methods", "split", "metadata",
-    "tokenize_card",
 )  # fmt: skip
 
 ATTEMPT: Final = (
     "account_id", "transaction_id", "order_id", "status", "amount", "card_masked", "card_brand",
     "started_at", "updated_at", "call_kind", "call_until", "call_key", "confirmations", "otp_sends",
-    "challenge", "response_code", "message",
+    "save_card", "saved_card", "challenge", "response_code", "message",
+)  # fmt: skip
+
+SAVED_CARD: Final = (
+    "account_id", "transaction_id", "order_id", "token_key_hash", "token_key_sealed", "rail_token_sealed",
+    "expiry", "card_masked", "card_brand", "tokenized", "created_at",
 )  # fmt: skip
 
 REFUND: Final = (
@@ -101,10 +106,10 @@ def order(
     """An order from ``ORDER_FACTS + ORDER_STATE``."""
     (
         account_id, order_id, reference, amount, currency, sub_account_id, created_at, due_at,
-        due_action, late_money, status, version, updated_at, paid_at, cancelled_at, expired_at,
+        due_action, late_money, tokenize_card, status, version, updated_at, paid_at, cancelled_at, expired_at,
         paid_by, attempt_count, refund_count, received, applied, held, returning, returned, refunded,
         credit_count,
-    ) = row[:26]  # fmt: skip
+    ) = row[:27]  # fmt: skip
     return Order(
         account_id,
         order_id,
@@ -119,6 +124,7 @@ def order(
         due_at,
         _DUE[due_action],
         _LATE[late_money],
+        bool(tokenize_card),
         paid_at,
         cancelled_at,
         expired_at,
@@ -138,7 +144,7 @@ def order_facts(o: Order) -> Row:
     """The values of ``ORDER_FACTS``."""
     return (
         o.account_id, o.order_id, o.reference, o.amount, o.currency, o.sub_account_id, o.created_at,
-        o.due_at, o.due_action, o.late_money,
+        o.due_at, o.due_action, o.late_money, int(o.tokenize_card),
     )  # fmt: skip
 
 
@@ -154,7 +160,7 @@ def order_state(o: Order) -> Row:
 
 def terms(row: Row) -> Terms:
     """The agreement from ``TERMS``."""
-    email, customer_id, callback_url, methods, split, metadata, tokenize_card = row
+    email, customer_id, callback_url, methods, split, metadata = row
     return Terms(
         customer_email=email,
         customer_id=customer_id,
@@ -162,7 +168,6 @@ def terms(row: Row) -> Terms:
         allowed_payment_methods=tuple(_unjson.decode(methods)),
         split=_split(_unjson.decode(split)) if split else None,
         metadata=tuple(_unjson.decode(metadata).items()),
-        tokenize_card=bool(tokenize_card),
     )
 
 
@@ -179,7 +184,6 @@ def terms_row(t: Terms) -> Row:
         _json.encode(t.allowed_payment_methods).decode(),
         _json.encode({"kind": t.split.kind, "shares": t.split.shares}).decode() if t.split else None,
         _json.encode(dict(t.metadata)).decode(),
-        int(t.tokenize_card),
     )
 
 
@@ -187,8 +191,8 @@ def attempt(row: Row) -> Attempt:
     """An attempt from ``ATTEMPT``."""
     (
         _account_id, transaction_id, _order_id, status, amount, card_masked, card_brand, started_at,
-        updated_at, call_kind, call_until, call_key, confirmations, otp_sends, challenge, response_code,
-        message,
+        updated_at, call_kind, call_until, call_key, confirmations, otp_sends, save_card, saved_card,
+        challenge, response_code, message,
     ) = row  # fmt: skip
     return Attempt(
         transaction_id=transaction_id,
@@ -201,6 +205,8 @@ def attempt(row: Row) -> Attempt:
         call=_call(call_kind, call_until, call_key),
         confirmations=confirmations,
         otp_sends=otp_sends,
+        save_card=bool(save_card),
+        saved_card=saved_card,
         challenge=Challenge(*_unjson.decode(challenge)) if challenge else None,
         response_code=response_code,
         message=message,
@@ -217,12 +223,37 @@ def attempt_row(o: Order, a: Attempt) -> Row:
     return (
         o.account_id, a.transaction_id, o.order_id, a.status, a.amount, a.card_masked, a.card_brand,
         a.started_at, a.updated_at, call and call.kind, call and call.until, call and call.key,
-        a.confirmations, a.otp_sends, _challenge_text(a.challenge), a.response_code, a.message,
+        a.confirmations, a.otp_sends, int(a.save_card), a.saved_card,
+        _challenge_text(a.challenge), a.response_code, a.message,
     )  # fmt: skip
 
 
 def _challenge_text(challenge: Challenge | None) -> str | None:
     return _json.encode((challenge.acs_url, challenge.jwt, challenge.md)).decode() if challenge else None
+
+
+def saved_card(row: Row) -> SavedCard:
+    """A saved card from ``SAVED_CARD``."""
+    account_id, transaction_id, order_id, *kept, card_masked, card_brand, tokenized, created_at = row
+    return SavedCard(
+        account_id,
+        transaction_id,
+        order_id,
+        KeptCard(*kept),
+        card_masked,
+        card_brand,
+        bool(tokenized),
+        created_at,
+    )
+
+
+def saved_card_row(c: SavedCard) -> Row:
+    """The values of ``SAVED_CARD``."""
+    k = c.kept
+    return (
+        c.account_id, c.transaction_id, c.order_id, k.token_key_hash, k.token_key_sealed,
+        k.rail_token_sealed, k.expiry, c.card_masked, c.card_brand, int(c.tokenized), c.created_at,
+    )  # fmt: skip
 
 
 def refund(row: Row) -> Refund:

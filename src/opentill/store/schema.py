@@ -231,6 +231,8 @@ attempts = Table(
     Column("challenge", Text),
     Column("response_code", code(64), nullable=False),
     Column("message", Text, nullable=False),
+    Column("save_card", Integer, nullable=False, server_default="0"),
+    Column("saved_card", code(64)),
     PrimaryKeyConstraint("account_id", "transaction_id"),
     CheckConstraint(_one_of("status", AttemptStatus), name="known_attempt_status"),
     CheckConstraint("(call_kind IS NULL) = (call_until IS NULL)", name="call_whole_or_absent"),
@@ -482,4 +484,46 @@ webhook_deliveries = Table(
     _index_where("deliveries_due", f"state = '{_PENDING}'", "account_id", "endpoint_id", "next_try_at"),
     _index_where("deliveries_dead", f"state = '{_DEAD}'", "account_id"),
     postgresql_with={"fillfactor": UPDATED_IN_PLACE},
+)
+
+UNCONFIRMED = "tokenized = 0 AND confirmed_at IS NULL"
+"""Cards that nobody can charge: the merchant did not ask for them, and their shoppers have not confirmed."""
+
+saved_cards = Table(
+    "saved_cards",
+    metadata,
+    # A payment leaves at most one card, which is called by it.
+    Column("account_id", code(36), nullable=False),
+    Column("transaction_id", code(64), nullable=False),
+    Column("order_id", code(36), nullable=False),
+    Column("token_key_hash", code(64), nullable=False),
+    Column("token_key_sealed", Text, nullable=False),
+    Column("rail_token_sealed", Text, nullable=False),
+    Column("expiry", code(8), nullable=False),
+    Column("card_masked", code(24), nullable=False),
+    Column("card_brand", code(16), nullable=False),
+    Column("tokenized", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("customer_email", Text, nullable=False),
+    Column("confirmed_at", BigInteger),
+    PrimaryKeyConstraint("account_id", "transaction_id"),
+    UniqueConstraint("account_id", "token_key_hash", name="token_key_once"),
+    Index("saved_cards_by_customer", "account_id", "customer_email"),
+    Index("saved_cards_by_time", "account_id", "created_at"),
+    _index_where("saved_cards_unconfirmed", UNCONFIRMED, "created_at"),
+)
+
+card_passwords = Table(
+    "card_passwords",
+    metadata,
+    # The passwords themselves are the rail's; here stands whether one was sent, and how often it was tried.
+    Column("account_id", code(36), nullable=False),
+    Column("order_id", code(36), nullable=False),
+    Column("use", code(8), nullable=False),
+    Column("phone_hash", code(64), nullable=False),
+    Column("sent_at", BigInteger, nullable=False),
+    Column("sends", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    PrimaryKeyConstraint("account_id", "order_id", "use"),
+    Index("card_passwords_by_time", "sent_at"),
 )

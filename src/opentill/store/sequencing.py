@@ -4,8 +4,10 @@ Orders are neither locked nor changed: what a body says of an order was decided 
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
-from opentill.domain.events import TOLD_TO_MERCHANTS, Event
+from opentill.domain.cards import SavedCard
+from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
 from opentill.store import outbox_rows, rows
 from opentill.store.interface import Transient
 from opentill.store.outbox import Endpoint, RenderEvent, Told
@@ -79,5 +81,28 @@ class Sequencing:
         """What those events say that say something."""
         names = sorted({(event.account_id, event.order_id) for event in events})
         views = views_by_id(self._run, self._statements, names) if names else {}
-        said = ((event, render(event, views[event.account_id, event.order_id])) for event in events)
-        return [(event, words) for event, words in said if words is not None]
+        cards = self._cards_left_by(
+            [
+                (event.account_id, event.transaction_id)
+                for event in events
+                if event.type is EventType.PAYMENT_SUCCESS
+                and views[event.account_id, event.order_id].order.tokenize_card
+            ]
+        )
+        said = []
+        for event in events:
+            view = views[event.account_id, event.order_id]
+            card = cards.get((event.account_id, event.transaction_id))
+            words = render(event, replace(view, saved_card=card) if card else view)
+            said += [(event, words)] if words is not None else []
+        return said
+
+    def _cards_left_by(
+        self, payments: Sequence[tuple[str, str | None]]
+    ) -> dict[tuple[str, str | None], SavedCard]:
+        """By payment. Orders that asked for no token cost no read."""
+        if not payments:
+            return {}
+        found = self._run(self._statements.cards_of_payments, (as_set(payments),)).fetchall()
+        cards = map(rows.saved_card, found)
+        return {(card.account_id, card.transaction_id): card for card in cards}

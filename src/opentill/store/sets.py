@@ -29,10 +29,12 @@ from opentill.store.interface import (
     Transient,
     Witness,
 )
+from opentill.store.rows import TERMS
 from opentill.store.statements import ORDER, Statements
 from opentill.store.transactions import select_transactions
 
 ORDER_ID_CHARACTERS: Final = 36
+_VIEW: Final = len(ORDER) + len(TERMS)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -179,6 +181,8 @@ class SetBatch:
         self._insert(self._statements.write_attempts, sorted(_changed_attempts(ordered)))
         self._insert(self._statements.write_refunds, sorted(_changed_refunds(ordered)))
         self._write_transfers([c for c in ordered if c.after.credit_count])
+        saved = [rows.saved_card_row(c.saved_card) for c in ordered if c.saved_card is not None]
+        self._insert(self._statements.insert_saved_cards, sorted(saved))
         self._insert(self._statements.insert_events, [rows.event_row(e) for c in ordered for e in c.events])
         self._insert(self._statements.insert_entries, list(_entry_rows(ordered)))
 
@@ -239,7 +243,9 @@ def views_by_id(run: Run, statements: Statements, names: Collection[Name]) -> di
 
 def _order_views(run: Run, statements: Statements, loaded: Mapping[Name, rows.Row]) -> dict[Name, OrderView]:
     return {
-        name: OrderView(order, rows.terms(loaded[name][len(ORDER) :]))
+        name: OrderView(
+            order, rows.terms(loaded[name][len(ORDER) : _VIEW]), has_saved_cards=bool(loaded[name][_VIEW])
+        )
         for name, order in _whole_orders(run, statements, loaded).items()
     }
 

@@ -22,6 +22,7 @@ from opentill.store.rows import (
     ORDER_STATE,
     REFUND,
     RETURN,
+    SAVED_CARD,
     TERMS,
 )
 
@@ -153,13 +154,13 @@ class Statements:
 
     @cached_property
     def views_by_reference(self) -> str:
-        """Whole orders with what was agreed, by reference."""
-        return self._orders_by("reference", ORDER + TERMS)
+        """Whole orders with what was agreed, and whether their customers have saved cards, by reference."""
+        return self._orders_by("reference", ORDER + TERMS, _HAS_SAVED_CARDS)
 
     @cached_property
     def views_by_id(self) -> str:
         """As ``views_by_reference``, by order id."""
-        return self._orders_by("order_id", ORDER + TERMS)
+        return self._orders_by("order_id", ORDER + TERMS, _HAS_SAVED_CARDS)
 
     @cached_property
     def attempts_of_orders(self) -> str:
@@ -280,6 +281,19 @@ class Statements:
         return self._upsert(schema.returns, RETURN)
 
     @cached_property
+    def insert_saved_cards(self) -> str:
+        """Cards that payments leave, each its order's customer's; never changed by a batch."""
+        values = ", ".join(
+            self._value(schema.saved_cards, name, place) for place, name in enumerate(SAVED_CARD)
+        )
+        return f"""
+            INSERT INTO saved_cards ({columns(SAVED_CARD)}, customer_email)
+            SELECT {values}, o.customer_email
+              FROM {self._set}
+              {self._join} orders AS o ON o.account_id = w.value ->> 0 AND o.order_id = w.value ->> 2
+        """
+
+    @cached_property
     def insert_events(self) -> str:
         """Events, never changed afterwards."""
         return self._insert(schema.events, EVENT)
@@ -385,15 +399,20 @@ class Statements:
             {self._insert(table, names)} WHERE true ON CONFLICT ({columns(key)}) DO UPDATE SET {state}
         """
 
-    def _orders_by(self, key: str, wanted: tuple[str, ...]) -> str:
+    def _orders_by(self, key: str, wanted: tuple[str, ...], also: str = "") -> str:
         return f"""
-            SELECT {columns(wanted, "o.")}
+            SELECT {columns(wanted, "o.")}{also}
               FROM {self._set}
               {self._join} orders AS o
                 ON o.account_id = w.value ->> 0 AND o.{key} = w.value ->> 1
         """
 
 
+_HAS_SAVED_CARDS: Final = """,
+    EXISTS (SELECT 1 FROM saved_cards AS s
+             WHERE s.account_id = o.account_id AND s.customer_email = o.customer_email
+               AND s.confirmed_at IS NOT NULL)
+"""
 _KEY_CLAIM: Final = ("account_id", "key", "fingerprint", "command_id", "expires_at")
 
 

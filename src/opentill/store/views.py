@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from opentill.domain.cards import SavedCard
 from opentill.domain.order import Order, Terms
 
 
@@ -11,3 +12,7 @@ class OrderView:
 
     order: Order
     terms: Terms
+    has_saved_cards: bool = False
+    """Whether its customer has confirmed cards at this merchant."""
+    saved_card: SavedCard | None = None
+    """What a payment left, where that is told."""

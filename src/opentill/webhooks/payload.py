@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from opentill.domain.cards import SavedCard
 from opentill.domain.events import Event, EventType
 from opentill.domain.money import major_units
 from opentill.domain.names import merchant_tx_ref
@@ -19,6 +20,7 @@ from opentill.domain.order import Attempt, Order
 from opentill.store.outbox import Told
 from opentill.store.views import OrderView
 from opentill.webhooks.signature import rfc3339
+from opentill.webhooks.token_keys import SEALED
 
 
 class WebhookType(StrEnum):
@@ -78,6 +80,7 @@ def render(event: Event, view: OrderView, fee: Fee) -> Told | None:
     attempt = order.attempt(event.transaction_id) if event.transaction_id else None
     data = _Data(
         merchant=_Merchant(wallet_balance=_number(0, order), user_id=order.account_id),
+        tokenized_card_data=_tokenized_card(view.saved_card),
         transaction=_transaction(event, order, attempt, fee),
         customer=_customer(attempt),
         order=_order(event, view, attempt),
@@ -152,7 +155,7 @@ class _Reversal(_Struct):
 class _Data(_Struct, kw_only=True):
     merchant: _Merchant
     terminal: dict[str, str] = {}
-    tokenized_card_data: _TokenizedCard = msgspec.field(default_factory=_TokenizedCard)
+    tokenized_card_data: _TokenizedCard
     transaction: _Transaction
     customer: _Customer
     order: _Order
@@ -194,6 +197,16 @@ def _what_the_rail_said(event: Event, order: Order, attempt: Attempt | None) -> 
     return said.message if said and said.response_code == (event.reason or "") else ""
 
 
+def _tokenized_card(card: SavedCard | None) -> _TokenizedCard:
+    """The one place where a token key is delivered; it stays sealed in the body until that goes out."""
+    if card is None or not card.tokenized:
+        return _TokenizedCard()
+    month, _, year = card.kept.expiry.partition("/")
+    return _TokenizedCard(
+        f"{SEALED}{card.kept.token_key_sealed}", card.card_brand, year, month, card.card_masked
+    )
+
+
 def _customer(attempt: Attempt | None) -> _Customer:
     return _Customer(attempt.card_masked, attempt.card_masked[:6]) if attempt else _Customer()
 
@@ -209,6 +222,7 @@ def _order(event: Event, view: OrderView, attempt: Attempt | None) -> _Order:
         card_currency=order.currency if attempt else _NONE,
         customer_email=terms.customer_email,
         customer_id=terms.customer_id or _NONE,
+        is_tokenized_card_payment="true" if attempt and attempt.saved_card else "false",
         order_reference=order.reference,
         payment_method=_CARD if attempt else _NONE,
         callback_url=terms.callback_url or _NONE,

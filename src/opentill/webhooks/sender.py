@@ -10,7 +10,7 @@ and shrinks while it fails, and those that are not known to accept share half of
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 from zlib import crc32
 
@@ -24,12 +24,16 @@ from opentill.store.interface import CommitUnknown, StoreError, Transient
 from opentill.store.outbox import Delivery, DeliveryState, Endpoint, Outgoing, Tried
 from opentill.webhooks.poster import Answer, Poster
 from opentill.webhooks.schedule import Schedule
+from opentill.webhooks.token_keys import Opened
 from opentill.webhooks.windows import Window, Windows
 
-__all__ = ["Answer", "Poster", "Sender", "SenderCounts", "SenderSettings", "Signer"]
+__all__ = ["Answer", "Opener", "Poster", "Sender", "SenderCounts", "SenderSettings", "Signer"]
 
 Signer: TypeAlias = Callable[[Outgoing, int], dict[str, str]]
 """The headers that sign a delivery at this moment of real time (UTC milliseconds)."""
+
+Opener: TypeAlias = Callable[[Outgoing], Opened]
+"""Opens what is kept sealed in a body."""
 
 GRACE_SECONDS: Final = 20.0
 """How much longer than a try its lease lasts: for waiting to be recorded."""
@@ -79,6 +83,7 @@ class Sender:
         threads: StoreThreads,
         poster: Poster,
         signer: Signer,
+        opener: Opener = Opened,
         clock: Clock,
         settings: SenderSettings,
     ):
@@ -86,6 +91,7 @@ class Sender:
         self._threads = threads
         self._poster = poster
         self._sign = signer
+        self._open = opener
         self._clock = clock
         self._settings = settings
         self._windows = Windows(settings.most_per_endpoint, settings.most_in_flight // 2)
@@ -192,8 +198,10 @@ class Sender:
     async def _post(self, outgoing: Outgoing) -> Answer:
         """Signed anew for each try; the body is the same each time."""
         try:
-            headers = self._sign(outgoing, self._clock.now())
-            return await self._poster.post(outgoing.endpoint.url, outgoing.body, headers)
+            opened = self._open(outgoing)
+            headers = self._sign(opened.outgoing, self._clock.now())
+            answer = await self._poster.post(outgoing.endpoint.url, opened.outgoing.body, headers)
+            return replace(answer, text=opened.without_secret(answer.text))
         except Exception:  # noqa: BLE001 - one delivery that can not be sent must not be claimed for ever
             _log.exception("try_failed", **_names(outgoing.delivery))
             return Answer(None, "The delivery could not be made; the server's log says why.", 0)
