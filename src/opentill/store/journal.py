@@ -119,7 +119,7 @@ class RailPayout:
 
     payout_id: str
     transaction_id: str
-    """The payment that is refunded; empty for the return of a transfer."""
+    """The payment that is refunded, or the credit that is returned."""
     state: str
     """done or refused."""
     amount: int
