@@ -397,7 +397,7 @@ def test_the_stories_reach_every_ending() -> None:
     reached: set[str] = set()
 
     @for_all(stories)
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=500, deadline=None, derandomize=True, database=None)
     def wander(story: Story) -> None:
         reached.add(story.end.status.value)
         reached.update(a.status.value for a in story.end.attempts)
