@@ -25,8 +25,10 @@ from opentill.keyring import CARD_KEY_FILE, CardKey, Keyring, open_keyring
 from opentill.payer.challenge import BANK_PATH, BankPages, ReturnPage
 from opentill.payer.pages import PayerPages, Templates
 from opentill.rails.desk import CardDesk, DeskSettings
-from opentill.rails.rail import NoCardRail
+from opentill.rails.rail import NoCardRail, NoTransferRail
 from opentill.rails.sandbox_card import SandboxCardRail
+from opentill.rails.transfer import SandboxTransferRail
+from opentill.rails.transfer_desk import TransferDesk, TransferSettings
 from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode, Store, StoreUnusable
 from opentill.store.journal import RailJournal, RailSwitch
@@ -164,11 +166,22 @@ class _Running:
         keyring = prepared.keyring
         self._bank = _SandboxBank(settings, keyring, clock) if sandbox else None
         self._telling = _Telling(settings, self._threads, keyring, clock, ids)
+        transfer_rail = self._bank.transfers if self._bank else NoTransferRail()
+        self._transfers = TransferDesk(
+            engine=self._engine,
+            reader=self._reader,
+            threads=self._threads,
+            rail=transfer_rail,
+            clock=clock,
+            ids=ids,
+            settings=transfer_settings(settings),
+        )
         return_url = partial(told.return_url, settings.public_url, keyring)
         vault = CardVault(keyring)
         self._desk = CardDesk(
             self._engine,
             self._bank.rail if self._bank else NoCardRail(),
+            transfer_rail,
             clock,
             ids,
             desk_settings(settings),
@@ -178,7 +191,7 @@ class _Running:
         self._workers = Workers(
             reader=self._reader,
             threads=self._threads,
-            desk=self._desk,
+            desks=(self._desk, self._transfers),
             expiry=expiry,
             clock=clock,
             sweep_seconds=settings.sweep_interval_seconds,
@@ -217,7 +230,10 @@ class _Running:
         self._engine.start()
         self._reader.start()
         self._telling.start()
-        self._workers.start((self._telling.place, self._settings.sequencer_interval_seconds))
+        self._workers.start(
+            (self._telling.place, self._settings.sequencer_interval_seconds),
+            (self._transfers.route_overdue, self._settings.sweep_interval_seconds),
+        )
 
     def stopping(self) -> None:
         """The server begins to stop: what would never end by itself ends now."""
@@ -289,7 +305,7 @@ class _Telling:
 
 
 class _SandboxBank:
-    """The card rail of a sandbox, and how it is told what to do.
+    """The rails of a sandbox, and how they are told what to do.
 
     Live mode has none, and takes no card itself: a live rail does that on its own page (ruling 15).
     """
@@ -304,6 +320,7 @@ class _SandboxBank:
         self._clock = clock
         delay = settings.sandbox_rail_delay_milliseconds
         self.rail = SandboxCardRail(self._journal, delay, self._challenge, keyring.sandbox_card_token)
+        self.transfers = SandboxTransferRail(self._journal, delay)
 
     def _challenge(self, transaction_id: str, return_url: str) -> Challenge:
         expires_at = self._clock.now() + CHALLENGE_SECONDS * 1000
@@ -340,6 +357,19 @@ def desk_settings(settings: Settings) -> DeskSettings:
         grace_seconds=settings.call_grace_seconds,
         refund_wait_seconds=settings.refund_wait_seconds,
         max_otp_tries=settings.max_otp_tries,
+    )
+
+
+def transfer_settings(settings: Settings) -> TransferSettings:
+    """The transfer desk's part of the settings."""
+    return TransferSettings(
+        bank_code=settings.transfer_bank_code,
+        account_prefix=settings.transfer_account_prefix,
+        rest_days=settings.transfer_account_rest_days,
+        timeout_seconds=settings.transfer_timeout_seconds,
+        grace_seconds=settings.call_grace_seconds,
+        retry_seconds=settings.return_retry_seconds,
+        max_tries=settings.return_max_tries,
     )
 
 

@@ -222,6 +222,38 @@ class Settings:
     sequencer_interval_seconds: Annotated[
         float, _about("Pause between two looks for committed events to tell.", gt=0, le=60)
     ] = 0.1
+    transfer_bank_name: Annotated[
+        str, _about("The bank of the account numbers that payers transfer to, as they read it.")
+    ] = "opentill Sandbox Bank"
+    transfer_bank_code: Annotated[
+        str,
+        _about("Its code, 3 to 6 digits; the check digits follow from it.", pattern=r"^[0-9]{3,6}$"),
+    ] = "999"
+    transfer_account_prefix: Annotated[
+        str,
+        _about("The digits that our account numbers begin with.", pattern=r"^[0-9]{0,6}$"),
+    ] = "90"
+    transfer_account_rest_days: Annotated[
+        float,
+        _about(
+            "How long after the end of its order an account number is given to no other one, so that late "
+            "money is known.",
+            ge=0,
+            le=3650,
+        ),
+    ] = 30.0
+    transfer_timeout_seconds: Annotated[
+        float, _about("How long the bank may take to answer before a return is looked up.", gt=0, le=120)
+    ] = 20.0
+    return_retry_seconds: Annotated[
+        float,
+        _about(
+            "Until a return that the bank refused is tried again; doubled at each refusal.", gt=0, le=86_400
+        ),
+    ] = 60.0
+    return_max_tries: Annotated[
+        int, _about("How often a return may be refused before it is left to a person.", ge=1, le=20)
+    ] = 5
     fee_basis_points: Annotated[
         int,
         _about("The fee of a payment that webhooks speak of, in hundredths of a percent.", ge=0, le=10_000),

@@ -7,7 +7,7 @@ nothing, because each step is a command or a verb that decides in its own transa
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -19,6 +19,7 @@ from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.expiry import Expiry
 from opentill.rails.desk import CardDesk
+from opentill.rails.transfer_desk import TransferDesk
 from opentill.store.interface import StoreError
 
 SWEEP: Final = 128
@@ -45,7 +46,7 @@ class Workers:
         *,
         reader: Reader,
         threads: StoreThreads,
-        desk: CardDesk,
+        desks: Sequence[CardDesk | TransferDesk],
         expiry: Expiry,
         clock: Clock,
         sweep_seconds: float,
@@ -53,7 +54,7 @@ class Workers:
     ):
         self._reader = reader
         self._threads = threads
-        self._desk = desk
+        self._desks = desks
         self._expiry = expiry
         self._clock = clock
         self._sweep_seconds = sweep_seconds
@@ -84,7 +85,10 @@ class Workers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def finish_attempts(self) -> int:
-        """Settle up to SWEEP orders' calls whose callers are taken for dead; returns how many it tried."""
+        """Settle up to SWEEP orders' calls whose callers are taken for dead, and send what is to go back.
+
+        Returns how many orders it saw to.
+        """
         now = self._clock.now()
         self._not_before = {order_id: at for order_id, at in self._not_before.items() if at > now}
         most = SWEEP + len(self._not_before)
@@ -97,7 +101,8 @@ class Workers:
         """Settle one order's calls. One that fails each time is left to a person and stops no other."""
         self._not_before[order.order_id] = self._clock.now() + NEXT_LOOK_MILLISECONDS
         try:
-            await self._desk.finish(order)
+            for desk in self._desks:
+                await desk.finish(order)
         except CommandFailed:
             self._failures[order.order_id] += 1
             if self._failures[order.order_id] >= TRIES_BEFORE_PARKING:

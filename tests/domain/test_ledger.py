@@ -45,7 +45,7 @@ def test_money_is_booked_from_one_account_to_another(
 
 
 def test_only_eight_kinds_of_event_move_money() -> None:
-    """A payment, money that arrives, and steps of voids, refunds and returns are booked; nothing else is."""
+    """A payment, money that arrives, and the steps of a void, refund and return are booked; nothing else."""
     (event,) = create(given.create_order(), given.NOW).events
     booked = {kind for kind in EventType if entries_for(replace(event, type=kind, amount=1))}
     assert sorted(booked) == [
@@ -66,7 +66,7 @@ def test_the_accounts_are_distinct() -> None:
     assert merchant_balance(CARD_RAIL) != CARD_RAIL
 
 
-def test_merchants_are_told_of_seven_kinds_of_event() -> None:
+def test_merchants_are_told_of_eight_kinds_of_event() -> None:
     """Webhooks exist for the events of contract 5.1 and rulings 13 and 20, and for no others."""
     assert sorted(TOLD_TO_MERCHANTS) == [
         "order_cancelled",
@@ -76,6 +76,7 @@ def test_merchants_are_told_of_seven_kinds_of_event() -> None:
         "payment_reversal",
         "payment_success",
         "refund_refused",
+        "return_parked",
     ]
 
 

@@ -26,6 +26,7 @@ from opentill.keyring import Keyring
 from opentill.rails.desk import Asking, CardDesk, DeskSettings
 from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer, RailAnswer
 from opentill.rails.sandbox_card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
+from opentill.rails.transfer import SandboxTransferRail
 from opentill.store.interface import KeyClaim, Reply, TokenId
 from opentill.store.journal import RailJournal, RailPayout, RailSwitch
 from opentill.vault import CardVault
@@ -142,13 +143,6 @@ class HeldRail:
         self.paid_to.append(to)
         return await self._through(
             "refund", lambda: self._rail.refund(refund_id, transaction_id, amount, currency, to)
-        )
-
-    async def return_credit(
-        self, return_id: str, amount: int, currency: str, to: BankAccount
-    ) -> PayoutAnswer:
-        return await self._through(
-            "return", lambda: self._rail.return_credit(return_id, amount, currency, to)
         )
 
     async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
@@ -333,7 +327,8 @@ def at_the_till(
             async with running(store, clock) as engine:
                 sandbox = SandboxCardRail(journal, 0, make_challenge, make_token)
                 rail = HeldRail(sandbox)
-                desk = CardDesk(engine, rail, clock, _ids, settings, VAULT, render_late)
+                transfers = SandboxTransferRail(journal, 0)
+                desk = CardDesk(engine, rail, transfers, clock, _ids, settings, VAULT, render_late)
                 till = Till(store, engine, clock, rail, sandbox, journal, desk, Renderer())
                 try:
                     return await work(till)

@@ -11,6 +11,7 @@ from given_store import add_orders
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.rails.rail import BankAccount
 from opentill.rails.sandbox_card import OPERATIONS, SandboxCardRail
+from opentill.rails.transfer import SandboxTransferRail
 from opentill.store.journal import RailJournal, RailSwitch
 from rails.given import (
     BAD_CARD,
@@ -35,12 +36,17 @@ async def _charge(rail: SandboxCardRail, id_: str) -> Any:
     return await rail.charge(id_, 100_00, "NGN", CARD, RETURN_URL)
 
 
+def _bank(rail: SandboxCardRail) -> SandboxTransferRail:
+    """The bank of the same sandbox: both keep one journal."""
+    return SandboxTransferRail(rail._journal, 0)
+
+
 CALLS: dict[str, Call] = {
     "charge": _charge,
     "confirm": lambda rail, id_: rail.confirm(id_, 1, "9999"),
     "void": lambda rail, id_: rail.void(id_),
     "refund": lambda rail, id_: rail.refund(id_, "T", 100_00, "NGN", None),
-    "return": lambda rail, id_: rail.return_credit(id_, 100_00, "NGN", BANK),
+    "return": lambda rail, id_: _bank(rail).return_credit(id_, "T", 100_00, "NGN", BANK),
 }
 BEFORE: dict[str, tuple[str, ...]] = {"confirm": ("charge",), "void": ("charge", "confirm")}
 """What has to happen before an operation means anything."""
@@ -268,8 +274,9 @@ def test_bad_cards_pay_when_told_to(place: Place) -> None:
 # --- money that the rail sends back -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", ["refund", "return"])
-@pytest.mark.parametrize("first", ["approve", "refuse"])
+@pytest.mark.parametrize(
+    ("operation", "first"), [("refund", "approve"), ("refund", "refuse"), ("return", "approve")]
+)
 def test_one_payout_has_one_answer(
     rails: tuple[SandboxCardRail, SandboxCardRail], place: Place, operation: str, first: str
 ) -> None:
@@ -289,6 +296,23 @@ def test_one_payout_has_one_answer(
     assert paid == [{"payout_id": "P", "amount": 100_00, "currency": "NGN"}]
 
 
+def test_a_refused_return_is_paid_when_it_is_asked_for_again(
+    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place
+) -> None:
+    """A bank that refused to send money back sends it under the same id later, and then never again."""
+    here, there = rails
+
+    async def work() -> list[Any]:
+        _set(here, "return", "refuse")
+        answers = [await CALLS["return"](rail, "P") for rail in (here, there)]
+        _set(here, "return", "refuse")
+        return [*answers, await CALLS["return"](here, "P")]
+
+    assert [answer.outcome for answer in asyncio.run(work())] == [F.REFUSED, F.DONE, F.DONE]
+    with reading_rail(place) as run:
+        assert run("SELECT payout_id, state FROM rail_payouts") == [{"payout_id": "P", "state": "done"}]
+
+
 def test_an_unknown_payout_is_not_known(rails: tuple[SandboxCardRail, SandboxCardRail]) -> None:
     """Nothing is known of an id that was never sent, also not when a payment has that id."""
     here, _ = rails
@@ -298,19 +322,3 @@ def test_an_unknown_payout_is_not_known(rails: tuple[SandboxCardRail, SandboxCar
         return await here.look_up_payout("P")
 
     assert asyncio.run(work()) is None
-
-
-def test_a_return_is_told_apart_from_a_refund(
-    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place
-) -> None:
-    """The journal says of a refund which payment it gives back; a return belongs to none."""
-    here, _ = rails
-
-    async def work() -> None:
-        await CALLS["refund"](here, "F")
-        await CALLS["return"](here, "R")
-
-    asyncio.run(work())
-    with reading_rail(place) as run:
-        paid = {row["payout_id"]: row["transaction_id"] for row in run("SELECT * FROM rail_payouts")}
-    assert paid == {"F": "T", "R": ""}

@@ -96,7 +96,8 @@ def _within(name: str, prefixes: Collection[str]) -> bool:
 # --- layers: who may import whom (ARCHITECTURE.md) --------------------------------------------------
 
 FREE_STANDING = {"clock", "keyring", "observe", "settings", "__version__"}
-_FRONT = {"engine", "expiry", "rails.desk", "domain", "store.interface"} | FREE_STANDING
+_DESKS = {"rails.desk", "rails.transfer_desk"}
+_FRONT = {"engine", "expiry", "domain", "store.interface", "store.transfers"} | _DESKS | FREE_STANDING
 
 LAYERS: Mapping[str, Collection[str]] = {
     "": set(),
@@ -108,8 +109,11 @@ LAYERS: Mapping[str, Collection[str]] = {
     "store.views": {"domain"},
     "store": {"domain", "store"} | FREE_STANDING,
     "rails": {"domain", "rails.rail"} | FREE_STANDING,
-    "rails.sandbox_card": {"domain", "rails.rail", "store.journal"} | FREE_STANDING,  # the rail's own tables
+    "rails.switches": {"rails.rail", "store.journal"},
+    "rails.sandbox_card": {"domain", "rails.rail", "rails.switches", "store.journal"} | FREE_STANDING,
+    "rails.transfer": {"domain", "rails.rail", "rails.switches", "store.journal"},  # the rail's own tables
     "rails.desk": {"domain", "engine", "rails.rail", "store.interface", "vault"} | FREE_STANDING,
+    "rails.transfer_desk": {"domain", "engine", "rails.rail", "store.transfers"} | FREE_STANDING,
     "engine": {"domain", "engine", "store.interface"} | FREE_STANDING,
     "clock": set(),
     "observe": set(),

@@ -42,6 +42,8 @@ from opentill.rails.rail import (
     PayoutAnswer,
     RailAnswer,
     RailCard,
+    TransferRail,
+    sender_account,
 )
 from opentill.store.interface import KeyClaim, Reply, TokenId
 from opentill.vault import CardVault
@@ -87,15 +89,20 @@ class CardDesk:
         self,
         engine: Engine,
         rail: CardRail,
+        transfers: TransferRail,
         clock: Clock,
         ids: Ids,
         settings: DeskSettings,
         vault: CardVault,
         render_late: Callable[[CallKind, str], Render],
     ):
-        """``render_late`` gives the wire's reply to a call whose caller is gone, by kind and id."""
+        """``transfers`` gives back what a transfer paid for.
+
+        ``render_late`` gives the wire's reply to a call whose caller is gone, by kind and id.
+        """
         self._engine = engine
         self._rail = rail
+        self._transfers = transfers
         self._clock = clock
         self._ids = ids
         self._settings = settings
@@ -177,6 +184,8 @@ class CardDesk:
         if not isinstance(begun.outcome, Change):
             return begun
         refund = _refund(begun.outcome.after, command.refund_id)
+        for part in _further_parts(begun.outcome, command.refund_id):
+            self._in_background(self._pay_back_part(begun.outcome.after, part, asking.render))
         work = self._in_background(self._pay_back(begun.outcome.after, refund, asking.render))
         done, _ = await asyncio.wait({work}, timeout=self._settings.refund_wait_seconds)
         if done and not work.cancelled():
@@ -290,6 +299,13 @@ class CardDesk:
         answer = await self._heard(self._paid_back(order, refund), refund.refund_id, NO_PAYOUT_ANSWER)
         return await self._settle_refund(order, refund, answer, render)
 
+    async def _pay_back_part(self, order: Order, refund: Refund, render: Render) -> None:
+        """One of the senders of a payment made of several transfers; the answer waits for the first alone."""
+        try:
+            await self._pay_back(order, refund, render)
+        except EngineError as error:
+            _log.warning("refund_unsettled", refund_id=refund.refund_id, error=type(error).__name__)
+
     async def _settle_refund(
         self, order: Order, refund: Refund, answer: PayoutAnswer, render: Render
     ) -> Result:
@@ -308,14 +324,12 @@ class CardDesk:
         return await self._engine.submit(command, render=render, completes_key=key)
 
     async def _paid_back(self, order: Order, refund: Refund) -> PayoutAnswer:
-        known = await self._rail.look_up_payout(refund.refund_id)
+        rail = self._transfers if order.credit(refund.transaction_id) else self._rail
+        known = await rail.look_up_payout(refund.refund_id)
         if known is not None:
             return known
-        to = None
-        if refund.account_number is not None and refund.bank_code is not None:
-            to = BankAccount(refund.account_number, refund.bank_code)
-        return await self._rail.refund(
-            refund.refund_id, refund.transaction_id, refund.amount, order.currency, to
+        return await rail.refund(
+            refund.refund_id, refund.transaction_id, refund.amount, order.currency, _paid_to(order, refund)
         )
 
     # --- what all calls share -----------------------------------------------------------------------
@@ -359,6 +373,20 @@ def _refund(order: Order, refund_id: str) -> Refund:
     refund = order.refund(refund_id)
     assert refund is not None
     return refund
+
+
+def _further_parts(begun: Change, refund_id: str) -> list[Refund]:
+    """The refunds that a command began beside the one of its own id."""
+    ids = {event.refund_id for event in begun.events} - {refund_id, None}
+    return [refund for refund in begun.after.refunds if refund.refund_id in ids]
+
+
+def _paid_to(order: Order, refund: Refund) -> BankAccount | None:
+    """The named account, or the sender of the credit that is given back; None for the card that paid."""
+    if refund.account_number is not None and refund.bank_code is not None:
+        return BankAccount(refund.account_number, refund.bank_code)
+    credit = order.credit(refund.from_credit) if refund.from_credit else None
+    return sender_account(credit) if credit else None
 
 
 def _refusals_only(render: Render) -> Render:

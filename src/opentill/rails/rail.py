@@ -1,10 +1,10 @@
 """What every rail must do. A rail is another company's computer: slow, forgetful only in theory."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from opentill.domain.commands import RailOutcome, RefundOutcome
-from opentill.domain.order import Challenge
+from opentill.domain.order import Challenge, Credit
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,6 +55,12 @@ class RailCard:
 
     def __repr__(self) -> str:
         return "RailCard(<withheld>)"
+
+
+def sender_account(credit: Credit) -> BankAccount | None:
+    """Where a credit came from; None where the bank did not say."""
+    sender = credit.sender
+    return BankAccount(sender.account_number, sender.bank_code) if sender.account_number else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +151,26 @@ class CardRail(Protocol):
     ) -> PayoutAnswer:
         """Give paid money back, to the card that paid or to a bank account; once for each refund id."""
 
-    async def return_credit(
-        self, return_id: str, amount: int, currency: str, to: BankAccount
+    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
+        """What became of a refund of this id; None when the rail has never seen it."""
+
+
+class TransferRail(Protocol):
+    """A bank that sends money. Every call carries our id: an id is paid once, however often it is asked for.
+
+    Unlike a card's, a refused id may be asked for again, and may be paid then. As with ``CardRail`` a call
+    that takes for ever or raises is silence. ``to`` is None where nobody knows the sender's account.
+    """
+
+    async def refund(
+        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
     ) -> PayoutAnswer:
-        """Send a transfer that no order wanted back to its sender; once for each return id."""
+        """Give back what a transfer paid for."""
+
+    async def return_credit(
+        self, return_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
+    ) -> PayoutAnswer:
+        """Send a transfer that no order wanted back to its sender."""
 
     async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
         """What became of a refund or return of this id; None when the rail has never seen it."""
@@ -210,12 +232,32 @@ class NoCardRail:
         """Raise ConnectionError."""
         raise ConnectionError
 
-    async def return_credit(
-        self, return_id: str, amount: int, currency: str, to: BankAccount
-    ) -> PayoutAnswer:
-        """Raise ConnectionError."""
-        raise ConnectionError
-
     async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
         """Raise ConnectionError."""
         raise ConnectionError
+
+
+_NO_BANK: Final = PayoutAnswer(RefundOutcome.REFUSED, "", "No bank is connected: send it by hand")
+
+
+class NoTransferRail:
+    """Stands where no bank is connected that could send money: persons settle what is to go back.
+
+    It refuses, since silence would keep them from it: the outcome of a silent call is not known.
+    """
+
+    async def refund(
+        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
+    ) -> PayoutAnswer:
+        """Refuse."""
+        return _NO_BANK
+
+    async def return_credit(
+        self, return_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
+    ) -> PayoutAnswer:
+        """Refuse."""
+        return _NO_BANK
+
+    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
+        """It has never seen any."""
+        return None

@@ -8,20 +8,13 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.order import Challenge
 from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer, RailAnswer, RailCard
-from opentill.store.journal import (
-    OVER,
-    RailCardKept,
-    RailJournal,
-    RailPayment,
-    RailPayout,
-    RailSwitch,
-    RailTry,
-)
+from opentill.rails.switches import SwitchedCalls
+from opentill.store.journal import OVER, RailCardKept, RailJournal, RailPayment, RailPayout, RailTry
 
 OTP_CARD: Final = "5434621074252808"
 CHALLENGE_CARD: Final = "4000000000002503"
@@ -62,8 +55,6 @@ _OUTCOME_OF_STATE: Final = {
 }
 """What a payment's state means to us where it is not an outcome's own word."""
 
-Answer = TypeVar("Answer", RailAnswer, PayoutAnswer)
-
 
 class SandboxCardRail:
     """See ``CardRail``. ``delay_milliseconds`` is how long it lets us wait for its answer."""
@@ -80,7 +71,7 @@ class SandboxCardRail:
         ``make_token`` gives the token for the card of a transaction: always the same one, of use here alone.
         """
         self._journal = journal
-        self._delay_milliseconds = delay_milliseconds
+        self._carry_out = SwitchedCalls(journal, delay_milliseconds).carry_out
         self._make_challenge = make_challenge
         self._make_token = make_token
 
@@ -204,25 +195,10 @@ class SandboxCardRail:
         self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
     ) -> PayoutAnswer:
         """See ``CardRail.refund``; the sandbox pays to any bank account."""
-        return await self._pay_out("refund", refund_id, transaction_id, amount, currency)
 
-    async def return_credit(
-        self, return_id: str, amount: int, currency: str, to: BankAccount
-    ) -> PayoutAnswer:
-        """See ``CardRail.return_credit``."""
-        return await self._pay_out("return", return_id, "", amount, currency)
-
-    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """See ``CardRail.look_up_payout``."""
-        known = await asyncio.to_thread(self._journal.payout, payout_id)
-        return _payout_answer(known) if known else None
-
-    async def _pay_out(
-        self, operation: str, payout_id: str, transaction_id: str, amount: int, currency: str
-    ) -> PayoutAnswer:
         def remember(answer: PayoutAnswer) -> PayoutAnswer:
             payout = RailPayout(
-                payout_id,
+                refund_id,
                 transaction_id,
                 answer.outcome.value,
                 amount,
@@ -232,37 +208,12 @@ class SandboxCardRail:
             )
             return _payout_answer(self._journal.pay_out(payout))
 
-        return await self._carry_out(operation, _PAID_OUT, remember, _PAID_OUT, _NOT_PAID_OUT)
+        return await self._carry_out("refund", _PAID_OUT, remember, _PAID_OUT, _NOT_PAID_OUT)
 
-    async def _carry_out(
-        self,
-        operation: str,
-        natural: Answer,
-        remember: Callable[[Answer], Answer],
-        approval: Answer,
-        refusal: Answer,
-    ) -> Answer:
-        """Answer as is natural or as a switch says: remembered first, given later, or never given."""
-        switch = await asyncio.to_thread(self._journal.take_switch, operation)
-        outcome = switch.outcome if switch else None
-        if outcome == "timeout":
-            await _never()
-        wanted = {"approve": approval, "decline": refusal, "refuse": refusal}.get(outcome or "", natural)
-        if operation == "void" and wanted is refusal:
-            return wanted
-        answer = await asyncio.to_thread(remember, wanted)
-        if outcome == "unknown":
-            await _never()
-        await asyncio.sleep(self._wait_seconds(switch))
-        return answer
-
-    def _wait_seconds(self, switch: RailSwitch | None) -> float:
-        return (switch.delay_milliseconds if switch else self._delay_milliseconds) / 1000
-
-
-async def _never() -> None:
-    """Wait until the caller gives up."""
-    await asyncio.Event().wait()
+    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
+        """See ``CardRail.look_up_payout``."""
+        known = await asyncio.to_thread(self._journal.payout, payout_id)
+        return _payout_answer(known) if known else None
 
 
 def _answer_to_card(card: Card, amount: int) -> RailAnswer:

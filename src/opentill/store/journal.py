@@ -128,7 +128,7 @@ class RailPayout:
 
     payout_id: str
     transaction_id: str
-    """The payment that is refunded; empty for the return of a transfer."""
+    """The payment that is refunded, or the credit that is returned."""
     state: str
     """done or refused."""
     amount: int
@@ -238,6 +238,14 @@ class RailJournal:
         """Remember the first answer to a payout's id; as ``begin``."""
         with self._engine.begin() as connection:
             _insert_new(connection, _payouts, payout)
+            return _payout(connection, payout.payout_id) or payout
+
+    def pay_out_unless_paid(self, payout: RailPayout) -> RailPayout:
+        """Remember the answer to a payout's id, in the place of an earlier refusal; paid stays paid."""
+        refused = (_payouts.c.payout_id == payout.payout_id) & (_payouts.c.state == "refused")
+        with self._engine.begin() as connection:
+            _insert_new(connection, _payouts, payout)
+            connection.execute(update(_payouts).where(refused).values(**_fields(payout)))
             return _payout(connection, payout.payout_id) or payout
 
     def payout(self, payout_id: str) -> RailPayout | None:

@@ -15,8 +15,8 @@ from msgspec import UNSET, Raw, UnsetType
 from opentill.domain.cards import SavedCard
 from opentill.domain.events import Event, EventType
 from opentill.domain.money import major_units
-from opentill.domain.names import merchant_tx_ref
-from opentill.domain.order import Attempt, Order
+from opentill.domain.names import merchant_tx_ref, return_id
+from opentill.domain.order import Attempt, Method, Order, ReturnKind
 from opentill.store.outbox import Told
 from opentill.store.views import OrderView
 from opentill.webhooks.signature import rfc3339
@@ -43,12 +43,13 @@ TYPE_OF: Final = {
     EventType.PAYMENT_REVERSAL: WebhookType.PAYMENT_REVERSAL,
     EventType.PAYMENT_REFUNDED: WebhookType.PAYMENT_REVERSAL,
     EventType.REFUND_REFUSED: WebhookType.PAYMENT_REVERSAL,
+    EventType.RETURN_PARKED: WebhookType.PAYMENT_REVERSAL,
     EventType.ORDER_CANCELLED: WebhookType.ORDER_CANCELLED,
     EventType.ORDER_EXPIRED: WebhookType.ORDER_EXPIRED,
 }
 """As which webhook an event is told; events that are not here are told to nobody."""
 
-_FAILURES: Final = frozenset({EventType.PAYMENT_FAILED, EventType.REFUND_REFUSED})
+_FAILURES: Final = frozenset({EventType.PAYMENT_FAILED, EventType.REFUND_REFUSED, EventType.RETURN_PARKED})
 _NONE: Final = "N/A"
 _CARD: Final = "card_payment"
 
@@ -74,7 +75,7 @@ def render(event: Event, view: OrderView, fee: Fee) -> Told | None:
     be the event's own.
     """
     type_ = TYPE_OF.get(event.type)
-    if type_ is None:
+    if type_ is None or event.reason == ReturnKind.ATTACHED:
         return None
     order = view.order
     attempt = order.attempt(event.transaction_id) if event.transaction_id else None
@@ -177,24 +178,36 @@ def _number(minor: int, order: Order) -> Raw:
 
 
 def _transaction(event: Event, order: Order, attempt: Attempt | None, fee: Fee) -> _Transaction:
-    failed = event.type in _FAILURES
+    code, message = _why_it_failed(event, order, attempt) if event.type in _FAILURES else ("", UNSET)
     cost = fee.of(event.amount) if event.type is EventType.PAYMENT_SUCCESS else 0
-    amount = attempt.amount if attempt and event.type is EventType.PAYMENT_FAILED else event.amount
     return _Transaction(
         fee=_number(cost, order),
         transaction_id=event.transaction_id or "",
-        response_code=(event.reason or "") if failed else "",
+        response_code=code,
         merchant_tx_ref=merchant_tx_ref(event.transaction_id) if event.transaction_id else "",
-        transaction_amount=_number(amount, order),
+        transaction_amount=_number(_amount(event, order, attempt), order),
         time=rfc3339(event.at),
-        response_code_message=_what_the_rail_said(event, order, attempt) if failed else UNSET,
+        response_code_message=message,
     )
 
 
-def _what_the_rail_said(event: Event, order: Order, attempt: Attempt | None) -> str:
-    """The words to the event's code, unless a later answer of the rail has taken their place."""
+def _amount(event: Event, order: Order, attempt: Attempt | None) -> int:
+    """What the event is about, also where no money moved."""
+    if event.type is EventType.PAYMENT_FAILED and attempt:
+        return attempt.amount
+    if event.type is EventType.RETURN_PARKED and (left := order.return_of(event.transaction_id or "")):
+        return left.amount
+    return event.amount
+
+
+def _why_it_failed(event: Event, order: Order, attempt: Attempt | None) -> tuple[str, str]:
+    """The rail's code, and the words to it, unless a later answer of the rail has taken their place."""
+    if event.type is EventType.RETURN_PARKED:
+        left = order.return_of(event.transaction_id or "")
+        return (left.response_code, left.message) if left else ("", "")
+    code = event.reason or ""
     said = order.refund(event.refund_id) if event.refund_id else attempt
-    return said.message if said and said.response_code == (event.reason or "") else ""
+    return code, said.message if said and said.response_code == code else ""
 
 
 def _tokenized_card(card: SavedCard | None) -> _TokenizedCard:
@@ -238,4 +251,6 @@ def _reversal(event: Event) -> _Reversal:
     state = "failed" if event.type in _FAILURES else "done"
     if event.refund_id:
         return _Reversal("refund", event.refund_id, state)
+    if event.method is Method.TRANSFER:
+        return _Reversal(event.reason or "", return_id(event.transaction_id or ""), state)
     return _Reversal("void", event.transaction_id or "", state)
