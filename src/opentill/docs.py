@@ -50,6 +50,7 @@ from opentill.domain.refusals import (
     TokenRevoked,
     TooManyAttempts,
     TooManyOtps,
+    VersionChanged,
 )
 from opentill.settings import settings_page
 
@@ -91,6 +92,7 @@ _INSTEAD: Final[Mapping[type[Refusal], str]] = {
     IdempotencyKeyInProgress: "Send the same request with the same key again; its stored answer comes back.",
     RecordNotFound: "Check the reference, letter by letter, and that the token is that merchant's.",
     OrderReferenceUsed: "Look the order up by this reference, or create one under a new reference.",
+    VersionChanged: "Look the order up again, and decide on what it is now.",
     AttemptAlreadyCompleted: "Nothing: the payment succeeded. Look the order up.",
     OrderAlreadyPaid: "Refund it if the money is to go back; otherwise deliver.",
     OrderAlreadyCancelled: "Nothing, if it was to be cancelled. To be paid after all, create a new order.",
@@ -118,7 +120,7 @@ _ABOUT_ORDERS: Final = f"""\
 *Due* counts from the due time on, whether or not a worker has come by: any command first carries out what
 is due, in the same change. An order that asked to be cancelled at its due time takes the step of the column
 *{OrderInput.CANCEL}* then. Money *{Take.SEND_BACK}* was never applied: it is booked, voided and reported as
-a reversal."""
+a reversal. Money *{Take.REFUND}* is what paid for the order, as far as it has not been given back yet."""
 
 _ABOUT_ATTEMPTS: Final = f"""\
 An attempt is *{AttemptInput.ABANDONED}* when its order ends or a newer attempt takes its place. An

@@ -13,8 +13,10 @@ from opentill.domain.commands import (
     BeginRefund,
     CancelAttempt,
     CancelOrder,
+    CancelOrRefund,
     Command,
     CreateOrder,
+    EnsureCancelled,
     ExpireOrder,
     ResendOtp,
     ReturnFromChallenge,
@@ -56,6 +58,7 @@ from opentill.domain.refusals import (
     RefundExceedsPaid,
     TooManyAttempts,
     TooManyOtps,
+    VersionChanged,
 )
 
 PENDING, PAID, CANCELLED, EXPIRED = OrderStatus
@@ -89,6 +92,8 @@ class Change:
     after: Order
     events: tuple[Event, ...]
     terms: Terms | None = None
+    met: OrderStatus | None = None
+    """The status that the command met, after what was due; None for a new order."""
 
 
 def decide(order: Order, command: Command, at: int) -> Change:
@@ -100,8 +105,9 @@ def decide(order: Order, command: Command, at: int) -> Change:
     draft = _Draft(order, command, max(at, order.updated_at), before=order.status)
     if order.due_at is not None and order.due_at <= draft.at and order.status is PENDING:
         _fall_due(draft)
+    met = draft.order.status
     _DECIDE[type(command)](draft, command)
-    return Change(order, draft.order, tuple(draft.events))
+    return Change(order, draft.order, tuple(draft.events), met=met)
 
 
 def create(command: CreateOrder, at: int) -> Change:
@@ -129,13 +135,15 @@ def create(command: CreateOrder, at: int) -> Change:
 class _Draft:
     """A change while it is being decided: the order so far, and the events that led there."""
 
-    __slots__ = ("_before", "at", "command", "events", "order")
+    __slots__ = ("_before", "at", "command", "events", "judged_version", "order")
 
     def __init__(self, order: Order, command: Command, at: int, before: OrderStatus | None):
         self.order = order
         self.command = command
         self.at = at
         self.events: list[Event] = []
+        self.judged_version = order.version
+        """Before anything fell due: the one that the caller can have seen."""
         self._before = before
 
     def record(
@@ -147,6 +155,7 @@ class _Draft:
         amount: int = 0,
         reason: str | None = None,
         note: str | None = None,
+        metadata: tuple[tuple[str, str], ...] = (),
         **order_changes: Any,
     ) -> None:
         """Take one step: replace the order by its next version and note the event that says so."""
@@ -172,6 +181,7 @@ class _Draft:
                 at=self.at,
                 reason=reason,
                 note=note,
+                metadata=metadata,
                 transaction_id=about.transaction_id if (about := attempt or refund) else None,
                 refund_id=refund.refund_id if refund else None,
                 amount=amount,
@@ -211,26 +221,33 @@ def _without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:
 
 def _fall_due(draft: _Draft) -> None:
     if draft.order.due_action is DueAction.CANCEL:
-        _end(draft, OrderInput.CANCEL, EventType.ORDER_CANCELLED, reason="expired")
+        cell = _cell(draft.order, OrderInput.CANCEL)
+        _end(draft, cell, EventType.ORDER_CANCELLED, reason="expired")
     else:
-        _end(draft, OrderInput.DUE, EventType.ORDER_EXPIRED)
+        _end(draft, _cell(draft.order, OrderInput.DUE), EventType.ORDER_EXPIRED)
 
 
-def _end(
-    draft: _Draft,
-    column: OrderInput,
-    type_: EventType,
-    *,
-    reason: str | None = None,
-    note: str | None = None,
-) -> None:
-    cell = _cell(draft.order, column)
+def _end(draft: _Draft, cell: Cell, type_: EventType, **said: Any) -> None:
     attempts = _without_waiting_attempts(draft.order, draft.at)
-    draft.record(type_, status=cell.to, attempts=attempts, reason=reason, note=note)
+    draft.record(type_, status=cell.to, attempts=attempts, **said)
+
+
+_CANCEL_COLUMN: Final[dict[type[CancelOrder], OrderInput]] = {
+    CancelOrder: OrderInput.CANCEL,
+    EnsureCancelled: OrderInput.ENSURE_CANCELLED,
+    CancelOrRefund: OrderInput.CANCEL_OR_REFUND,
+}
 
 
 def _cancel(draft: _Draft, command: CancelOrder) -> None:
-    _end(draft, OrderInput.CANCEL, EventType.ORDER_CANCELLED, reason=command.reason, note=command.note)
+    if command.if_version is not None and command.if_version != draft.judged_version:
+        raise VersionChanged
+    cell = _cell(draft.order, _CANCEL_COLUMN[type(command)])
+    said = {"reason": command.reason, "note": command.note, "metadata": command.metadata}
+    if cell.take is Take.REFUND and isinstance(command, CancelOrRefund):
+        _refund_the_rest(draft, command, said)
+    elif cell.to is not draft.order.status:
+        _end(draft, cell, EventType.ORDER_CANCELLED, **said)
 
 
 def _expire(draft: _Draft, _command: ExpireOrder) -> None:
@@ -391,24 +408,9 @@ def _lose_payment(draft: _Draft, attempt: Attempt) -> None:
     left = order.totals.applied - order.totals.refunded
     if order.paid_by != attempt.transaction_id or left == 0:
         return
-    refund = Refund(
-        refund_id=draft.command.command_id,
-        transaction_id=attempt.transaction_id,
-        amount=left,
-        status=RefundStatus.RUNNING,
-        account_number=None,
-        bank_code=None,
-        started_at=draft.at,
-        updated_at=draft.at,
-        message="Given back by the card processor",
-    )
-    draft.record(
-        EventType.REFUND_STARTED,
-        refund=refund,
-        amount=left,
-        refund_count=order.refund_count + 1,
-        totals=replace(order.totals, refunded=order.totals.refunded + left),
-    )
+    refund = _new_refund(draft, draft.command.command_id, attempt.transaction_id, left)
+    refund = replace(refund, message="Given back by the card processor")
+    _start_refund(draft, refund)
     _finish_refund(draft, replace(refund, status=RefundStatus.DONE))
 
 
@@ -444,24 +446,48 @@ def _begin_refund(draft: _Draft, command: BeginRefund) -> None:
     amount = left if command.amount is None else command.amount
     if not 0 < amount <= left:
         raise RefundExceedsPaid
-    refund = Refund(
-        refund_id=command.refund_id,
-        transaction_id=command.transaction_id,
-        amount=amount,
-        status=RefundStatus.RUNNING,
+    refund = replace(
+        _new_refund(draft, command.refund_id, command.transaction_id, amount),
         account_number=command.account_number,
         bank_code=command.bank_code,
-        started_at=draft.at,
-        updated_at=draft.at,
         call=Call(CallKind.REFUND, command.call_until, command.reply_key),
     )
+    _start_refund(draft, refund, status=cell.to)
+
+
+def _refund_the_rest(draft: _Draft, command: CancelOrRefund, said: dict[str, Any]) -> None:
+    """Of a payment of which nothing is left, nothing more is given back."""
+    order = draft.order
+    left = order.totals.applied - order.totals.refunded
+    if order.paid_by is None or left == 0:
+        return
+    call = Call(CallKind.CANCEL_OR_REFUND, command.call_until, command.reply_key)
+    refund = _new_refund(draft, command.refund_id, order.paid_by, left)
+    _start_refund(draft, replace(refund, call=call), **said)
+
+
+def _new_refund(draft: _Draft, refund_id: str, transaction_id: str, amount: int) -> Refund:
+    return Refund(
+        refund_id=refund_id,
+        transaction_id=transaction_id,
+        amount=amount,
+        status=RefundStatus.RUNNING,
+        account_number=None,
+        bank_code=None,
+        started_at=draft.at,
+        updated_at=draft.at,
+    )
+
+
+def _start_refund(draft: _Draft, refund: Refund, **said: Any) -> None:
+    totals = draft.order.totals
     draft.record(
         EventType.REFUND_STARTED,
-        status=cell.to,
         refund=refund,
-        amount=amount,
-        refund_count=order.refund_count + 1,
-        totals=replace(order.totals, refunded=order.totals.refunded + amount),
+        amount=refund.amount,
+        refund_count=draft.order.refund_count + 1,
+        totals=replace(totals, refunded=totals.refunded + refund.amount),
+        **said,
     )
 
 
@@ -512,6 +538,8 @@ _REFUND_STEP: Final = {
 
 _DECIDE: Final[dict[type[Command], Callable[[_Draft, Any], None]]] = {
     CancelOrder: _cancel,
+    EnsureCancelled: _cancel,
+    CancelOrRefund: _cancel,
     ExpireOrder: _expire,
     BeginAttempt: _begin_attempt,
     SubmitOtp: _submit_otp,

@@ -33,6 +33,8 @@ class OrderInput(StrEnum):
     """The columns of the order table."""
 
     CANCEL = "cancel"
+    ENSURE_CANCELLED = "ensure cancelled"
+    CANCEL_OR_REFUND = "cancel or refund"
     DUE = "due time passes"
     CARD_ENTRY = "card or OTP entered"
     CARD_APPROVED = "card approved"
@@ -40,16 +42,18 @@ class OrderInput(StrEnum):
 
 
 class Take(StrEnum):
-    """What becomes of the money that comes with an input."""
+    """What becomes of the money that an input brings or is about."""
 
     NOTHING = "-"
     APPLY = "applied"
     SEND_BACK = "sent back"
+    REFUND = "refunded"
+    """That which paid for the order, as far as it has not been refunded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Where an input leads, and what becomes of the money it brings."""
+    """Where an input leads, and what becomes of the money that it brings or is about."""
 
     to: OrderStatus
     take: Take = Take.NOTHING
@@ -58,22 +62,32 @@ class Cell:
 ORDER_TABLE: Final[dict[OrderStatus, dict[OrderInput, Cell]]] = {
     PENDING: {
         OrderInput.CANCEL: Cell(CANCELLED),
+        OrderInput.ENSURE_CANCELLED: Cell(CANCELLED),
+        OrderInput.CANCEL_OR_REFUND: Cell(CANCELLED),
         OrderInput.DUE: Cell(EXPIRED),
         OrderInput.CARD_ENTRY: Cell(PENDING),
         OrderInput.CARD_APPROVED: Cell(PAID, Take.APPLY),
     },
     PAID: {
+        OrderInput.CANCEL_OR_REFUND: Cell(PAID, Take.REFUND),
         OrderInput.CARD_APPROVED: Cell(PAID, Take.SEND_BACK),
         OrderInput.REFUND: Cell(PAID),
     },
     CANCELLED: {
+        OrderInput.ENSURE_CANCELLED: Cell(CANCELLED),
+        OrderInput.CANCEL_OR_REFUND: Cell(CANCELLED),
         OrderInput.CARD_APPROVED: Cell(CANCELLED, Take.SEND_BACK),
     },
     EXPIRED: {
         OrderInput.CANCEL: Cell(CANCELLED),
+        OrderInput.ENSURE_CANCELLED: Cell(CANCELLED),
+        OrderInput.CANCEL_OR_REFUND: Cell(CANCELLED),
         OrderInput.CARD_APPROVED: Cell(EXPIRED, Take.SEND_BACK),
     },
 }
+
+CANCELLABLE: Final = frozenset(status for status, row in ORDER_TABLE.items() if OrderInput.CANCEL in row)
+"""The statuses that a cancel ends."""
 
 REFUSAL_OF: Final[dict[OrderStatus, type[Refusal]]] = {
     PENDING: OrderNotDue,

@@ -58,6 +58,8 @@ class CallKind(StrEnum):
     CHALLENGE = "challenge"
     VOID = "void"
     REFUND = "refund"
+    CANCEL_OR_REFUND = "cancel_or_refund"
+    """A refund that a cancel began, whose reply is the cancel's."""
 
 
 class RefundStatus(StrEnum):

@@ -57,6 +57,7 @@ REFUND: Final = (
 EVENT: Final = (
     "account_id", "order_id", "sequence", "event_id", "type", "before", "after", "actor_kind",
     "actor_id", "at", "reason", "note", "transaction_id", "refund_id", "amount", "currency", "beneficiary",
+    "metadata",
 )  # fmt: skip
 
 ENTRY: Final = (
@@ -229,7 +230,7 @@ def event(row: Row) -> Event:
     """An event from ``EVENT``."""
     (
         account_id, order_id, sequence, event_id, type_, before, after, actor_kind, actor_id, at, reason,
-        note, transaction_id, refund_id, amount, currency, beneficiary,
+        note, transaction_id, refund_id, amount, currency, beneficiary, metadata,
     ) = row  # fmt: skip
     return Event(
         event_id=event_id,
@@ -243,6 +244,7 @@ def event(row: Row) -> Event:
         at=at,
         reason=reason,
         note=note,
+        metadata=tuple(_unjson.decode(metadata).items()) if metadata else (),
         transaction_id=transaction_id,
         refund_id=refund_id,
         amount=amount,
@@ -256,5 +258,5 @@ def event_row(e: Event) -> Row:
     return (
         e.account_id, e.order_id, e.sequence, e.event_id, e.type, e.before, e.after, e.actor.kind,
         e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.refund_id, e.amount, e.currency,
-        e.beneficiary,
+        e.beneficiary, _json.encode(dict(e.metadata)).decode() if e.metadata else None,
     )  # fmt: skip
