@@ -63,8 +63,8 @@ def create_order(*, number: int = 0, **changes: Any) -> CreateOrder:
     return CreateOrder(**_common(number), **(asked | changes))
 
 
-def cancel(*, number: int = 1, reason: str | None = None, note: str | None = None) -> CancelOrder:
-    return CancelOrder(**_common(number), name="R", reason=reason, note=note)
+def cancel(*, number: int = 1, **more: Any) -> CancelOrder:
+    return CancelOrder(**_common(number), name="R", **more)
 
 
 def ensure_cancelled(*, number: int = 1, **more: Any) -> EnsureCancelled:

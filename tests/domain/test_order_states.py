@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -243,7 +242,7 @@ def test_a_cancel_of_another_version_is_refused_whatever_the_order_is(
 ) -> None:
     """The order is at version 7; whoever saw another one is told so before anything else."""
     with pytest.raises(VersionChanged):
-        decide(_order(status), replace(command(), if_version=version), given.NOW)
+        decide(_order(status), command(if_version=version), given.NOW)
 
 
 @pytest.mark.parametrize("action", DueAction)
