@@ -9,7 +9,8 @@ down_revision = "0004"
 
 def upgrade() -> None:
     op.add_column("events", sa.Column("metadata", sa.Text(), nullable=True))
-    op.create_index("orders_by_creation", "orders", ["account_id", "created_at", "order_id"])
-    op.create_index(
-        "orders_by_customer_email", "orders", ["account_id", "customer_email", "created_at", "order_id"]
-    )
+    # Of a large table they may have been built beforehand, beside its writers.
+    by_creation = ["account_id", "created_at", "order_id"]
+    by_customer = ["account_id", "customer_email", "created_at", "order_id"]
+    op.create_index("orders_by_creation", "orders", by_creation, if_not_exists=True)
+    op.create_index("orders_by_customer_email", "orders", by_customer, if_not_exists=True)
