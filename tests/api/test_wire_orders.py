@@ -20,9 +20,10 @@ from databases import POSTGRES, SQLITE, NewDatabase
 from domain import given
 from domain.test_properties import Story, stories
 from opentill.api.cancellation import CancelMode, cancellation
-from opentill.domain.commands import CancelOrder
+from opentill.api.told import late_reply
+from opentill.domain.commands import CancelOrder, RefundOutcome
 from opentill.domain.decisions import Change, decide
-from opentill.domain.order import Order, OrderStatus
+from opentill.domain.order import CallKind, Order, OrderStatus
 from opentill.domain.refusals import Refusal
 from polling import until
 from server import Server, client, signed_in
@@ -321,6 +322,18 @@ def test_a_cancel_that_can_not_be_understood_says_why(
     answer = cancel(http, reference, **body)
     assert (*told(answer), answer.json()["description"]) == (400, "02", None, sentence)
     assert in_full(http, reference)["status"] == "PENDING"
+
+
+def test_a_refund_that_a_worker_finished_is_answered_as_a_cancel() -> None:
+    """The reply under the key of a cancel whose caller died has a cancel's members, with the refund in it."""
+    begun = decide(given.order(OrderStatus.PAID), given.cancel_or_refund(), given.NOW).after
+    done = decide(begun, given.settle_refund(RefundOutcome.DONE, refund_id="F-new"), given.NOW)
+    late = late_reply(400, lambda account, transaction: f"{account}/{transaction}")
+    reply = late(CallKind.CANCEL_OR_REFUND, "F-new")(done)
+    assert reply is not None
+    data = json.loads(reply.body)["data"]
+    assert (data["status"], data["version"], data["alreadyRefunded"]) == ("PAID", 9, False)
+    assert (data["refund"]["id"], data["refund"]["status"]) == ("F-new", "DONE")
 
 
 # --- many orders ----------------------------------------------------------------------------------

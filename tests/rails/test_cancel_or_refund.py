@@ -5,29 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from engine.asked import cancel_or_refund
 from engine.given import ask, claim, ending, settle, together
-from given_store import ACCOUNT, ACTOR, IDS, add_orders
-from opentill.domain.commands import CancelOrRefund, RailOutcome
+from given_store import add_orders
+from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from opentill.rails.desk import Asking
 from opentill.store.interface import KeyClaim
 from rails.given import LATER, Till, at_the_till
 
 
-def asked(refund_id: str = "F1", key: KeyClaim | None = None, call_until: int = 0) -> CancelOrRefund:
-    return CancelOrRefund(
-        account_id=ACCOUNT,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
-        name="r",
-        refund_id=refund_id,
-        call_until=call_until,
-        reply_key=key.key if key else None,
-    )
-
-
-async def cancel_or_refund(till: Till, refund_id: str = "F1", key: KeyClaim | None = None) -> Result:
-    command = asked(refund_id, key, till.desk.call_until())
+async def cancel(till: Till, refund_id: str = "F1", key: KeyClaim | None = None) -> Result:
+    until = till.desk.call_until()
+    command = cancel_or_refund("r", refund_id=refund_id, key=key.key if key else None, call_until=until)
     return await till.desk.refund(command, Asking(till.render, key))
 
 
@@ -37,10 +27,10 @@ def test_what_is_not_paid_is_cancelled_at_once(tmp_path: Path) -> None:
     async def work(till: Till) -> None:
         add_orders(till.store, "r")
         await till.charge()
-        result = await cancel_or_refund(till)
+        result = await cancel(till)
         assert (ending(result), till.order, till.attempts) == ("done", "CANCELLED", ["CANCELLED"])
         assert result.reply is not None
-        again = await cancel_or_refund(till, "F2")
+        again = await cancel(till, "F2")
         assert (ending(again), till.events.count("order_cancelled")) == ("done", 1)
         assert (till.rail.paid_to, till.refunds) == ([], [])
 
@@ -54,9 +44,9 @@ def test_what_is_paid_is_given_back_once(tmp_path: Path) -> None:
         add_orders(till.store, "r")
         await till.pay()
         await till.refund(1_000, "F0")
-        first, again = [await cancel_or_refund(till, "F1", claim("k")) for _ in range(2)]
+        first, again = [await cancel(till, "F1", claim("k")) for _ in range(2)]
         assert (again.replayed, again.reply) == (True, first.reply)
-        assert ending(await cancel_or_refund(till, "F2")) == "done"
+        assert ending(await cancel(till, "F2")) == "done"
         assert (till.order, till.refunds, till.balances) == ("PAID", ["DONE", "DONE"], {})
         assert till.events[-2:] == ["refund_started", "payment_refunded"]
         assert till.rail.paid_to == [None, None]
@@ -70,7 +60,7 @@ def test_two_at_once_give_it_back_once(tmp_path: Path) -> None:
     async def work(till: Till) -> None:
         add_orders(till.store, "r")
         await till.pay()
-        answers = await together(cancel_or_refund(till, "F1"), cancel_or_refund(till, "F2"))
+        answers = await together(cancel(till, "F1"), cancel(till, "F2"))
         assert [ending(answer) for answer in answers] == ["done", "done"]
         assert (till.refunds, till.rail.paid_to, till.balances) == (["DONE"], [None], {})
 
@@ -85,7 +75,7 @@ def test_a_payment_and_such_a_cancel_have_one_winner(tmp_path: Path, payment_fir
         add_orders(till.store, "r")
         await till.charge()
         approved = till.engine.submit(settle("r", "T1", RailOutcome.APPROVED))
-        cancelled = till.engine.submit(asked(call_until=till.desk.call_until()))
+        cancelled = till.engine.submit(cancel_or_refund("r"))
         await together(*([approved, cancelled] if payment_first else [cancelled, approved]))
         wins = [each for each in till.events if each in {"payment_success", "order_cancelled"}]
         assert wins == ["payment_success" if payment_first else "order_cancelled"]
@@ -103,7 +93,7 @@ def test_a_refund_whose_caller_died_is_finished_and_answered_as_the_cancel(tmp_p
         await till.pay()
         till.rail.never_held = {"look_up_payout"}
         till.rail.way_back.clear()
-        dying = asyncio.create_task(cancel_or_refund(till, "F1", claim("k")))
+        dying = asyncio.create_task(cancel(till, "F1", claim("k")))
         await till.rail.held.wait()
         assert till.refunds == ["RUNNING"]
         dying.cancel()
@@ -113,7 +103,7 @@ def test_a_refund_whose_caller_died_is_finished_and_answered_as_the_cancel(tmp_p
         assert (till.refunds, till.balances) == (["DONE"], {})
         stored = ask(till.store, "SELECT body FROM idempotency_keys WHERE key = 'k'")
         assert stored == [('{"late":"cancel_or_refund of F1"}',)]
-        assert (await cancel_or_refund(till, "F1", claim("k"))).replayed
+        assert (await cancel(till, "F1", claim("k"))).replayed
         assert ask(till.store, "SELECT count(*) FROM refunds") == [(1,)]
 
     at_the_till(tmp_path, begin)
