@@ -62,6 +62,7 @@ from opentill.domain.refusals import (
     TokenRevoked,
     TooManyAttempts,
     TooManyOtps,
+    VersionChanged,
 )
 from opentill.settings import settings_page
 
@@ -112,6 +113,7 @@ _INSTEAD: Final[Mapping[type[Refusal], str]] = {
     IdempotencyKeyInProgress: "Send the same request with the same key again; its stored answer comes back.",
     RecordNotFound: "Check the reference, letter by letter, and that the token is that merchant's.",
     OrderReferenceUsed: "Look the order up by this reference, or create one under a new reference.",
+    VersionChanged: "Look the order up again, and decide on what it is now.",
     AttemptAlreadyCompleted: "Nothing: the payment succeeded. Look the order up.",
     OrderAlreadyPaid: "Refund it if the money is to go back; otherwise deliver.",
     OrderAlreadyCancelled: "Nothing, if it was to be cancelled. To be paid after all, create a new order.",
@@ -149,7 +151,8 @@ _ABOUT_ORDERS: Final = f"""\
 is due, in the same change; only a transfer that was on time finds the order still open. An order that asked
 to be cancelled at its due time takes the step of the column *{OrderInput.CANCEL}* then. Money
 *{Take.SEND_BACK}* was never applied: it is booked, voided or returned and reported as a reversal. *Held* is
-what transfers brought and no payment used so far."""
+what transfers brought and no payment used so far. Money *{Take.REFUND}* is what paid for the order, as far as
+it has not been given back yet."""
 
 _ABOUT_CREDITS: Final = """\
 A credit is the money of one bank transfer. It is *full* if it makes up the order's amount, together with the

@@ -102,6 +102,7 @@ def known(server: Server, *, live: bool) -> Known:
         "jwt:expired-token": lambda: expired_token(server, own()),
         **merchant_of_one_case(server, "ledger"),
         **merchant_of_one_case(server, "feed"),
+        **merchant_of_one_case(server, "orders"),
         **merchant_of_one_case(server, "hooks"),
     }
 

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from opentill.api import transactions, wire
+from opentill.api import wire
+from opentill.api.cursor import from_cursor, to_cursor
 from opentill.api.gate import bearer, idempotency_key
 from opentill.api.operations import OPERATIONS
 from opentill.api.ratelimit import UNLIMITED, RateLimiter
@@ -234,12 +235,12 @@ def test_a_merchant_tx_ref_leads_back_to_its_transaction() -> None:
 
 def test_a_cursor_is_read_as_it_was_made() -> None:
     """A cursor leads back to its place; any other text is refused."""
-    cursor = transactions.to_cursor(1_770_351_786_000, TRANSACTION)
-    assert transactions.from_cursor(cursor) == (1_770_351_786_000, TRANSACTION)
-    foreign = [transactions.to_cursor(*place) for place in ((1, "a:b"), (2**63, "a"), (-1, "a"), (1, "\0"))]
+    cursor = to_cursor(1_770_351_786_000, TRANSACTION)
+    assert from_cursor(cursor) == (1_770_351_786_000, TRANSACTION)
+    foreign = [to_cursor(*place) for place in ((1, "a:b"), (2**63, "a"), (-1, "a"), (1, "\0"))]
     for other in ("x", cursor + "A", "äää", *foreign):
         with pytest.raises(Rejected):
-            transactions.from_cursor(other)
+            from_cursor(other)
 
 
 # --- what became of a card ------------------------------------------------------------------------

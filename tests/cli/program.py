@@ -14,11 +14,12 @@ import httpx2
 SECONDS = 20
 
 
-def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, stdin: str | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
     """One command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "opentill", *arguments],
         env=_clean(environment),
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -10,7 +10,9 @@ from opentill.domain.commands import (
     BeginRefund,
     CancelAttempt,
     CancelOrder,
+    CancelOrRefund,
     CreateOrder,
+    EnsureCancelled,
     ExpireOrder,
     RailOutcome,
     RefundOutcome,
@@ -61,8 +63,23 @@ def create_order(*, number: int = 0, **changes: Any) -> CreateOrder:
     return CreateOrder(**_common(number), **(asked | changes))
 
 
-def cancel(*, number: int = 1, reason: str | None = None, note: str | None = None) -> CancelOrder:
-    return CancelOrder(**_common(number), name="R", reason=reason, note=note)
+def cancel(*, number: int = 1, **more: Any) -> CancelOrder:
+    return CancelOrder(**_common(number), name="R", **more)
+
+
+def ensure_cancelled(*, number: int = 1, **more: Any) -> EnsureCancelled:
+    return EnsureCancelled(**_common(number), name="R", **more)
+
+
+def cancel_or_refund(*, number: int = 1, refund_id: str = "F-new", **more: Any) -> CancelOrRefund:
+    return CancelOrRefund(
+        **_common(number),
+        name="R",
+        refund_id=refund_id,
+        call_until=NOW + 30_000,
+        reply_key="key-1",
+        **more,
+    )
 
 
 def expire(*, number: int = 1) -> ExpireOrder:

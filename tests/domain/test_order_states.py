@@ -1,7 +1,9 @@
 """Every order status x command cell, written out by hand from the design's section 5."""
 
 import dataclasses
+from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,8 @@ from opentill.domain.decisions import create, decide
 from opentill.domain.events import EventType
 from opentill.domain.order import (
     AttemptStatus,
+    Call,
+    CallKind,
     DueAction,
     LateMoney,
     Order,
@@ -41,6 +45,7 @@ from opentill.domain.refusals import (
     Refusal,
     TooManyAttempts,
     TooManyOtps,
+    VersionChanged,
 )
 
 PENDING, PAID, CANCELLED, EXPIRED = (OrderStatus(s) for s in ("PENDING", "PAID", "CANCELLED", "EXPIRED"))
@@ -57,6 +62,11 @@ ACCEPTED: list[tuple[OrderStatus, Command, OrderStatus, EventType, dict[str, int
     # status, command, status afterwards, event, by how much the totals grow
     (PENDING, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, {}),
     (EXPIRED, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (PENDING, given.ensure_cancelled(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (EXPIRED, given.ensure_cancelled(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (PENDING, given.cancel_or_refund(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (EXPIRED, given.cancel_or_refund(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (PAID, given.cancel_or_refund(), PAID, EventType.REFUND_STARTED, {"refunded": A - 100}),
     (PENDING, given.begin(), PENDING, EventType.ATTEMPT_STARTED, {}),
     (PENDING, given.submit_otp(), PENDING, EventType.ATTEMPT_RESUMED, {}),
     (PENDING, given.resend(), PENDING, EventType.OTP_RESENT, {}),
@@ -86,8 +96,11 @@ ACCEPTED: list[tuple[OrderStatus, Command, OrderStatus, EventType, dict[str, int
     (PAID, REFUND_DONE, PAID, EventType.PAYMENT_REFUNDED, {}),
 ]
 
+UNCHANGED = [(CANCELLED, given.ensure_cancelled()), (CANCELLED, given.cancel_or_refund())]
+
 REFUSED = [
     (PAID, given.cancel(), OrderAlreadyPaid),
+    (PAID, given.ensure_cancelled(), OrderAlreadyPaid),
     (CANCELLED, given.cancel(), OrderAlreadyCancelled),
     (PENDING, given.expire(), OrderNotDue),
     (PAID, given.expire(), OrderAlreadyPaid),
@@ -130,7 +143,7 @@ OF_TRANSFERS = {
 
 def test_every_status_has_a_case_for_every_command() -> None:
     """No cell of the order's table is left out of the cases above; credits and returns have their own."""
-    covered = {(status, type(command)) for status, command, *_ in [*ACCEPTED, *REFUSED]}
+    covered = {(status, type(command)) for status, command, *_ in [*ACCEPTED, *UNCHANGED, *REFUSED]}
     judged = {c for c in vars(commands).values() if isinstance(c, type) and issubclass(c, Command)}
     judged -= {Command, OrderCommand, TransactionCommand, CreateOrder, ChargeSavedCard} | OF_TRANSFERS
     assert covered == {(status, kind) for status in OrderStatus for kind in judged}
@@ -151,6 +164,14 @@ def test_an_accepted_command_leads_where_the_table_says(
     assert change.after.updated_at == given.NOW
     grown = {name: getattr(before.totals, name) + by for name, by in growth.items()}
     assert change.after.totals == dataclasses.replace(before.totals, **grown)
+
+
+@pytest.mark.parametrize(("status", "command"), UNCHANGED)
+def test_what_is_so_already_is_left_as_it_is(status: OrderStatus, command: Command) -> None:
+    """A cancel of a cancelled order that may be repeated is granted, and changes nothing."""
+    order = _order(status)
+    change = decide(order, command, given.NOW)
+    assert (change.events, change.after, change.met) == ((), order, status)
 
 
 @pytest.mark.parametrize(("status", "command", "refusal"), REFUSED)
@@ -195,6 +216,62 @@ def test_a_cancel_keeps_the_reason_and_the_note_that_came_with_it() -> None:
     command = given.cancel(reason="customer_request", note="changed his mind")
     (event,) = decide(given.order(PENDING), command, given.NOW).events
     assert (event.actor, event.reason, event.note) == (given.ACTOR, "customer_request", "changed his mind")
+
+
+@pytest.mark.parametrize("status", [PENDING, PAID])
+def test_what_a_merchant_keeps_with_a_cancel_stands_in_its_event(status: OrderStatus) -> None:
+    """Reason, note and metadata are those of the cancel, also where it began a refund instead."""
+    said: dict[str, Any] = {"reason": "test", "note": "n", "metadata": (("k", "v"),)}
+    (event,) = decide(given.order(status), given.cancel_or_refund(**said), given.NOW).events
+    assert {name: getattr(event, name) for name in said} == said
+
+
+def test_a_cancel_that_refunds_gives_back_what_is_left_to_who_paid() -> None:
+    """The refund is of the payment, by what was not refunded yet, and its answer completes the cancel's."""
+    after = decide(_order(PAID), given.cancel_or_refund(), given.NOW).after
+    refund = after.refunds[-1]
+    assert (refund.refund_id, refund.transaction_id, refund.amount) == ("F-new", "T-paid", A - 100)
+    assert (refund.status, refund.account_number) == (RefundStatus.RUNNING, None)
+    assert refund.call == Call(CallKind.CANCEL_OR_REFUND, given.NOW + 30_000, "key-1")
+    assert after.refund_count == 2
+
+
+@pytest.mark.parametrize("status", [RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.DONE])
+def test_of_a_payment_that_is_all_refunded_nothing_more_is_given_back(status: RefundStatus) -> None:
+    """A refund of all of it counts from its beginning; a cancel then leaves the order as it is."""
+    order = given.order(PAID, refunds=(given.refund(status, amount=A),))
+    change = decide(order, given.cancel_or_refund(), given.NOW)
+    assert (change.events, change.after) == ((), order)
+
+
+CANCELS = [given.cancel, given.ensure_cancelled, given.cancel_or_refund]
+
+
+@pytest.mark.parametrize("version", [6, 8])
+@pytest.mark.parametrize("status", OrderStatus)
+@pytest.mark.parametrize("command", CANCELS)
+def test_a_cancel_of_another_version_is_refused_whatever_the_order_is(
+    command: Callable[..., Command], status: OrderStatus, version: int
+) -> None:
+    """The order is at version 7; whoever saw another one is told so before anything else."""
+    with pytest.raises(VersionChanged):
+        decide(_order(status), command(if_version=version), given.NOW)
+
+
+@pytest.mark.parametrize("action", DueAction)
+def test_the_version_that_counts_is_the_one_that_could_be_seen(action: DueAction) -> None:
+    """What falls due in the same change does not make the caller's version an old one."""
+    order = given.order(PENDING, due_at=given.NOW, due_action=action)
+    change = decide(order, given.ensure_cancelled(if_version=7), given.NOW)
+    assert change.after.status is CANCELLED
+
+
+def test_an_order_that_was_due_to_be_cancelled_was_cancelled_before() -> None:
+    """The due cancel comes first, with its own reason; the merchant's finds it done, as met says."""
+    order = given.order(PENDING, due_at=given.NOW, due_action=DueAction.CANCEL)
+    change = decide(order, given.ensure_cancelled(reason="test"), given.NOW)
+    assert [event.reason for event in change.events] == ["expired"]
+    assert change.met is CANCELLED
 
 
 @pytest.mark.parametrize("status", [PENDING, EXPIRED])
@@ -302,6 +379,7 @@ FIRST_TOLD = [
     (given.order(PENDING, WAITING, due_at=1), given.cancel_attempt(), AttemptEnded),
     (given.order(PENDING, WAITING, due_at=1), given.resend(max_otp_sends=0), OrderExpired),
     (given.order(CANCELLED), given.resend(max_otp_sends=0), OrderAlreadyCancelled),
+    (given.order(PAID), given.ensure_cancelled(if_version=1), VersionChanged),
     (given.order(PENDING), given.resend(max_otp_sends=0), AttemptEnded),
     (given.order(PENDING, WAITING), given.resend(max_otp_sends=0), TooManyOtps),
     (given.order(PENDING, due_at=1), given.begin_refund(0), OrderNotPaid),

@@ -43,6 +43,7 @@ Step = tuple[str | RailOutcome | RefundOutcome, int, int]
 # A step is what is asked, of which attempt or refund (counted from the newest), and at what time.
 ASKED: list[str | RailOutcome | RefundOutcome] = [
     *["cancel", "expire", "cancel attempt", "resend"],
+    *["ensure cancelled", "cancel or refund"],
     *["begin"] * 4,
     *["otp", "return"] * 2,
     *["refund most", "refund some", "refund the rest"],
@@ -99,6 +100,10 @@ def _command(order: Order, asked: str | RailOutcome | RefundOutcome, back: int, 
         return given.settle(asked, number=number, transaction_id=name, answers_try=answers, max_otp_tries=2)
     plain: dict[str, Callable[[], Command]] = {
         "cancel": lambda: given.cancel(number=number),
+        "ensure cancelled": lambda: given.ensure_cancelled(number=number),
+        "cancel or refund": lambda: given.cancel_or_refund(
+            number=number, refund_id=f"F{order.refund_count + 1}"
+        ),
         "expire": lambda: given.expire(number=number),
         "begin": lambda: given.begin(
             number=number, transaction_id=f"T{order.attempt_count + 1}", max_attempts=4

@@ -11,6 +11,7 @@ IN_ORDER = [
     ("IdempotencyKeyInProgress", "idempotency-key-in-progress"),
     ("RecordNotFound", ""),
     ("OrderReferenceUsed", "order-reference-used"),
+    ("VersionChanged", "version-changed"),
     ("AttemptAlreadyCompleted", "attempt-already-completed"),
     ("OrderAlreadyPaid", "order-already-paid"),
     ("OrderAlreadyCancelled", "order-already-cancelled"),

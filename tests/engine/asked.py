@@ -8,6 +8,8 @@ from given_store import ACCOUNT, ACTOR, IDS, NOW
 from opentill.domain.commands import (
     BeginRefund,
     CancelAttempt,
+    CancelOrRefund,
+    EnsureCancelled,
     RailOutcome,
     ReceiveCredit,
     RefundOutcome,
@@ -84,6 +86,29 @@ def begin_refund(
         refund_id=refund_id,
         amount=amount,
         call_until=NOW + 30_000,
+        reply_key=key,
+    )
+
+
+def ensure_cancelled(name: str, account_id: str = ACCOUNT) -> EnsureCancelled:
+    return EnsureCancelled(account_id=account_id, command_id=IDS.uuid(), actor=ACTOR, name=name)
+
+
+def cancel_or_refund(
+    name: str,
+    account_id: str = ACCOUNT,
+    *,
+    refund_id: str = "F1",
+    key: str | None = None,
+    call_until: int = NOW + 30_000,
+) -> CancelOrRefund:
+    return CancelOrRefund(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        name=name,
+        refund_id=refund_id,
+        call_until=call_until,
         reply_key=key,
     )
 

@@ -13,8 +13,10 @@ from opentill.domain.commands import (
     BeginRefund,
     CancelAttempt,
     CancelOrder,
+    CancelOrRefund,
     Command,
     CreateOrder,
+    EnsureCancelled,
     ExpireOrder,
     OrderCommand,
     RailOutcome,
@@ -146,6 +148,27 @@ def _cancel(order: Promised, _command: CancelOrder, now: int) -> str:
     return DONE
 
 
+def _ensure_cancelled(order: Promised, _command: EnsureCancelled | CancelOrRefund, now: int) -> str:
+    """As a cancel, of which it is no failure that the order was cancelled before."""
+    if order.winner(now) == "paid":
+        return "OrderAlreadyPaid"
+    if order.won is None:
+        order.won = "cancelled"
+        order.put_away()
+    return DONE
+
+
+def _cancel_or_refund(order: Promised, command: CancelOrRefund, now: int) -> str:
+    """Of a paid order all that is left goes back, which may be nothing."""
+    if order.winner(now) != "paid":
+        return _ensure_cancelled(order, command, now)
+    left = order.amount - order.refunded("due", "done")
+    if left:
+        paid_by = next(name for name, t in order.tries.items() if t.money == "applied")
+        order.refunds[command.refund_id] = Repayment(paid_by, left)
+    return DONE
+
+
 def _expire(order: Promised, _command: ExpireOrder, now: int) -> str:
     return EITHER if order.due(now) and order.won is None else REFUSED
 
@@ -254,6 +277,8 @@ def _settle_refund(order: Promised, command: SettleRefund, _now: int) -> str:
 
 _EXPECT: Final[dict[type[Command], Callable[[Promised, Any, int], str]]] = {
     CancelOrder: _cancel,
+    EnsureCancelled: _ensure_cancelled,
+    CancelOrRefund: _cancel_or_refund,
     ExpireOrder: _expire,
     BeginAttempt: _begin,
     SubmitOtp: _go_on,

@@ -19,6 +19,8 @@ from engine.asked import (
     answer,
     begin_refund,
     cancel_attempt,
+    cancel_or_refund,
+    ensure_cancelled,
     resend_otp,
     return_from_challenge,
     settle_refund,
@@ -31,6 +33,7 @@ from opentill.domain.commands import (
     ActorKind,
     BeginAttempt,
     BeginRefund,
+    CancelOrRefund,
     Command,
     ExpireOrder,
     RailOutcome,
@@ -63,6 +66,7 @@ def _asked(kind: str, *how: st.SearchStrategy[Any], answered: tuple[object, ...]
 
 CREATE = _asked("create", st.none() | st.integers(1, 120), st.sampled_from(list(DueAction)))
 CANCEL = _asked("cancel", st.booleans())
+CANCEL_AGAIN = _asked("cancel again", st.booleans(), answered=(F.DONE, F.REFUSED))
 EXPIRE = _asked("expire")
 BEGIN = _asked("begin", answered=(A.OTP_REQUIRED, A.CHALLENGE_REQUIRED, A.APPROVED, A.DECLINED))
 OTP = _asked("otp", WHICH, answered=(A.APPROVED, A.OTP_REJECTED, A.DECLINED))
@@ -76,7 +80,8 @@ HEAR = _asked(
 CONFUSED = _asked("confused", WHICH, st.sampled_from(list(A)), st.integers(0, 3))
 CONFUSED_REFUND = _asked("confused refund", WHICH, WHICH, st.sampled_from(list(F)))
 ONE = st.one_of(
-    CREATE, BEGIN, OTP, RETURN, RESEND, HEAR, REFUND, CANCEL_TRY, CANCEL, EXPIRE, CONFUSED, CONFUSED_REFUND
+    *(CREATE, BEGIN, OTP, RETURN, RESEND, HEAR, REFUND, CANCEL_TRY, CANCEL, EXPIRE),
+    *(CONFUSED, CONFUSED_REFUND, CANCEL_AGAIN),
 )
 HEARD = ("hear", (0, "once"), None)
 STORIES = (
@@ -86,6 +91,13 @@ STORIES = (
     [("begin", (), A.OTP_REQUIRED), HEARD, ("otp", (0,), A.APPROVED), ("cancel try", (0,), None), HEARD],
     [("begin", (), A.APPROVED), HEARD, ("refund", (0, 0.6), F.DONE), ("refund", (0, None), F.DONE), HEARD],
     [("begin", (), A.APPROVED), HEARD, ("refund", (0, 0.6), F.REFUSED), HEARD, ("refund", (0, 0.6), F.DONE)],
+    [
+        ("begin", (), A.APPROVED),
+        HEARD,
+        ("refund", (0, 0.6), F.DONE),
+        ("cancel again", (True,), F.DONE),
+        HEARD,
+    ],
 )
 """What often happens to one order; without them few examples would ever come so far."""
 
@@ -109,6 +121,9 @@ class Line:
         match command:
             case BeginAttempt() | SubmitOtp() | ReturnFromChallenge():
                 self._answers.append(_answered(order, command, outcome))
+            case CancelOrRefund() if command.refund_id in order.refunds:
+                about = (order.refunds[command.refund_id].transaction_id, outcome, command.account_id)
+                self._answers.append(settle_refund(*about, refund_id=command.refund_id))
             case BeginRefund():
                 about = (command.transaction_id, outcome, command.account_id)
                 self._answers.append(settle_refund(*about, refund_id=command.refund_id))
@@ -233,6 +248,9 @@ class TheEngine(RuleBasedStateMachine):
                 return new_order(reference, account_id, due_at=due_at, due_action=how[1])
             case "cancel":
                 return cancel(promised.order_id if promised and how[0] else reference, account_id)
+            case "cancel again":
+                refunding = cancel_or_refund(reference, account_id, refund_id=f"F{self.begun}")
+                return refunding if how[0] else ensure_cancelled(reference, account_id)
             case "expire":
                 command_id, worker = IDS.uuid(), Actor(ActorKind.WORKER)
                 return ExpireOrder(account_id=account_id, command_id=command_id, actor=worker, name=reference)

@@ -50,6 +50,11 @@ class Line:
     async def cancel(self, reference: str, key: str = "") -> httpx2.Response:
         return await self._post("/v1/checkout/order/cancel", {"orderReference": reference}, key)
 
+    async def cancel_many(self, references: Sequence[str], run: str, key: str) -> httpx2.Response:
+        """By one call; ``run`` is kept with each cancel that it makes."""
+        body = {"orderReferences": references, "metadata": {"run": run}}
+        return await self._post("/v1/opentill/orders/cancel", body, key)
+
     async def card(self, reference: str, key: str = "", number: str = OTP_CARD) -> httpx2.Response:
         details = {
             "cardNumber": number,

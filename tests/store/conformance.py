@@ -39,11 +39,13 @@ from opentill.domain.decisions import Change, create, decide
 from opentill.domain.events import EventType
 from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, merchant_balance
 from opentill.domain.order import AttemptStatus, DueAction, LateMoney, Order, OrderStatus, Split, Terms
+from opentill.store import order_lists
 from opentill.store.interface import (
     Balance,
     Facts,
     KeyClaim,
     OpenStore,
+    OrderFilter,
     Reply,
     Store,
     StoreError,
@@ -359,6 +361,80 @@ def transactions_are_listed_newest_first_and_filtered(store: Store) -> None:
     assert listed(account_id=OTHER) == []
 
 
+@law
+def orders_are_listed_newest_first_and_filtered(store: Store) -> None:
+    """Each filter narrows the list, all of them must hold, and no other merchant's order is in it."""
+    terms = [Terms(f"{i % 2}@shop.example", customer_id=f"c{i % 3}") for i in range(5)]
+    orders = [create(new_order(f"r{i}", terms=terms[i]), NOW + i) for i in range(5)]
+    write(store, [*orders, create(new_order("r9", OTHER), NOW)])
+    write(store, [cancelled(orders[3].after)])
+
+    def listed(**filters: Any) -> list[str]:
+        with store.snapshot() as snapshot:
+            page = snapshot.list_orders(OrderFilter(**({"account_id": ACCOUNT} | filters)))
+        assert page.end is None
+        return [view.order.reference for view in page.views]
+
+    assert listed() == ["r4", "r3", "r2", "r1", "r0"]
+    assert listed(statuses=frozenset({OrderStatus.CANCELLED.value})) == ["r3"]
+    assert listed(customer_email="1@shop.example") == ["r3", "r1"]
+    assert listed(customer_email="1@SHOP.example") == []
+    assert listed(customer_id="c1") == ["r4", "r1"]
+    assert listed(created_from=NOW + 1, created_before=NOW + 3) == ["r2", "r1"]
+    assert listed(customer_id="c1", customer_email="0@shop.example", created_from=NOW + 2) == ["r4"]
+    assert listed(name="r2") == listed(name=orders[2].after.order_id) == ["r2"]
+    assert listed(name="r2", customer_id="c0") == listed(name="R2") == []
+    assert listed(account_id=OTHER) == ["r9"]
+    assert listed(account_id=OTHER, name="r2") == []
+
+
+@law
+def a_listed_order_is_as_it_was_written(store: Store) -> None:
+    """State and terms are those of the order; what belongs to it is left out."""
+    paid = _paid(store, "r1", "T1")
+    with store.snapshot() as snapshot:
+        (view,) = snapshot.list_orders(OrderFilter(account_id=ACCOUNT)).views
+        assert view == replace(snapshot.orders([(ACCOUNT, "r1")])[ACCOUNT, "r1"], order=view.order)
+    assert view.order == replace(paid, attempts=())
+
+
+@law
+def a_list_of_orders_goes_on_where_it_stopped(store: Store) -> None:
+    """Every order is on one page, also those of one moment, whatever is created between the pages."""
+    orders = [create(new_order(f"r{i}"), NOW + i // 3) for i in range(7)]
+    write(store, orders)
+    expected = sorted(((c.after.created_at, c.after.order_id) for c in orders), reverse=True)
+    found: list[tuple[int, str]] = []
+    wanted = OrderFilter(account_id=ACCOUNT, limit=2)
+    pages = 0
+    while pages == 0 or wanted.behind is not None:
+        with store.snapshot() as snapshot:
+            page = snapshot.list_orders(wanted)
+        found += [(view.order.created_at, view.order.order_id) for view in page.views]
+        wanted = replace(wanted, behind=page.end)
+        pages += 1
+        write(store, [create(new_order(f"new {pages}"), NOW + 10)])
+    assert found == expected
+    assert pages == 4
+
+
+@law
+def a_page_tries_a_bounded_number_of_orders(store: Store) -> None:
+    """Where few are wanted a page ends before it is full, and says where the next one goes on."""
+    orders = [create(new_order(f"r{i}"), NOW + i) for i in range(9)]
+    write(store, orders)
+    write(store, [cancelled(orders[1].after), cancelled(orders[7].after)])
+    wanted = OrderFilter(account_id=ACCOUNT, statuses=frozenset({OrderStatus.CANCELLED.value}))
+    pages: list[list[str]] = []
+    with pytest.MonkeyPatch.context() as patch, store.snapshot() as snapshot:
+        patch.setattr(order_lists, "LOOKED_AT", 3)
+        while not pages or wanted.behind is not None:
+            page = snapshot.list_orders(wanted)
+            pages.append([view.order.reference for view in page.views])
+            wanted = replace(wanted, behind=page.end)
+    assert pages == [["r7"], [], ["r1"], []]
+
+
 # --- idempotency keys -------------------------------------------------------------------------------
 
 
@@ -460,7 +536,8 @@ def _refunded(store: Store, order: Order) -> Order:
 def events_come_back_as_they_were_written(store: Store) -> None:
     """All events of one order, and of no other, in their sequence and in every field."""
     order, other = add_orders(store, "r1", "r2")
-    change = decide(order, CancelOrder(**_who(), name="r1", reason="customer_request", note="Ọjà"), NOW + 1)
+    said: dict[str, Any] = {"reason": "customer_request", "note": "Ọjà", "metadata": (("b", "☃"), ("a", ""))}
+    change = decide(order, CancelOrder(**_who(), name="r1", **said), NOW + 1)
     write(store, [change, cancelled(other)])
     with store.snapshot() as snapshot:
         events = snapshot.events(ACCOUNT, order.order_id)

@@ -163,7 +163,8 @@ class ApiApp:
         """Read and decode the body: content type, size, JSON, fields."""
         content_type = call.headers.get(b"content-type")
         is_json = content_type == b"application/json" or _is_json(content_type)
-        body = await _body(call, receive, self._deps.settings.max_body_bytes)
+        most = max(self._deps.settings.max_body_bytes, call.route.operation.body_bytes)
+        body = await _body(call, receive, most)
         if not body and call.route.operation.body_optional:
             return
         if not is_json:

@@ -75,7 +75,7 @@ class EventShown(WireStruct):
     note: str | None
     at: str
     data: Mapping[str, str | dict[str, str]]
-    """Transaction, refund and money of the event, those that it has; of a new order, what was agreed."""
+    """What of transaction, refund, money and metadata the event has; of a new order, what was agreed."""
 
 
 class AllowedShown(WireStruct):
@@ -87,13 +87,18 @@ class AllowedShown(WireStruct):
     instead: str | None
 
 
-class OrderInFull(OrderShown, kw_only=True):
-    """An order with all that happened to it and all that may."""
+class OrderInList(OrderShown, kw_only=True):
+    """An order with its version and times."""
 
     version: int
     created_at: str
     due_at: str | None
     ended_at: str | None
+
+
+class OrderInFull(OrderInList, kw_only=True):
+    """An order with all that happened to it and all that may."""
+
     money: Money
     attempts: list[AttemptShown]
     credits: list[dict[str, Any]]
@@ -105,19 +110,31 @@ class OrderInFull(OrderShown, kw_only=True):
     allowed: list[AllowedShown]
 
 
+def order_in_list(view: OrderView) -> OrderInList:
+    """The order as it stands."""
+    return OrderInList(**_list_members(view))
+
+
+def _list_members(view: OrderView) -> dict[str, Any]:
+    order = view.order
+    return {
+        **order_members(view),
+        "version": order.version,
+        "created_at": iso_time(order.created_at),
+        "due_at": _time(order.due_at),
+        "ended_at": _time(_ENDED_AT[order.status](order)),
+    }
+
+
 def in_full(view: OrderView, events: list[Event], allowed: list[Allowed]) -> OrderInFull:
     """The order with the events that led to it and what it allows now."""
     order = view.order
     return OrderInFull(
-        **order_members(view),
-        version=order.version,
-        created_at=iso_time(order.created_at),
-        due_at=_time(order.due_at),
-        ended_at=_time(_ENDED_AT[order.status](order)),
+        **_list_members(view),
         money=money_shown(order),
         attempts=[_attempt(order, each) for each in order.attempts],
         credits=[],
-        refunds=[_refund(order, each) for each in order.refunds],
+        refunds=[refund_shown(order, each) for each in order.refunds],
         returns=[],
         timeline=[event_shown(each, order.reference, view) for each in events],
         allowed=[_allowed(each) for each in allowed],
@@ -168,7 +185,8 @@ def _attempt(order: Order, attempt: Attempt) -> AttemptShown:
     )
 
 
-def _refund(order: Order, refund: Refund) -> RefundShown:
+def refund_shown(order: Order, refund: Refund) -> RefundShown:
+    """A refund of this order."""
     return RefundShown(
         id=refund.refund_id,
         transaction_id=refund.transaction_id,
@@ -200,10 +218,12 @@ def event_shown(event: Event, reference: str, view: OrderView | None) -> EventSh
     )
 
 
-def _moved(event: Event) -> Mapping[str, str]:
+def _moved(event: Event) -> Mapping[str, str | dict[str, str]]:
+    metadata = {"metadata": dict(event.metadata)} if event.metadata else {}
     money = {"amount": major_units(event.amount, event.currency), "currency": event.currency}
     about = {"transactionId": event.transaction_id, "refundId": event.refund_id}
-    return {name: text for name, text in about.items() if text} | (money if event.amount else {})
+    moved = {name: text for name, text in about.items() if text} | (money if event.amount else {})
+    return {**moved, **metadata}
 
 
 def _agreed(view: OrderView) -> Mapping[str, str | dict[str, str]]:

@@ -1,9 +1,9 @@
-"""Once per idempotency key, for calls that are no commands of the engine (ruling 9, mechanics of replies).
+"""Once per idempotency key, for calls that are not one command (ruling 9, mechanics of replies).
 
-A command's key and reply stand in its own commit. These calls have verbs of their own, each with its own
-transaction, so the key is claimed before and completed behind them. A call that broke off in between
-leaves it claimed for a short time, after which the same request is carried out again; therefore whatever is
-done under a key must do no harm when it is done twice.
+A command's key and reply stand in its own commit. These calls are many commands, or have verbs of their own,
+each with its own transaction, so the key is claimed before and completed behind them. A call that broke off
+in between leaves it claimed for a short time, after which the same request is carried out again; therefore
+whatever is done under a key must do no harm when it is done twice.
 """
 
 import asyncio

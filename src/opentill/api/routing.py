@@ -66,6 +66,8 @@ class Operation:
     """What a success has in the envelope."""
     body: type[msgspec.Struct] | None = None
     body_optional: bool = False
+    body_bytes: int = 0
+    """How large its body may be where that is more than the setting ``max_body_bytes``."""
     query: type[msgspec.Struct] | None = None
     auth: Auth = Auth.TOKEN
     account_required: bool = False

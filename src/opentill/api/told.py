@@ -1,8 +1,9 @@
-"""What became of a charge or a refund, told from the change alone (contract 3.6, 3.8)."""
+"""What became of a charge, a refund or a cancel, told from the change alone (contract 3.6, 3.8, 10)."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from opentill.api.in_full import RefundShown, refund_shown
 from opentill.api.wire import (
     SUCCESS,
     TOKENIZED_CHARGE_FAILED,
@@ -68,6 +69,19 @@ class RefundAnswer(WireStruct):
 
     success: bool
     message: str
+
+
+class CancelAnswer(WireStruct):
+    """What became of an order that was to be cancelled, or refunded where it was paid."""
+
+    status: str
+    already_cancelled: bool
+    """It was cancelled before, and this call changed nothing."""
+    version: int
+    refund: RefundShown | None
+    """That which this call began, as far as it is known by now."""
+    already_refunded: bool
+    """It is paid, and of the payment nothing is left to give back."""
 
 
 _A = AttemptStatus
@@ -148,6 +162,20 @@ def refund_reply(change: Change, refund_id: str) -> Reply:
     return _success.reply(RefundAnswer(well, (refused and refund.message) or text))
 
 
+def cancel_reply(change: Change, refund_id: str = "") -> Reply:
+    """The answer to a cancel; ``refund_id`` names the refund that it may have begun."""
+    order = change.after
+    refund = order.refund(refund_id)
+    answer = CancelAnswer(
+        status=order.status.value,
+        already_cancelled=change.met is OrderStatus.CANCELLED,
+        version=order.version,
+        refund=refund_shown(order, refund) if refund else None,
+        already_refunded=order.status is OrderStatus.PAID and refund is None,
+    )
+    return _success.reply(answer)
+
+
 def _attempt(change: Change, transaction: str) -> Attempt:
     attempt = change.after.attempt(transaction)
     assert attempt is not None
@@ -167,6 +195,8 @@ def late_reply(refusal_http_status: int, return_url_of: ReturnUrl) -> Callable[[
     def told(kind: CallKind, change: Change, about: str) -> Reply:
         if kind is CallKind.REFUND:
             return refund_reply(change, about)
+        if kind is CallKind.CANCEL_OR_REFUND:
+            return cancel_reply(change, about)
         if kind is CallKind.CONFIRM:
             return otp_reply(change, about)
         if _attempt(change, about).saved_card is not None:

@@ -1,6 +1,5 @@
 """Single transactions and lists of them (contract 3.4, 3.12)."""
 
-import base64
 from dataclasses import replace
 from datetime import time
 from typing import Annotated, Final, Literal
@@ -8,6 +7,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from opentill.api.call import Call
+from opentill.api.cursor import from_cursor, to_cursor
 from opentill.api.decode import Text, moment
 from opentill.api.shown import FILTER_WORDS, REFUNDED, TransactionShown, statuses_of, transaction_shown
 from opentill.api.wire import RECORD_NOT_FOUND, TRANSACTION_NOT_FOUND, Rejected, WireStruct, invalid
@@ -15,8 +15,6 @@ from opentill.domain.names import transaction_of_tx_ref
 from opentill.store.interface import Reply, TransactionFilter
 
 _MOST_LISTED: Final = 50
-_END_OF_TIME: Final = 2**62
-"""Far behind every time that a database keeps."""
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
@@ -173,21 +171,3 @@ def _ours(filters: ListFilters) -> bool:
         and filters.terminal_id is None
         and filters.rrn is None
     )
-
-
-def to_cursor(started_at: int, transaction: str) -> str:
-    """Where the next page begins, as an opaque text."""
-    return base64.urlsafe_b64encode(f"{started_at}:{transaction}".encode()).decode()
-
-
-def from_cursor(cursor: str) -> tuple[int, str]:
-    """What ``to_cursor`` was given; raises Rejected for any other text."""
-    try:
-        text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
-        started_at, transaction = text.split(":")
-        place = int(started_at), transaction
-    except ValueError:
-        raise invalid("cursor is not valid") from None
-    if to_cursor(*place) != cursor or not (0 <= place[0] < _END_OF_TIME and transaction.isprintable()):
-        raise invalid("cursor is not valid")
-    return place

@@ -145,6 +145,7 @@ REFUSALS: Final[dict[type[Refusal], RefusalRow]] = {
     ),
     refusals.RecordNotFound: RefusalRow(404, "404", "Record not found"),
     refusals.OrderReferenceUsed: RefusalRow(400, "400", "An order already exists with this order reference"),
+    refusals.VersionChanged: RefusalRow(409, "409", "The order has changed since that version"),
     refusals.OrderAlreadyPaid: RefusalRow(None, "01", "The order is already paid"),
     refusals.OrderAlreadyCancelled: RefusalRow(None, "01", "The order is already cancelled"),
     refusals.OrderExpired: RefusalRow(None, "01", "The order has expired"),

@@ -4,27 +4,18 @@ Nothing here is made up for the occasion: a new order goes through a running san
 merchant's program and its payer would take it, and the event is the one that comes of it.
 """
 
-import base64
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
-import msgspec
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-
 from opentill.cli.block import served_url
+from opentill.cli.card import DECLINED, PASSWORD, PAYS, submit_card, submit_password
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, say, say_json
 from opentill.cli.server import RunningServer
 from opentill.webhooks.payload import TYPE_OF
 
-PAYS: Final = "5434621074252808"
-DECLINED: Final = "5484497218317651"
-"""Test cards of the sandbox (contract, section 6): paid after a password, and never."""
-PASSWORD: Final = "9999"  # noqa: S105 - every sandbox accepts it
 HAPPENS_SECONDS: Final = 30.0
 """How long an event may take that is finished by a worker, as when the rail was told to be slow."""
 LOOK_SECONDS: Final = 0.2
@@ -92,20 +83,15 @@ class _Scene:
         self._say(f"Order {self._reference} of {amount} {currency} was opened.")
 
     def pay(self) -> None:
-        submitted = self._submit_card(PAYS)
+        submitted = submit_card(self._server, self._reference, PAYS)
         _expect(submitted["responseCode"] == "T0", "the bank did not ask for a password", submitted)
         self._transaction = submitted["transactionId"]
-        paid = self._post(
-            "/v1/checkout/checkout-card-otp",
-            orderReference=self._reference,
-            transactionId=self._transaction,
-            otp=PASSWORD,
-        )
+        paid = submit_password(self._server, self._reference, self._transaction, PASSWORD)
         _expect(paid["status"], "the payment did not go through", paid)
         self._say(f"It was paid by the test card and its password: {self._transaction}.")
 
     def be_declined(self) -> None:
-        submitted = self._submit_card(DECLINED)
+        submitted = submit_card(self._server, self._reference, DECLINED)
         _expect(not submitted["status"], "the card was not declined", submitted)
         self._say(f"The test card was declined: {submitted['message']}.")
 
@@ -131,23 +117,6 @@ class _Scene:
             "was the sandbox's rail told to misbehave?"
         )
 
-    def _submit_card(self, number: str) -> dict[str, Any]:
-        card = {
-            "cardNumber": number,
-            "cardCVV": "123",
-            "cardExpiryMonth": "10",
-            "cardExpiryYear": "99",
-            "cardPin": "1234",
-        }
-        key = self._get("/v1/checkout/order")["base64EncodedRsaPublicKey"]
-        details = msgspec.json.encode(card)
-        return self._post(
-            "/v1/checkout/checkout-card-detail",
-            orderReference=self._reference,
-            key=key,
-            cardDetails=_encrypted(details, key) if key else details.decode(),
-        )
-
     def _get(self, path: str) -> dict[str, Any]:
         return self._server.ask("GET", f"{path}/{quote(self._reference, safe='')}")
 
@@ -167,12 +136,3 @@ _STEPS: Final[Mapping[Wanted, tuple[Callable[[_Scene], None], ...]]] = {
 def _expect(came: object, otherwise: str, answer: Mapping[str, Any]) -> None:
     if not came:
         raise OperatorError(f"{otherwise}: {answer['message']}.")
-
-
-def _encrypted(details: bytes, public_key: str) -> str:
-    """As clients encrypt where the server gives them a key (contract 3.8)."""
-    key = serialization.load_der_public_key(base64.b64decode(public_key))
-    assert isinstance(key, rsa.RSAPublicKey)
-    return base64.b64encode(
-        key.encrypt(details, padding.OAEP(padding.MGF1(SHA256()), SHA256(), None))
-    ).decode()

@@ -84,6 +84,25 @@ class CancelOrder(OrderCommand):
 
     reason: str | None = None
     note: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    """What the merchant wants to find with the event of the cancel."""
+    if_version: int | None = None
+    """The version that the order must still have; None for any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsureCancelled(CancelOrder):
+    """End an order that has not been paid; one that is cancelled is left as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrRefund(CancelOrder):
+    """As EnsureCancelled; of one that is paid, give back what is left of the payment instead."""
+
+    refund_id: str
+    """Of the refund that this may begin; the rail is asked after that is committed."""
+    call_until: int
+    reply_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

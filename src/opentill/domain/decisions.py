@@ -19,9 +19,11 @@ from opentill.domain.commands import (
     BeginReturn,
     CancelAttempt,
     CancelOrder,
+    CancelOrRefund,
     ChargeSavedCard,
     Command,
     CreateOrder,
+    EnsureCancelled,
     ExpireOrder,
     ReceiveCredit,
     ResendOtp,
@@ -41,6 +43,7 @@ from opentill.domain.lifecycle import (
     ATTEMPT_TABLE,
     REFUSAL_OF,
     AttemptInput,
+    Cell,
     OrderInput,
     Take,
 )
@@ -52,7 +55,6 @@ from opentill.domain.order import (
     DueAction,
     Order,
     OrderStatus,
-    Refund,
     RefundStatus,
 )
 from opentill.domain.refusals import (
@@ -63,6 +65,7 @@ from opentill.domain.refusals import (
     RecordNotFound,
     TooManyAttempts,
     TooManyOtps,
+    VersionChanged,
 )
 
 __all__ = ["IN_FLIGHT", "Change", "create", "decide"]
@@ -96,8 +99,9 @@ def decide(order: Order, command: Command, at: int) -> Change:
     draft = Draft(order, command, max(at, order.updated_at), before=order.status)
     if _falls_due_first(order, command, draft.at):
         _fall_due(draft)
+    met = draft.order.status
     _DECIDE[type(command)](draft, command)
-    return Change(order, draft.order, tuple(draft.events), saved_card=draft.saved_card)
+    return Change(order, draft.order, tuple(draft.events), saved_card=draft.saved_card, met=met)
 
 
 def _falls_due_first(order: Order, command: Command, at: int) -> bool:
@@ -150,27 +154,34 @@ def _without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:
 
 def _fall_due(draft: Draft) -> None:
     if draft.order.due_action is DueAction.CANCEL:
-        _end(draft, OrderInput.CANCEL, EventType.ORDER_CANCELLED, reason="expired")
+        cell = draft.cell(OrderInput.CANCEL)
+        _end(draft, cell, EventType.ORDER_CANCELLED, reason="expired")
     else:
-        _end(draft, OrderInput.DUE, EventType.ORDER_EXPIRED)
+        _end(draft, draft.cell(OrderInput.DUE), EventType.ORDER_EXPIRED)
 
 
-def _end(
-    draft: Draft,
-    column: OrderInput,
-    type_: EventType,
-    *,
-    reason: str | None = None,
-    note: str | None = None,
-) -> None:
-    cell = draft.cell(column)
+def _end(draft: Draft, cell: Cell, type_: EventType, **said: Any) -> None:
     attempts = _without_waiting_attempts(draft.order, draft.at)
-    draft.record(type_, status=cell.to, attempts=attempts, reason=reason, note=note)
+    draft.record(type_, status=cell.to, attempts=attempts, **said)
     crediting.see_to_held(draft, cell)
 
 
+_CANCEL_COLUMN: Final[dict[type[CancelOrder], OrderInput]] = {
+    CancelOrder: OrderInput.CANCEL,
+    EnsureCancelled: OrderInput.ENSURE_CANCELLED,
+    CancelOrRefund: OrderInput.CANCEL_OR_REFUND,
+}
+
+
 def _cancel(draft: Draft, command: CancelOrder) -> None:
-    _end(draft, OrderInput.CANCEL, EventType.ORDER_CANCELLED, reason=command.reason, note=command.note)
+    if command.if_version is not None and command.if_version != draft.judged_version:
+        raise VersionChanged
+    cell = draft.cell(_CANCEL_COLUMN[type(command)])
+    said = {"reason": command.reason, "note": command.note, "metadata": command.metadata}
+    if cell.take is Take.REFUND and isinstance(command, CancelOrRefund):
+        refunding.refund_the_rest(draft, command, **said)
+    elif cell.to is not draft.order.status:
+        _end(draft, cell, EventType.ORDER_CANCELLED, **said)
 
 
 def _expire(draft: Draft, _command: ExpireOrder) -> None:
@@ -361,17 +372,8 @@ def _lose_payment(draft: Draft, attempt: Attempt) -> None:
     left = order.totals.applied - order.totals.refunded
     if order.paid_by != attempt.transaction_id or left == 0:
         return
-    refund = Refund(
-        refund_id=draft.command.command_id,
-        transaction_id=attempt.transaction_id,
-        amount=left,
-        status=RefundStatus.RUNNING,
-        account_number=None,
-        bank_code=None,
-        started_at=draft.at,
-        updated_at=draft.at,
-        message="Given back by the card processor",
-    )
+    refund = refunding.new_refund(draft, draft.command.command_id, attempt.transaction_id, left)
+    refund = replace(refund, message="Given back by the card processor")
     refunding.start_refund(draft, refund)
     refunding.finish_refund(draft, replace(refund, status=RefundStatus.DONE))
 
@@ -401,6 +403,8 @@ def _note_answer(draft: Draft, attempt: Attempt, target: AttemptStatus, call: Ca
 
 _DECIDE: Final[dict[type[Command], Callable[[Draft, Any], None]]] = {
     CancelOrder: _cancel,
+    EnsureCancelled: _cancel,
+    CancelOrRefund: _cancel,
     ExpireOrder: _expire,
     BeginAttempt: _begin_attempt,
     SubmitOtp: _submit_otp,

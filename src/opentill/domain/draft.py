@@ -31,12 +31,14 @@ class Change:
     events: tuple[Event, ...]
     terms: Terms | None = None
     saved_card: SavedCard | None = None
+    met: OrderStatus | None = None
+    """The status that the command met, after what was due; None for a new order."""
 
 
 class Draft:
     """A change while it is being decided: the order so far, and the events that led there."""
 
-    __slots__ = ("_before", "at", "command", "events", "order", "saved_card")
+    __slots__ = ("_before", "at", "command", "events", "judged_version", "order", "saved_card")
 
     def __init__(self, order: Order, command: Command, at: int, before: OrderStatus | None):
         self.order = order
@@ -44,9 +46,11 @@ class Draft:
         self.at = at
         self.events: list[Event] = []
         self.saved_card: SavedCard | None = None
+        self.judged_version = order.version
+        """Before anything fell due: the one that the caller can have seen."""
         self._before = before
 
-    def record(
+    def record(  # noqa: PLR0913 - one word for each thing that a step may say
         self,
         type_: EventType,
         *,
@@ -57,6 +61,7 @@ class Draft:
         amount: int = 0,
         reason: str | None = None,
         note: str | None = None,
+        metadata: tuple[tuple[str, str], ...] = (),
         **order_changes: Any,
     ) -> None:
         """Take one step: replace the order by its next version and note the event that says so.
@@ -90,6 +95,7 @@ class Draft:
                 at=self.at,
                 reason=reason,
                 note=note,
+                metadata=metadata,
                 transaction_id=about.transaction_id if about else None,
                 refund_id=refund.refund_id if refund else None,
                 amount=amount,

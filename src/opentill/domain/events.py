@@ -78,6 +78,8 @@ class Event:
     at: int
     reason: str | None = None
     note: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    """What a merchant wants to find with it again."""
     transaction_id: str | None = None
     refund_id: str | None = None
     amount: int = 0

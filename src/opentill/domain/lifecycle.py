@@ -44,6 +44,8 @@ class OrderInput(StrEnum):
     """The columns of the order table."""
 
     CANCEL = "cancel"
+    ENSURE_CANCELLED = "ensure cancelled"
+    CANCEL_OR_REFUND = "cancel or refund"
     DUE = "due time passes"
     CARD_ENTRY = "card or OTP entered"
     CARD_APPROVED = "card approved"
@@ -53,17 +55,19 @@ class OrderInput(StrEnum):
 
 
 class Take(StrEnum):
-    """What becomes of money."""
+    """What becomes of the money that an input brings or is about."""
 
     NOTHING = "-"
     APPLY = "applied"
     HOLD = "held"
     SEND_BACK = "sent back"
+    REFUND = "refunded"
+    """That which paid for the order, as far as it has not been refunded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Where an input leads, and what becomes of the money it brings."""
+    """Where an input leads, and what becomes of the money that it brings or is about."""
 
     to: OrderStatus
     take: Take = Take.NOTHING
@@ -76,24 +80,34 @@ class Cell:
 ORDER_TABLE: Final[dict[OrderStatus, dict[OrderInput, Cell]]] = {
     PENDING: {
         OrderInput.CANCEL: Cell(CANCELLED, held=Take.SEND_BACK),
+        OrderInput.ENSURE_CANCELLED: Cell(CANCELLED, held=Take.SEND_BACK),
+        OrderInput.CANCEL_OR_REFUND: Cell(CANCELLED, held=Take.SEND_BACK),
         OrderInput.DUE: Cell(EXPIRED, held=Take.SEND_BACK),
         OrderInput.CARD_ENTRY: Cell(PENDING),
         OrderInput.CARD_APPROVED: Cell(PAID, Take.APPLY, held=Take.SEND_BACK),
     },
     PAID: {
+        OrderInput.CANCEL_OR_REFUND: Cell(PAID, Take.REFUND),
         OrderInput.CARD_APPROVED: Cell(PAID, Take.SEND_BACK),
         OrderInput.REFUND: Cell(PAID),
     },
     CANCELLED: {
+        OrderInput.ENSURE_CANCELLED: Cell(CANCELLED),
+        OrderInput.CANCEL_OR_REFUND: Cell(CANCELLED),
         OrderInput.CARD_APPROVED: Cell(CANCELLED, Take.SEND_BACK),
     },
     EXPIRED: {
         OrderInput.CANCEL: Cell(CANCELLED, held=Take.SEND_BACK),
+        OrderInput.ENSURE_CANCELLED: Cell(CANCELLED, held=Take.SEND_BACK),
+        OrderInput.CANCEL_OR_REFUND: Cell(CANCELLED, held=Take.SEND_BACK),
         OrderInput.CARD_APPROVED: Cell(EXPIRED, Take.SEND_BACK),
         OrderInput.HELD_ACCEPTED: Cell(PAID, Take.APPLY, held=Take.SEND_BACK),
         OrderInput.HELD_RELEASED: Cell(EXPIRED, Take.SEND_BACK),
     },
 }
+
+CANCELLABLE: Final = frozenset(status for status, row in ORDER_TABLE.items() if OrderInput.CANCEL in row)
+"""The statuses that a cancel ends."""
 
 REFUSAL_OF: Final[dict[OrderStatus, type[Refusal]]] = {
     PENDING: OrderNotDue,

@@ -59,6 +59,8 @@ class CallKind(StrEnum):
     VOID = "void"
     REFUND = "refund"
     RETURN = "return"
+    CANCEL_OR_REFUND = "cancel_or_refund"
+    """A refund that a cancel began, whose reply is the cancel's."""
 
 
 class Method(StrEnum):

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from opentill.domain.commands import BeginRefund, SettleRefund
+from opentill.domain.commands import BeginRefund, CancelOrRefund, SettleRefund
 from opentill.domain.draft import Draft
 from opentill.domain.events import EventType, event_id
 from opentill.domain.lifecycle import REFUND_TABLE, OrderInput
@@ -26,30 +26,58 @@ def begin_refund(draft: Draft, command: BeginRefund) -> None:
     draft.cell(OrderInput.REFUND)
     if order.paid_by != command.transaction_id:
         raise OrderNotPaid
-    left = order.totals.applied - order.totals.refunded
-    amount = left if command.amount is None else command.amount
-    if not 0 < amount <= left:
+    amount = _left(order) if command.amount is None else command.amount
+    if not 0 < amount <= _left(order):
         raise RefundExceedsPaid
-    key = command.reply_key
-    for number, part in enumerate(_parts(order, command, amount)):
-        refund = Refund(
-            refund_id=event_id(command.refund_id, number),
-            transaction_id=command.transaction_id,
-            amount=part.amount,
-            status=RefundStatus.RUNNING,
-            account_number=command.account_number,
-            bank_code=command.bank_code,
-            started_at=draft.at,
-            updated_at=draft.at,
-            call=Call(CallKind.REFUND, command.call_until, key if number == 0 else None),
+    _start_parts(draft, command, CallKind.REFUND, amount)
+
+
+def refund_the_rest(draft: Draft, command: CancelOrRefund, **said: Any) -> None:
+    """Give back all that is left; of a payment of which nothing is left, nothing more is given back."""
+    if left := _left(draft.order):
+        _start_parts(draft, command, CallKind.CANCEL_OR_REFUND, left, **said)
+
+
+def new_refund(draft: Draft, refund_id: str, transaction_id: str, amount: int) -> Refund:
+    """A refund that runs from now on, by the way the money came."""
+    return Refund(
+        refund_id=refund_id,
+        transaction_id=transaction_id,
+        amount=amount,
+        status=RefundStatus.RUNNING,
+        account_number=None,
+        bank_code=None,
+        started_at=draft.at,
+        updated_at=draft.at,
+    )
+
+
+def _left(order: Order) -> int:
+    return order.totals.applied - order.totals.refunded
+
+
+def _start_parts(
+    draft: Draft, command: BeginRefund | CancelOrRefund, kind: CallKind, amount: int, **said: Any
+) -> None:
+    """As many refunds as places the money goes to; the first bears the command's id and its reply's key."""
+    paid_by, key = draft.order.paid_by or "", command.reply_key
+    account = bank = None
+    if isinstance(command, BeginRefund):
+        account, bank = command.account_number, command.bank_code
+    for number, part in enumerate(_parts(draft.order, paid_by, amount, at_once=account is not None)):
+        refund = replace(
+            new_refund(draft, event_id(command.refund_id, number), paid_by, part.amount),
+            account_number=account,
+            bank_code=bank,
+            call=Call(kind, command.call_until, key if number == 0 else None),
             from_credit=part.from_credit,
         )
-        start_refund(draft, refund)
+        start_refund(draft, refund, **said)
 
 
-def _parts(order: Order, command: BeginRefund, amount: int) -> Iterator[_Part]:
+def _parts(order: Order, paid_by: str, amount: int, *, at_once: bool) -> Iterator[_Part]:
     """To the card or the named account at once; else newest credit first, each at most what it brought."""
-    if order.credit(command.transaction_id) is None or command.account_number is not None:
+    if at_once or order.credit(paid_by) is None:
         yield _Part(amount)
         return
     for credit in reversed(order.credits):
@@ -64,7 +92,7 @@ def _given_back(order: Order, credit: str) -> int:
     return sum(refund.amount for refund in counted)
 
 
-def start_refund(draft: Draft, refund: Refund) -> None:
+def start_refund(draft: Draft, refund: Refund, **said: Any) -> None:
     """Count the refund against what was applied, from this moment on."""
     order = draft.order
     draft.record(
@@ -73,6 +101,7 @@ def start_refund(draft: Draft, refund: Refund) -> None:
         amount=refund.amount,
         refund_count=order.refund_count + 1,
         totals=replace(order.totals, refunded=order.totals.refunded + refund.amount),
+        **said,
     )
 
 

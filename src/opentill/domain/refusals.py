@@ -46,6 +46,12 @@ class OrderReferenceUsed(Refusal):
     reason = "order-reference-used"
 
 
+class VersionChanged(Refusal):
+    """The order is not, or no longer, at the version that the caller has seen."""
+
+    reason = "version-changed"
+
+
 class OrderAlreadyPaid(Refusal):
     """The order is paid; it can be refunded, no longer cancelled or paid again."""
 
@@ -154,6 +160,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     IdempotencyKeyInProgress,
     RecordNotFound,
     OrderReferenceUsed,
+    VersionChanged,
     AttemptAlreadyCompleted,
     OrderAlreadyPaid,
     OrderAlreadyCancelled,

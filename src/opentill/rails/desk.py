@@ -19,6 +19,7 @@ from opentill.domain.commands import (
     ActorKind,
     BeginAttempt,
     BeginRefund,
+    CancelOrRefund,
     ChargeSavedCard,
     Command,
     RailOutcome,
@@ -175,15 +176,20 @@ class CardDesk:
             self._in_background(self._heard(self._rail.resend_otp(transaction_id), transaction_id, None))
         return result
 
-    async def refund(self, command: BeginRefund, asking: Asking) -> Result:
-        """Give paid money back. Answers when the rail has, or after a few seconds as running."""
+    async def refund(self, command: BeginRefund | CancelOrRefund, asking: Asking) -> Result:
+        """Give paid money back. Answers when the rail has, or after a few seconds as running.
+
+        A cancel that begins no refund is answered by its own commit.
+        """
         return await self._finish_later(self._refund(command, asking))
 
-    async def _refund(self, command: BeginRefund, asking: Asking) -> Result:
-        begun = await self._submit(command, asking, _refusals_only(asking.render))
+    async def _refund(self, command: BeginRefund | CancelOrRefund, asking: Asking) -> Result:
+        begun = await self._submit(command, asking, _unless_begun(command.refund_id, asking.render))
         if not isinstance(begun.outcome, Change):
             return begun
-        refund = _refund(begun.outcome.after, command.refund_id)
+        refund = begun.outcome.after.refund(command.refund_id)
+        if refund is None:
+            return begun
         for part in _further_parts(begun.outcome, command.refund_id):
             self._in_background(self._pay_back_part(begun.outcome.after, part, asking.render))
         work = self._in_background(self._pay_back(begun.outcome.after, refund, asking.render))
@@ -200,7 +206,7 @@ class CardDesk:
                 await self._finish_attempt(order, attempt, attempt.call)
         for refund in order.refunds:
             if refund.call is not None and refund.call.until <= now:
-                render = self._render_late(CallKind.REFUND, refund.refund_id)
+                render = self._render_late(refund.call.kind, refund.refund_id)
                 await self._pay_back(order, refund, render)
 
     async def close(self, seconds: float) -> None:
@@ -369,12 +375,6 @@ def _attempt(order: Order, transaction_id: str) -> Attempt:
     return attempt
 
 
-def _refund(order: Order, refund_id: str) -> Refund:
-    refund = order.refund(refund_id)
-    assert refund is not None
-    return refund
-
-
 def _further_parts(begun: Change, refund_id: str) -> list[Refund]:
     """The refunds that a command began beside the one of its own id."""
     ids = {event.refund_id for event in begun.events} - {refund_id, None}
@@ -394,6 +394,16 @@ def _refusals_only(render: Render) -> Render:
 
     def rendered(outcome: Outcome) -> Reply | None:
         return render(outcome) if isinstance(outcome, Refusal) else None
+
+    return rendered
+
+
+def _unless_begun(refund_id: str, render: Render) -> Render:
+    """As ``_refusals_only``, for what may begin a refund."""
+
+    def rendered(outcome: Outcome) -> Reply | None:
+        begun = isinstance(outcome, Change) and outcome.after.refund(refund_id) is not None
+        return None if begun else render(outcome)
 
     return rendered
 

@@ -213,6 +213,34 @@ class TransactionFilter:
     limit: int = 50
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFilter:
+    """Which orders of a merchant are wanted; None means any. Times are UTC milliseconds."""
+
+    account_id: str
+    name: str | None = None
+    """A reference or an order id."""
+    statuses: frozenset[str] | None = None
+    customer_email: str | None = None
+    customer_id: str | None = None
+    created_from: int | None = None
+    """Inclusive."""
+    created_before: int | None = None
+    """Exclusive."""
+    behind: tuple[int, str] | None = None
+    """The (created_at, order id) at which the page before ended."""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """Orders without what belongs to them, newest first."""
+
+    views: list[OrderView]
+    end: tuple[int, str] | None
+    """Behind which to go on; None when there is nothing more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """What was booked on one ledger account in one currency; minor units, both sides positive."""
@@ -246,6 +274,12 @@ class Snapshot(Protocol):
 
     def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
         """Newest first, at most ``wanted.limit``."""
+
+    def list_orders(self, wanted: OrderFilter) -> OrderPage:
+        """One page of the wanted orders, at most ``wanted.limit``.
+
+        A page looks at a bounded number of orders; where few of them are wanted, it ends before it is full.
+        """
 
     def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
         """Orders with an attempt, refund or return whose rail call ran past its ``until``; real time."""

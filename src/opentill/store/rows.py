@@ -81,7 +81,7 @@ RETURN: Final = (
 EVENT: Final = (
     "account_id", "order_id", "sequence", "event_id", "type", "before", "after", "actor_kind",
     "actor_id", "at", "reason", "note", "transaction_id", "refund_id", "amount", "currency", "beneficiary",
-    "method",
+    "method", "metadata",
 )  # fmt: skip
 
 ENTRY: Final = (
@@ -353,7 +353,7 @@ def event(row: Row) -> Event:
     """An event from ``EVENT``."""
     (
         account_id, order_id, sequence, event_id, type_, before, after, actor_kind, actor_id, at, reason,
-        note, transaction_id, refund_id, amount, currency, beneficiary, method,
+        note, transaction_id, refund_id, amount, currency, beneficiary, method, metadata,
     ) = row  # fmt: skip
     return Event(
         event_id=event_id,
@@ -367,6 +367,7 @@ def event(row: Row) -> Event:
         at=at,
         reason=reason,
         note=note,
+        metadata=tuple(_unjson.decode(metadata).items()) if metadata else (),
         transaction_id=transaction_id,
         refund_id=refund_id,
         amount=amount,
@@ -381,5 +382,5 @@ def event_row(e: Event) -> Row:
     return (
         e.account_id, e.order_id, e.sequence, e.event_id, e.type, e.before, e.after, e.actor.kind,
         e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.refund_id, e.amount, e.currency,
-        e.beneficiary, e.method,
+        e.beneficiary, e.method, _json.encode(dict(e.metadata)).decode() if e.metadata else None,
     )  # fmt: skip

@@ -208,6 +208,9 @@ orders = Table(
     CheckConstraint("updated_at >= created_at", name="time_runs_forward"),
     # Not partial and not on status: that would make every cancel rewrite an index (design, section 7).
     Index("orders_by_due", "due_at"),
+    # Of what never changes, so that lists cost a create something and a cancel nothing.
+    Index("orders_by_creation", "account_id", "created_at", "order_id"),
+    Index("orders_by_customer_email", "account_id", "customer_email", "created_at", "order_id"),
     postgresql_with={"fillfactor": UPDATED_IN_PLACE},
 )
 
@@ -386,6 +389,7 @@ events = Table(
     Column("currency", code(3), nullable=False),
     Column("beneficiary", code(36), nullable=False),
     Column("method", code(8), nullable=False, server_default=Method.CARD.value),
+    Column("metadata", Text),
     # In the merchant's feed. Given after the commit, and the only thing of an event that is written later.
     Column("place", BigInteger),
     PrimaryKeyConstraint("account_id", "order_id", "sequence"),

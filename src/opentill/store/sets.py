@@ -21,6 +21,8 @@ from opentill.store.interface import (
     KeyClaim,
     KeyRecord,
     Name,
+    OrderFilter,
+    OrderPage,
     OrderView,
     Reply,
     TokenId,
@@ -29,6 +31,7 @@ from opentill.store.interface import (
     Transient,
     Witness,
 )
+from opentill.store.order_lists import select_orders
 from opentill.store.rows import TERMS
 from opentill.store.statements import ORDER, Statements
 from opentill.store.transactions import select_transactions
@@ -110,6 +113,10 @@ class SetSnapshot:
     def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
         """See ``Snapshot.transactions``."""
         return select_transactions(self._core(), wanted)
+
+    def list_orders(self, wanted: OrderFilter) -> OrderPage:
+        """See ``Snapshot.list_orders``."""
+        return select_orders(self._core(), wanted)
 
     def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
         """See ``Snapshot.overdue_calls``."""
