@@ -48,6 +48,7 @@ from opentill.domain.commands import (
     SettleReturn,
     SettleReturnByHand,
     SubmitOtp,
+    TransactionCommand,
 )
 from opentill.domain.events import event_id
 from opentill.domain.order import DueAction, LateMoney
@@ -303,9 +304,10 @@ class TheEngine(RuleBasedStateMachine):
                 now = self.clock.now()
                 return transfer(BeginReturn, name, account_id, now=now, call_until=now + 30_000)
             case "person":
-                return transfer(how[1], name, account_id, **_PERSON_SAYS.get(how[1], {}))
-        amount = int(promised.amount * how[1]) if promised and how[1] else None
-        return begin_refund(name, amount, account_id, refund_id=IDS.uuid())
+                asked: type[TransactionCommand] = how[1]
+                return transfer(asked, name, account_id, **_PERSON_SAYS.get(asked, {}))
+        part = int(promised.amount * how[1]) if promised and how[1] else None
+        return begin_refund(name, part, account_id, refund_id=IDS.uuid())
 
     def _about_a_try(
         self, kind: str, order: tuple[str, str], transaction_id: str, *how: Any
