@@ -102,7 +102,7 @@ def _command(order: Order, asked: str | RailOutcome | RefundOutcome, back: int, 
         "cancel": lambda: given.cancel(number=number),
         "ensure cancelled": lambda: given.ensure_cancelled(number=number),
         "cancel or refund": lambda: given.cancel_or_refund(
-            number=number, refund_id=f"F{order.refund_count + 1}"
+            number=number, refund_id=given.command_id(1000 + number)
         ),
         "expire": lambda: given.expire(number=number),
         "begin": lambda: given.begin(
