@@ -51,9 +51,9 @@ def data(answer: httpx2.Response) -> dict[str, Any]:
     return found
 
 
-def order(reference: str, amount: str = "100.00", **more: object) -> dict[str, object]:
+def order(reference: str, **more: object) -> dict[str, object]:
     email = "payer@example.com"
-    return {"orderReference": reference, "amount": amount, "currency": "NGN", "customerEmail": email} | more
+    return {"orderReference": reference, "amount": "100.00", "currency": "NGN", "customerEmail": email} | more
 
 
 def submit(http: httpx2.Client, reference: str, *, save: bool = False) -> str:

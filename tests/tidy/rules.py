@@ -138,7 +138,8 @@ LAYERS: Mapping[str, Collection[str]] = {
     "docs": {"api", "domain", "settings"},
     "cli.ledger": {"cli", "store.audit"},  # reads a database as it lies there, without opening a store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
-    "cli": {"app", "cli", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
+    "race": {"domain", "race"},
+    "cli": {"app", "cli", "race", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},
     "app": {"api", "payer", "workers", "merchants", "rails", "store", "engine", "domain", "vault", "webhooks"}
     | FREE_STANDING,

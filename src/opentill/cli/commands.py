@@ -44,6 +44,8 @@ app.command("opentill.cli.listen:listen", name="listen")
 app.command("opentill.cli.trigger:trigger", name="trigger")
 app.command("opentill.cli.webhooks:verify_signature", name="verify-signature")
 
+app.command("opentill.cli.race:race", name="race")
+
 ledger = App(name="ledger", help="The books.")
 ledger.command("opentill.cli.ledger:check", name="check")
 app.command(ledger)

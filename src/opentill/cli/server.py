@@ -20,6 +20,12 @@ class _Answer(msgspec.Struct):
     data: dict[str, Any] | None
 
 
+class _Description(msgspec.Struct):
+    """What is read of the server's description of itself."""
+
+    paths: dict[str, Any]
+
+
 class RunningServer:
     """The API at one URL, as it answers whoever brings no token: a sandbox's default merchant."""
 
@@ -34,6 +40,14 @@ class RunningServer:
         except OperatorError:
             return False
         return True
+
+    def paths(self) -> frozenset[str]:
+        """What the server says it has, as templates. Raises OperatorError where it is no opentill."""
+        _, content = self._exchange("GET", "/openapi.json", None)
+        try:
+            return frozenset(msgspec.json.decode(content, type=_Description).paths)
+        except msgspec.DecodeError:
+            raise OperatorError(f"what answers at {self.url} is not opentill.") from None
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """The ``data`` of a success. Raises OperatorError in the server's own words for anything else."""
