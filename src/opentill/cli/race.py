@@ -4,8 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import aiohttp
 from cyclopts import Parameter
@@ -63,7 +62,7 @@ def race(
         )
         verdict = _held(plan, quiet=as_json)
     if as_json:
-        say_json(asdict(verdict))
+        say_json(_said(verdict))
     else:
         _print(verdict)
     if verdict.complaints:
@@ -107,6 +106,29 @@ def _progress(orders: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("race", total=orders)
         yield lambda ended: progress.update(task, completed=ended)
+
+
+def _said(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "orders": verdict.orders,
+        "statuses": dict(verdict.statuses),
+        "requests": [
+            {
+                "request": each.by,
+                "asked": each.asked,
+                "won": each.won,
+                "refused": dict(each.refused),
+                "p50Milliseconds": round(each.milliseconds[0], 1),
+                "p99Milliseconds": round(each.milliseconds[1], 1),
+                "longestMilliseconds": round(each.milliseconds[2], 1),
+            }
+            for each in verdict.contestants
+        ],
+        "money": dict(verdict.money),
+        "ledgerDifference": verdict.ledger_difference,
+        "kept": not verdict.complaints,
+        "complaints": verdict.complaints,
+    }
 
 
 def _print(verdict: Verdict) -> None:
