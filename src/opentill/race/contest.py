@@ -113,6 +113,8 @@ async def refund(corner: Corner[Any]) -> None:
     """As soon as the order is paid, give all of it back; nothing happens if it is not paid by then."""
     await corner.moment()
     shown = (await corner.line.in_full(corner.fight.reference)).json()["data"]
+    if shown is None:
+        return
     paying = [
         step["data"]["transactionId"] for step in shown["timeline"] if step["type"] == "payment_success"
     ]
@@ -124,7 +126,7 @@ async def look(corner: Corner[Any]) -> None:
     """Look at the order, now and then."""
     for _ in range(LOOKS):
         await corner.moment()
-        corner.fight.seen.append(await _status(corner.line, corner.fight.reference))
+        await _see(corner.line, corner.fight)
 
 
 class Ring(Generic[A]):
@@ -156,7 +158,7 @@ class Ring(Generic[A]):
         )
         if opened.status_code == 200:
             await asyncio.gather(*(act(self._corner(line, fight)) for act, line in self._contestants))
-            fight.seen.append(await _status(self._opener, reference))
+            await _see(self._opener, fight)
         return fight
 
     def _corner(self, line: Line[A], fight: Fight[A]) -> Corner[A]:
@@ -181,8 +183,11 @@ def spread() -> Iterator[float]:
         yield at
 
 
-async def _status(line: Line[Any], reference: str) -> str:
-    return str((await line.in_full(reference)).json()["data"]["status"])
+async def _see(line: Line[Any], fight: Fight[Any]) -> None:
+    """Note the order's status, unless the server can not say it now."""
+    shown = (await line.in_full(fight.reference)).json()["data"]
+    if shown is not None:
+        fight.seen.append(shown["status"])
 
 
 def _paid(answer: Answer) -> Won | None:

@@ -64,7 +64,8 @@ def judged(
 def _of_fight(fight: Fight[Any], order: Mapping[str, Any] | None) -> Iterator[str]:
     name = fight.reference
     if order is None:
-        yield f"{name}: acknowledged and lost"
+        if any(each.answer.status_code == 200 for each in fight.by("create")):
+            yield f"{name}: acknowledged and lost"
         return
     endings = [each.won for each in fight.tries if each.won in ENDINGS]
     if len(endings) > 1:
