@@ -1,19 +1,19 @@
 """Connections to servers: each line stays with one process, and every answer says which one gave it."""
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 
+from opentill.race import lines as race
+from opentill.race.lines import CHALLENGE_CARD, OTP_CARD
 from server import Server, signed_in
 
-OTP_CARD: Final = "5434621074252808"
-CHALLENGE_CARD: Final = "4000000000002503"
-GOOD_OTP: Final = "9999"
+__all__ = ["CHALLENGE_CARD", "OTP_CARD"]
+
 AMOUNT: Final = "1500.50"
 SHOP: Final = "https://shop.example/back"
 MOST_TRIES: Final = 400
@@ -24,8 +24,11 @@ CANCELLED_BODY: Final = (
 NOT_CANCELLED_BODY: Final = b'{"code":"01","description":"Error cancelling order","data":null}'
 
 
-class Line:
-    """What a merchant's program and its payer can do, over one kept connection."""
+class Line(race.Line[httpx2.Response]):
+    """A line whose answers tests look into, and which can go to a bank's page too."""
+
+    amount = AMOUNT
+    callback_url = SHOP
 
     def __init__(self, url: str, headers: dict[str, str], most_connections: int = 1):
         self._client = httpx2.AsyncClient(
@@ -37,38 +40,16 @@ class Line:
             limits=httpx2.Limits(max_connections=most_connections),
         )
 
-    async def create(self, reference: str, key: str = "") -> httpx2.Response:
-        order = {
-            "orderReference": reference,
-            "amount": AMOUNT,
-            "currency": "NGN",
-            "customerEmail": "payer@example.com",
-            "callbackUrl": SHOP,
-        }
-        return await self._post("/v1/checkout/order", {"order": order}, key)
-
-    async def cancel(self, reference: str, key: str = "") -> httpx2.Response:
-        return await self._post("/v1/checkout/order/cancel", {"orderReference": reference}, key)
+    async def ask(self, method: str, path: str, body: object = None, key: str = "") -> httpx2.Response:
+        headers = {"X-Idempotent-key": key} if key else {}
+        if body is None:
+            return await self._client.request(method, path, headers=headers)
+        return await self._client.request(method, path, json=body, headers=headers)
 
     async def cancel_many(self, references: Sequence[str], run: str, key: str) -> httpx2.Response:
         """By one call; ``run`` is kept with each cancel that it makes."""
         body = {"orderReferences": references, "metadata": {"run": run}}
-        return await self._post("/v1/opentill/orders/cancel", body, key)
-
-    async def card(self, reference: str, key: str = "", number: str = OTP_CARD) -> httpx2.Response:
-        details = {
-            "cardNumber": number,
-            "cardCVV": "123",
-            "cardExpiryMonth": "10",
-            "cardExpiryYear": "30",
-            "cardPin": "1234",
-        }
-        body = {"cardDetails": json.dumps(details), "key": "", "orderReference": reference}
-        return await self._post("/v1/checkout/checkout-card-detail", body, key)
-
-    async def otp(self, reference: str, transaction: str, key: str = "") -> httpx2.Response:
-        body = {"otp": GOOD_OTP, "orderReference": reference, "transactionId": transaction}
-        return await self._post("/v1/checkout/checkout-card-otp", body, key)
+        return await self.ask("POST", "/v1/opentill/orders/cancel", body, key)
 
     async def pass_challenge(self, secure: dict[str, str]) -> None:
         """Tell the sandbox's bank that it is the payer who pays, as its page does."""
@@ -80,19 +61,10 @@ class Line:
         """The payer's browser, back from its bank."""
         return await self._client.request(method, term_url)
 
-    async def cancel_transaction(self, transaction: str) -> httpx2.Response:
-        body = {"transactionId": transaction, "forceCancel": False}
-        return await self._post("/v1/checkout/transaction/cancel", body, "")
-
-    async def refund(self, transaction: str, amount: str | None = None, key: str = "") -> httpx2.Response:
-        """Without an amount, all that is left."""
-        body = {"transactionId": transaction} | ({"amount": amount} if amount else {})
-        return await self._post("/v1/checkout/refund", body, key)
-
     async def switch_rail(self, operation: str, outcome: str | None, count: int = 1, delay: int = 0) -> None:
         """Make the next calls of the rail misbehave; ``delay`` in milliseconds."""
         body = {"operation": operation, "outcome": outcome, "count": count, "delayMilliseconds": delay}
-        assert (await self._post("/sandbox/rail", body, "")).status_code == 200
+        assert (await self.ask("POST", "/sandbox/rail", body)).status_code == 200
 
     async def look_up(self, reference: str) -> str:
         """The order's status."""
@@ -102,9 +74,6 @@ class Line:
 
     async def get(self, path: str) -> httpx2.Response:
         return await self._client.get(path)
-
-    async def _post(self, path: str, body: dict[str, Any], key: str) -> httpx2.Response:
-        return await self._client.post(path, json=body, headers={"X-Idempotent-key": key} if key else {})
 
     async def close(self) -> None:
         await self._client.aclose()

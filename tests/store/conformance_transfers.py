@@ -10,7 +10,7 @@ from opentill.domain.order import LateMoney, Order, Sender
 from opentill.store.interface import Store
 from opentill.store.transfers import Advice, TransferNotice
 from store.conformance import DAY, law
-from store.conformance_outbox import LAW
+from store.conformance_cards import LAW
 
 __all__ = ["LAW"]
 

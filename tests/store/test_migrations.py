@@ -237,14 +237,18 @@ def test_a_server_that_may_not_migrate_says_who_does(url: str, found: str, tmp_p
 # --- beside others ------------------------------------------------------------------------------------
 
 
+LOOK = "SELECT count(*) FROM attempts"
+"""Reads a table that the newest migration changes."""
+
+
 def held_up(url: str, seconds: float) -> float:
-    """Look at the orders again and again until one look took so long; returns the longest."""
+    """Look at what the newest migration changes until one look took so long; returns the longest."""
     longest = 0.0
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET statement_timeout = '20s'")
         while longest < seconds:
             begun = monotonic()
-            connection.execute("SELECT count(*) FROM events")
+            connection.execute(LOOK)
             longest = max(longest, monotonic() - begun)
     return longest
 
@@ -254,7 +258,7 @@ def test_a_migration_that_must_wait_holds_nobody_up_for_long(url: str) -> None:
     """While a reader's transaction stays open it gives up and asks again, so that others get their turn."""
     upgrade(url, REVISIONS[-2])
     with ThreadPoolExecutor() as pool, psycopg.connect(url) as reader:
-        reader.execute("SELECT count(*) FROM events")
+        reader.execute(LOOK)
         migration = pool.submit(open_store, url)
         longest = held_up(url, LOCK_TIMEOUT_SECONDS / 2)
         assert not migration.done()

@@ -146,7 +146,8 @@ LAYERS: Mapping[str, Collection[str]] = {
     "cli.database_checks": {"cli", "store"} | FREE_STANDING,
     "cli.ledger": {"cli", "store.audit", "store.bookings"},  # a database as it lies there; opens no store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
-    "cli": {"app", "cli", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
+    "race": {"domain", "race"},
+    "cli": {"app", "cli", "race", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},
     "app": {
         "api",

@@ -60,6 +60,7 @@ clock = App(name="clock", help="The time of a sandbox.")
 clock.command("opentill.cli.clock:show", name="show")
 clock.command("opentill.cli.clock:advance", name="advance")
 app.command(clock)
+app.command("opentill.cli.race:race", name="race")
 
 ledger = App(name="ledger", help="The books.")
 ledger.command("opentill.cli.ledger:check", name="check")

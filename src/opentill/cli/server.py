@@ -25,6 +25,12 @@ class _Body(msgspec.Struct):
     data: dict[str, Any] | None
 
 
+class _Description(msgspec.Struct):
+    """What is read of the server's description of itself."""
+
+    paths: dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the server said."""
@@ -86,6 +92,14 @@ class RunningServer:
             return False
         return True
 
+    def paths(self) -> frozenset[str]:
+        """What the server says it has, as templates. Raises OperatorError where it is no opentill."""
+        _, content = self._said("GET", "/openapi.json", None, {})
+        try:
+            return frozenset(msgspec.json.decode(content, type=_Description).paths)
+        except msgspec.DecodeError:
+            raise OperatorError(f"what answers at {self.url} is not opentill.") from None
+
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """The ``data`` of a success. Raises OperatorError in the server's own words for anything else."""
         answer = self.answer(method, path, body)
@@ -123,24 +137,29 @@ class RunningServer:
         return str(answer.data["access_token"])
 
     def _exchange(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> Answer:
+        answer, content = self._said(method, path, body, headers)
+        try:
+            decoded = msgspec.json.decode(content, type=_Body)
+        except msgspec.DecodeError:
+            raise OperatorError(f"what answers at {self.url} is not opentill.") from None
+        reason = answer.headers.get("Refusal-Reason", "")
+        return Answer(answer.status, reason, decoded.description, decoded.data or {})
+
+    def _said(
+        self, method: str, path: str, body: object, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         content = None if body is None else msgspec.json.encode(body)
         kind = {} if body is None else {"Content-Type": "application/json"}
         try:
             with closing(self._connection()) as connection:
                 connection.request(method, self._parts.path + path, content, {**kind, **headers})
                 answer = connection.getresponse()
-                said = answer.read()
+                return answer, answer.read()
         except (OSError, http.client.HTTPException):
             raise Unreachable(
                 f"no server answers at {self.url}; start one with `opentill serve`, or name its data folder "
                 "with --data or its URL with --url."
             ) from None
-        try:
-            decoded = msgspec.json.decode(said, type=_Body)
-        except msgspec.DecodeError:
-            raise OperatorError(f"what answers at {self.url} is not opentill.") from None
-        reason = answer.headers.get("Refusal-Reason", "")
-        return Answer(answer.status, reason, decoded.description, decoded.data or {})
 
     def _connection(self) -> http.client.HTTPConnection:
         secure = self._parts.scheme == "https"

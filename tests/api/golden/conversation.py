@@ -32,14 +32,16 @@ KINDS: Final = {
     "link": r"[\w-]{40,}",
     "cursor": r"[\w-]{40,}=*",
     "key": r"[\w+/]{43}=",
+    "tokenkey": r"[\w-]{43}",
     "seconds": r"[1-9]\d{0,3}",
     "document": r'\{"openapi":"3\.1\.0",.+\}',
 }
-_BY_CHANCE: Final = ("jwt", "refresh", "uuid", "time", "link", "cursor", "key")
+_BY_CHANCE: Final = ("jwt", "refresh", "uuid", "time", "link", "cursor", "key", "tokenkey")
 _BEFORE: Final = {
     "link": r'"(?P<member>checkoutLink)":"[^"]*/checkout/',
     "cursor": r'"(?P<member>cursor)":"',
     "key": r'"(?P<member>signingKey)":"',
+    "tokenkey": r'"(?P<member>tokenKey)":"',
 }
 """What stands before a kind that could be taken for another; before the others any text of a member."""
 UNSEEN: Final = {"content-length", "x-request-id"}

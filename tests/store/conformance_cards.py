@@ -1,0 +1,133 @@
+"""The law of a store, fourth part: saved cards and shoppers' passwords. See ``conformance``."""
+
+from dataclasses import replace
+from typing import Any
+
+from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, new_order, write
+from opentill.domain.cards import KeptCard
+from opentill.domain.commands import BeginAttempt, RailOutcome, SettleAttempt
+from opentill.domain.decisions import create, decide
+from opentill.store.cards import CardFilter, CardView, PasswordOf, PasswordUse
+from opentill.store.interface import Store
+from store.conformance import law
+from store.conformance_outbox import LAW
+
+__all__ = ["LAW"]
+DAY = 24 * 3_600_000
+EMAIL = "payer@example.com"
+PASSWORD = PasswordOf(ACCOUNT, "order-1", PasswordUse.SAVE, "phone-1")
+
+
+def kept(name: str) -> KeptCard:
+    return KeptCard(f"hash-{name}", f"token key of {name}", f"rail token of {name}", "10/30")
+
+
+def pay(store: Store, name: str, *, tokenize: bool, account_id: str = ACCOUNT, at: int = NOW) -> None:
+    """A card pays for a new order of this name, and is kept."""
+    created = create(new_order(name, account_id, tokenize_card=tokenize), at)
+    common = {"account_id": account_id, "actor": ACTOR, "name": name, "transaction_id": f"T-{name}"}
+    begin = BeginAttempt(
+        **common,
+        command_id=IDS.uuid(),
+        card_masked="543462******2808",
+        card_brand="Mastercard",
+        call_until=at,
+        max_attempts=1,
+        save_card=True,
+    )
+    settle = SettleAttempt(
+        **common,
+        command_id=IDS.uuid(),
+        outcome=RailOutcome.APPROVED,
+        answers_try=0,
+        response_code="00",
+        message="",
+        call_until=at,
+        max_otp_tries=1,
+        kept_card=kept(name),
+    )
+    write(store, [created])
+    begun = decide(created.after, begin, at)
+    write(store, [begun])
+    write(store, [decide(begun.after, settle, at)])
+
+
+def names(found: list[CardView]) -> list[str]:
+    return [each.card.transaction_id.removeprefix("T-") for each in found]
+
+
+@law
+def a_card_is_saved_in_the_commit_of_its_payment(store: Store) -> None:
+    """It comes back as it was written, is its order's customer's, and belongs to its merchant alone."""
+    pay(store, "r", tokenize=True)
+    found = store.card_of_payment(ACCOUNT, "T-r")
+    assert found is not None
+    assert (found.card.kept, found.card.tokenized, found.card.created_at) == (kept("r"), True, NOW)
+    assert (found.customer_email, found.confirmed_at) == (EMAIL, None)
+    assert store.saved_card(ACCOUNT, "hash-r") == found
+    assert store.saved_card(OTHER, "hash-r") is None
+    assert store.card_of_payment(OTHER, "T-r") is None
+    assert store.saved_cards(CardFilter(account_id=OTHER)) == []
+    assert not store.forget_card(OTHER, "hash-r")
+    assert not store.give_card(OTHER, "hash-r", EMAIL, "thief@example.com")
+
+
+@law
+def a_card_that_a_payer_wants_saved_is_of_no_use_before_it_is_confirmed(store: Store) -> None:
+    """Until then its payment alone knows it; from then on its customer has saved cards."""
+    pay(store, "r", tokenize=False)
+    with store.snapshot() as snapshot:
+        assert not snapshot.orders([(ACCOUNT, "r")])[ACCOUNT, "r"].has_saved_cards
+    assert store.saved_card(ACCOUNT, "hash-r") is None
+    assert store.saved_cards(CardFilter(account_id=ACCOUNT)) == []
+    assert not store.confirm_card(OTHER, "T-r", NOW)
+    assert store.confirm_card(ACCOUNT, "T-r", NOW + 5)
+    assert names(store.saved_cards(CardFilter(account_id=ACCOUNT, confirmed_only=True))) == ["r"]
+    with store.snapshot() as snapshot:
+        assert snapshot.orders([(ACCOUNT, "r")])[ACCOUNT, "r"].has_saved_cards
+
+
+@law
+def cards_are_found_by_customer_and_time_newest_first(store: Store) -> None:
+    """Each filter holds, pages follow one another, and a card can change hands and be forgotten."""
+    for number, name in enumerate("abc"):
+        pay(store, name, tokenize=True, at=NOW + number)
+    everything = CardFilter(account_id=ACCOUNT)
+    assert names(store.saved_cards(everything)) == ["c", "b", "a"]
+    assert names(store.saved_cards(replace(everything, skip=1, limit=1))) == ["b"]
+    assert names(store.saved_cards(replace(everything, created_from=NOW + 1, created_to=NOW + 1))) == ["b"]
+    assert not store.give_card(ACCOUNT, "hash-a", "not-hers@example.com", "new@example.com")
+    assert store.give_card(ACCOUNT, "hash-a", EMAIL, "new@example.com")
+    assert names(store.saved_cards(replace(everything, customer_email="new@example.com"))) == ["a"]
+    assert store.forget_card(ACCOUNT, "hash-b")
+    assert names(store.saved_cards(everything)) == ["c", "a"]
+
+
+@law
+def a_password_is_sent_and_tried_so_often_and_used_once(store: Store) -> None:
+    """Wrong tries end it until it is sent again, which ends too; only the phone that got it may use it."""
+    assert not store.try_password(PASSWORD, NOW - 1, 2)
+    assert store.send_password(PASSWORD, NOW, 2)
+    assert not store.try_password(replace(PASSWORD, phone_hash="phone-2"), NOW - 1, 2)
+    assert not store.try_password(replace(PASSWORD, use=PasswordUse.LIST), NOW - 1, 2)
+    assert not store.try_password(PASSWORD, NOW, 2)
+    assert [store.try_password(PASSWORD, NOW - 1, 2) for _ in range(3)] == [True, True, False]
+    assert store.send_password(PASSWORD, NOW, 2)
+    assert store.try_password(PASSWORD, NOW - 1, 2)
+    assert not store.send_password(PASSWORD, NOW, 2)
+    store.use_up_password(PASSWORD)
+    assert not store.try_password(PASSWORD, NOW - 1, 2)
+
+
+@law
+def what_nobody_confirmed_is_purged_after_a_day(store: Store) -> None:
+    """A card that can be charged stays."""
+    for name, tokenize in (("asked", True), ("offered", False), ("confirmed", False)):
+        pay(store, name, tokenize=tokenize)
+    store.confirm_card(ACCOUNT, "T-confirmed", NOW)
+    store.send_password(PASSWORD, NOW, 1)
+    assert store.purge(NOW + DAY - 1, 10) == 0
+    assert store.purge(NOW + DAY, 10) == 2
+    assert store.card_of_payment(ACCOUNT, "T-offered") is None
+    assert sorted(names(store.saved_cards(CardFilter(account_id=ACCOUNT)))) == ["asked", "confirmed"]
+    assert store.send_password(PASSWORD, NOW, 1)
