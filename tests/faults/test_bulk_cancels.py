@@ -130,7 +130,8 @@ def cancelled_by(place: Place, run: str) -> set[str]:
     """The references of the orders whose cancel is this run's, going by what is kept with it."""
     books = read_books(place)
     kept = json.dumps({"run": run}, separators=(",", ":"))
-    mine = (events[-1] for events in books.events.values() if events[-1]["metadata"] == kept)
+    every = (event for events in books.events.values() for event in events)
+    mine = (event for event in every if event["type"] == "order_cancelled" and event["metadata"] == kept)
     return {books.orders[event["order_id"]]["reference"] for event in mine}
 
 
