@@ -21,7 +21,7 @@ UNWELL: Final = 1
 _MARKS: Final = {
     State.OK: ("ok", "green"),
     State.WARNING: ("warning", "yellow"),
-    State.FAILED: ("FAILED", "bold red"),
+    State.FAILED: ("failed", "bold red"),
     State.SKIPPED: ("skipped", "dim"),
 }
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
-from opentill.domain.order import Attempt, Order, Terms
+from opentill.domain.order import Attempt, LateMoney, Order, Terms
 from opentill.store.outbox import Outbox
 from opentill.store.views import OrderView as OrderView  # noqa: PLC0414 - a word of this contract too
 
@@ -275,6 +275,10 @@ class Merchant:
     other_limit: int | None
     created_at: int
     webhook_key_sealed: bytes
+    expires_in_seconds: int | None = None
+    """After how long an order falls due that does not say it; None: never."""
+    late_money: LateMoney | None = None
+    """What becomes of money that arrives late for an order that does not say it; None: it is returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +364,11 @@ class Store(Outbox, Protocol):
 
     def merchant(self, account_id: str) -> Merchant | None:
         """The merchant of this parent account id."""
+
+    def set_defaults(
+        self, account_id: str, expires_in_seconds: int | None, late_money: LateMoney | None
+    ) -> bool:
+        """What a merchant's orders are that say nothing themselves; False when there is no such merchant."""
 
     def merchants(self) -> list[Merchant]:
         """All merchants, oldest first."""

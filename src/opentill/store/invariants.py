@@ -85,6 +85,12 @@ _ENDINGS_DATED = """
         OR (status = :order_expired AND expired_at IS NULL)
 """
 
+_DUE_AWAITED = """
+    SELECT account_id, order_id, 'it falls due and nobody looks for it'
+      FROM orders
+     WHERE status = :order_pending AND due_at IS NOT NULL AND awaits_due <> 1
+"""
+
 _NAMES_UNAMBIGUOUS = """
     SELECT o.account_id, o.order_id, 'its reference is the order id of another order'
       FROM orders AS o
@@ -354,6 +360,7 @@ CHECKS: Final = (
         _MONEY_ACCOUNTED_FOR,
     ),
     Check("endings-dated", "Each status has its times, and only a paid order a payment.", _ENDINGS_DATED),
+    Check("due-awaited", "An unpaid order that falls due is looked for.", _DUE_AWAITED),
     Check("names-unambiguous", "No reference is the order id of another order.", _NAMES_UNAMBIGUOUS),
     Check("paid-in-full", "The whole amount is applied when the order is paid, else nothing.", _PAID_IN_FULL),
     Check(

@@ -111,8 +111,8 @@ class SetSnapshot:
 
     def first_due_at(self) -> int | None:
         """See ``Snapshot.first_due_at``."""
-        found: int | None = self._run(self._statements.first_due_at, ()).fetchone()[0]
-        return found
+        found = self._run(self._statements.first_due_at, ()).fetchone()
+        return None if found is None else int(found[0])
 
 
 class SetBatch:
