@@ -14,7 +14,7 @@ from opentill.clock import Clock, Ids
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine
-from opentill.engine.errors import CommandFailed
+from opentill.engine.errors import CommandFailed, EngineError
 from opentill.engine.reader import Reader
 from opentill.store.interface import Snapshot
 
@@ -41,10 +41,12 @@ class Expiry:
     async def sweep(self) -> int:
         """Expire, or cancel where they asked for it, up to LOOK orders; returns how many were due."""
         due = await self._reader.ask(self._due_orders, None)
-        ended = await asyncio.gather(*map(self._end, due), return_exceptions=True)
-        for error in ended:
-            if isinstance(error, BaseException):
-                raise error
+        answers = await self._engine.submit_all([self._command(order) for order in due])
+        for order, answer in zip(due, answers, strict=True):
+            if isinstance(answer, CommandFailed):
+                self._note_failure(order)
+            elif isinstance(answer, EngineError):
+                raise answer
         return len(due)
 
     async def catch_up(self, most_seconds: float) -> int:
@@ -62,14 +64,13 @@ class Expiry:
         due = snapshot.due_orders(business_now, LOOK + len(self._failures))
         return [order for order in due if self._failures[order.order_id] < TRIES_BEFORE_PARKING][:LOOK]
 
-    async def _end(self, order: Order) -> None:
-        """End one order. One that can not be ended is left to a person and stops no other."""
-        command = ExpireOrder(
-            account_id=order.account_id, command_id=self._ids.uuid(), actor=WORKER, name=order.order_id
+    def _command(self, order: Order) -> ExpireOrder:
+        return ExpireOrder(
+            account_id=order.account_id, command_id=self._ids.uuid(), actor=WORKER, name=order.reference
         )
-        try:
-            await self._engine.submit(command, background=True)
-        except CommandFailed:
-            self._failures[order.order_id] += 1
-            if self._failures[order.order_id] == TRIES_BEFORE_PARKING:
-                _log.error("expiry_parked", account_id=order.account_id, order_id=order.order_id)
+
+    def _note_failure(self, order: Order) -> None:
+        """One that can not be ended is left to a person and stops no other."""
+        self._failures[order.order_id] += 1
+        if self._failures[order.order_id] == TRIES_BEFORE_PARKING:
+            _log.error("expiry_parked", account_id=order.account_id, order_id=order.order_id)
