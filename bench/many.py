@@ -21,6 +21,8 @@ class Books(Protocol):
 
     uuid: str
     series: str
+    updated_in_place: str
+    """Asks for the number of orders that this transaction has updated without touching an index."""
 
     def run(self, statement: str) -> list[Any]:
         """Run one statement; its rows."""
@@ -36,6 +38,7 @@ class _Sqlite:
         "(WITH RECURSIVE s (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < {count}) "
         "SELECT n FROM s) AS s"
     )
+    updated_in_place = "SELECT 0"
 
     def __init__(self, connection: sqlite3.Connection):
         self._connection = connection
@@ -47,6 +50,7 @@ class _Sqlite:
 class _Postgres:
     uuid = "gen_random_uuid()::text"
     series = "generate_series(0, {count} - 1) AS s (n)"
+    updated_in_place = "SELECT pg_stat_get_xact_tuples_hot_updated('orders'::regclass)"
 
     def __init__(self, connection: psycopg.Connection[Any]):
         self._connection = connection
@@ -97,17 +101,8 @@ def add(to: Books, model: Change, prefix: str, count: int, *, due_step: int = 0)
         own = {"event_id": to.uuid, "place": its_place}
         _insert(to, "events", (*rows.EVENT, "place"), (*rows.event_row(event), 0), own)
         for line, entry in enumerate(entries_for(event)):
-            booked = (
-                account,
-                "",
-                event.sequence,
-                line,
-                entry.account,
-                entry.currency,
-                entry.amount,
-                event.at,
-            )
-            _insert(to, "ledger_entries", rows.ENTRY, booked, {})
+            moved = entry.account, entry.currency, entry.amount, event.at
+            _insert(to, "ledger_entries", rows.ENTRY, (account, "", event.sequence, line, *moved), {})
     last = place + count * len(model.events)
     to.run(
         f"INSERT INTO feeds (account_id, place) VALUES ('{account}', {last}) "
@@ -115,7 +110,7 @@ def add(to: Books, model: Change, prefix: str, count: int, *, due_step: int = 0)
     )
 
 
-_OWN: Final = {
+_OWN: Final[Mapping[str, str]] = {
     "order_id": "m.order_id",
     "reference": "m.reference",
     "transaction_id": TRANSACTION,
@@ -125,7 +120,7 @@ _OWN: Final = {
 
 def _insert(to: Books, table: str, columns: tuple[str, ...], row: rows.Row, own: Mapping[str, str]) -> None:
     """One row for each of ``m``; what is NULL in the model stays so in every copy of it."""
-    special = _OWN | own
+    special = {**_OWN, **own}
     values = (
         special[name] if name in special and value is not None else _literal(value)
         for name, value in zip(columns, row, strict=True)
