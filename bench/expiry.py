@@ -131,6 +131,7 @@ def _end_microseconds(at: Books, layout: str, prefix: str) -> tuple[float, float
         names = ", ".join(f"'{prefix}{number * ENDS + each}'" for each in range(ENDS))
         its = f"account_id = (SELECT account_id FROM feeds) AND reference IN ({names})"
         began = time.perf_counter()
+        before = int(at.run(at.updated_in_place)[0][0])
         at.run("BEGIN")
         at.run(
             "UPDATE orders SET status = 'CANCELLED', cancelled_at = 1, version = version + 1, awaits_due = 0 "
@@ -139,7 +140,7 @@ def _end_microseconds(at: Books, layout: str, prefix: str) -> tuple[float, float
         if layout == APART and prefix == "due-":
             at.run(f"DELETE FROM dues WHERE order_id IN (SELECT order_id FROM orders WHERE {its})")
         took.append((time.perf_counter() - began) / ENDS * 1e6)
-        in_place.append(int(at.run(at.updated_in_place)[0][0]) / ENDS)
+        in_place.append((int(at.run(at.updated_in_place)[0][0]) - before) / ENDS)
         at.run("ROLLBACK")
     return statistics.median(took), statistics.median(in_place)
 
@@ -155,7 +156,7 @@ class Caller:
     milliseconds: list[float]
 
     async def cancel(self, references: Iterator[str], seconds_apart: float, over: asyncio.Event) -> None:
-        """Until it is over; a late answer delays the next question, and counts from when that was due."""
+        """Until it is over; a late answer delays the next question."""
         parts = urlsplit(self.server.url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         loop = asyncio.get_running_loop()
@@ -163,11 +164,11 @@ class Caller:
         while not over.is_set():
             due += seconds_apart
             await asyncio.sleep(max(0.0, due - loop.time()))
-            began = min(due, loop.time())
+            began = time.perf_counter()
             writer.write(self._request(next(references)))
             status = await _status(reader)
             assert status == 200, status
-            self.milliseconds.append((loop.time() - began) * 1000)
+            self.milliseconds.append((time.perf_counter() - began) * 1000)
         writer.close()
 
     def _request(self, reference: str) -> bytes:

@@ -96,9 +96,11 @@ def add(to: Books, model: Change, prefix: str, count: int, *, due_step: int = 0)
     _insert(to, "orders", ORDER, row, due)
     for attempt in order.attempts:
         _insert(to, "attempts", rows.ATTEMPT, rows.attempt_row(order, attempt), {})
+    for refund in order.refunds:
+        _insert(to, "refunds", rows.REFUND, rows.refund_row(order, refund), {"refund_id": "m.order_id"})
     for number, event in enumerate(model.events, 1):
         its_place = f"{place} + m.n * {len(model.events)} + {number}"
-        own = {"event_id": to.uuid, "place": its_place}
+        own = {"event_id": to.uuid, "place": its_place, "refund_id": "m.order_id"}
         _insert(to, "events", (*rows.EVENT, "place"), (*rows.event_row(event), 0), own)
         for line, entry in enumerate(entries_for(event)):
             moved = entry.account, entry.currency, entry.amount, event.at
