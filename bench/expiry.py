@@ -138,7 +138,10 @@ def _end_microseconds(at: Books, layout: str, prefix: str) -> tuple[float, float
             f"WHERE {its}"
         )
         if layout == APART and prefix == "due-":
-            at.run(f"DELETE FROM dues WHERE order_id IN (SELECT order_id FROM orders WHERE {its})")
+            at.run(
+                f"DELETE FROM dues WHERE (account_id, order_id) IN "
+                f"(SELECT account_id, order_id FROM orders WHERE {its})"
+            )
         took.append((time.perf_counter() - began) / ENDS * 1e6)
         in_place.append((int(at.run(at.updated_in_place)[0][0]) - before) / ENDS)
         at.run("ROLLBACK")
