@@ -18,17 +18,18 @@ from threading import BrokenBarrierError
 from typing import Any, Final
 
 from databases import Place
-from given_store import ACCOUNT, ACTOR, add_orders, open_store
+from given_store import ACCOUNT, ACTOR, NOW, new_order, open_store, write
 from opentill.clock import SystemClock
 from opentill.domain.commands import (
     BeginAttempt,
     BeginRefund,
     CancelOrder,
     Command,
+    ExpireOrder,
     RailOutcome,
     SettleAttempt,
 )
-from opentill.domain.decisions import Change
+from opentill.domain.decisions import Change, create
 from opentill.domain.order import OrderStatus
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.errors import EngineError
@@ -88,6 +89,10 @@ def _approve(name: str) -> Command:
     )
 
 
+def _expire(name: str) -> Command:
+    return ExpireOrder(**_command(name))
+
+
 def _refund(name: str) -> Command:
     """60 % of what was paid: two of them are more than that."""
     return BeginRefund(
@@ -107,6 +112,8 @@ class Contest:
     """What is done with each order, one after the other, before the processes meet at it."""
     contestants: Sequence[tuple[Ask, Told]]
     """What each process asks, and what the order is when that was granted."""
+    falls_due: bool = False
+    """Whether the time of the orders comes before the processes meet at them."""
 
 
 FOR_THE_ENDING: Final = Contest(
@@ -115,6 +122,16 @@ FOR_THE_ENDING: Final = Contest(
 """Cards are being charged: the rail's answer and the cancels are yet to come."""
 FOR_THE_MONEY: Final = Contest([_begin, _approve], [(_refund, Told.PAID), (_refund, Told.PAID)])
 """Orders are paid, and two want more than half of the money back."""
+
+
+FOR_THE_EXPIRY: Final = Contest(
+    [_begin], [(_expire, Told.EXPIRED), (_expire, Told.EXPIRED), (_approve, Told.PAID)], falls_due=True
+)
+"""Orders are due while cards are being charged: two sweeps and the rail's answer come at once."""
+FOR_WHAT_IS_DUE: Final = Contest(
+    [_begin], [(_expire, Told.EXPIRED), (_cancel, Told.CANCELLED), (_cancel, Told.CANCELLED)], falls_due=True
+)
+"""As before, and two merchants' programs cancel beside the sweep."""
 
 
 def _won(result: Result, told: Told) -> bool:
@@ -196,7 +213,7 @@ def _process(report: Connection, *contention: Any) -> None:
 def held(contest: Contest, open_contested: OpenContested, place: Place) -> Report:
     """The wins of all rounds of a contest between processes with such stores, in this place."""
     names = [f"contested-{number}" for number in range(ROUNDS)]
-    _prepare(place, names, contest.beforehand)
+    _prepare(place, names, contest)
     context = multiprocessing.get_context("spawn")
     parties = len(contest.contestants)
     rounds = [Round(name, context.Barrier(parties), context.Barrier(parties)) for name in names]
@@ -224,18 +241,21 @@ def _received(report: Connection) -> Report:
     return received
 
 
-def _prepare(place: Place, names: Sequence[str], beforehand: Sequence[Ask]) -> None:
+def _prepare(place: Place, names: Sequence[str], contest: Contest) -> None:
     store = open_store(place)
-    add_orders(store, *names)
+    due_at = NOW + 1 if contest.falls_due else None
+    write(store, [create(new_order(name, due_at=due_at), NOW) for name in names])
     threads = StoreThreads(store)
 
     async def prepare() -> None:
         engine = Engine(threads, SystemClock(), EngineSettings())
         engine.start()
-        for ask in beforehand:
+        for ask in contest.beforehand:
             await asyncio.gather(*(engine.submit(ask(name)) for name in names))
         await engine.close()
 
     asyncio.run(prepare())
+    if contest.falls_due:
+        store.advance_clock(NOW + 2 - SystemClock().now())
     threads.close()
     store.close()
