@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from engine.given import ask, begin, claim, event_types, status
+from sqlalchemy import text
+
+from engine.given import FaultyStore, ask, begin, claim, event_types, status
 from given_store import ACCOUNT, IDS, NOW, OTHER, TOKEN, add_token, new_order, write
 from opentill.domain.decisions import create
 from opentill.domain.order import DueAction
@@ -226,3 +228,27 @@ def test_an_order_that_can_not_be_settled_stops_no_other(tmp_path: Path) -> None
     tried, attempts = _at_work(tmp_path, work)
     assert tried == [2, 1, 1, 1, 1, 0, 0]
     assert attempts == ["CALLING", "AWAITING_OTP"]
+
+
+def test_an_order_that_can_not_be_ended_stops_no_other(tmp_path: Path) -> None:
+    """One whose end always fails is passed over after five rounds; the others end in the first."""
+
+    async def work(shift: Shift) -> list[int]:
+        for reference in ("a", "b"):
+            _add_due(shift.till, reference, NOW + 1)
+        forbid_the_end_of(shift.till.store, "a")
+        shift.till.clock.time = NOW + 1
+        swept = [await shift.expiry.sweep() for _ in range(7)]
+        assert [status(shift.till.store, each) for each in ("a", "b")] == ["PENDING", "EXPIRED"]
+        return swept
+
+    assert _at_work(tmp_path, work) == [2, 1, 1, 1, 1, 0, 0]
+
+
+def forbid_the_end_of(store: FaultyStore, reference: str) -> None:
+    """Let the database itself refuse it, whoever asks."""
+    trigger = (
+        "CREATE TRIGGER forbidden BEFORE UPDATE ON orders "
+        f"WHEN old.reference = '{reference}' BEGIN SELECT raise(ABORT, 'not this one'); END"
+    )
+    store._write(lambda connection: connection.execute(text(trigger)))

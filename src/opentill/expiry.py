@@ -12,11 +12,10 @@ import structlog
 
 from opentill.clock import Clock, Ids
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder
-from opentill.domain.order import Order
 from opentill.engine.engine import Engine
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.engine.reader import Reader
-from opentill.store.interface import Snapshot
+from opentill.store.interface import Name, Snapshot
 
 WORKER: Final = Actor(ActorKind.WORKER)
 LOOK: Final = 512
@@ -35,16 +34,16 @@ class Expiry:
         self._reader = reader
         self._clock = clock
         self._ids = ids
-        self._failures: Counter[str] = Counter()
-        """By order id, of the orders whose end has failed: never many, or the database has other troubles."""
+        self._failures: Counter[Name] = Counter()
+        """Of the orders whose end has failed: never many, or the database has other troubles."""
 
     async def sweep(self) -> int:
         """Expire, or cancel where they asked for it, up to LOOK orders; returns how many were due."""
         due = await self._reader.ask(self._due_orders, None)
-        answers = await self._engine.submit_all([self._command(order) for order in due])
-        for order, answer in zip(due, answers, strict=True):
+        answers = await self._engine.submit_all([self._command(name) for name in due])
+        for name, answer in zip(due, answers, strict=True):
             if isinstance(answer, CommandFailed):
-                self._note_failure(order)
+                self._note_failure(name)
             elif isinstance(answer, EngineError):
                 raise answer
         return len(due)
@@ -59,18 +58,16 @@ class Expiry:
                 break
         return done
 
-    def _due_orders(self, snapshot: Snapshot) -> list[Order]:
+    def _due_orders(self, snapshot: Snapshot) -> list[Name]:
         business_now = self._clock.now() + snapshot.facts(()).clock_offset
         due = snapshot.due_orders(business_now, LOOK + len(self._failures))
-        return [order for order in due if self._failures[order.order_id] < TRIES_BEFORE_PARKING][:LOOK]
+        return [name for name in due if self._failures[name] < TRIES_BEFORE_PARKING][:LOOK]
 
-    def _command(self, order: Order) -> ExpireOrder:
-        return ExpireOrder(
-            account_id=order.account_id, command_id=self._ids.uuid(), actor=WORKER, name=order.reference
-        )
+    def _command(self, name: Name) -> ExpireOrder:
+        return ExpireOrder(account_id=name[0], command_id=self._ids.uuid(), actor=WORKER, name=name[1])
 
-    def _note_failure(self, order: Order) -> None:
+    def _note_failure(self, name: Name) -> None:
         """One that can not be ended is left to a person and stops no other."""
-        self._failures[order.order_id] += 1
-        if self._failures[order.order_id] == TRIES_BEFORE_PARKING:
-            _log.error("expiry_parked", account_id=order.account_id, order_id=order.order_id)
+        self._failures[name] += 1
+        if self._failures[name] == TRIES_BEFORE_PARKING:
+            _log.error("expiry_parked", account_id=name[0], reference=name[1])

@@ -340,8 +340,8 @@ def due_orders_are_found_longest_due_first(store: Store) -> None:
     write(store, [*changes, create(new_order("never"), NOW)])
     write(store, [cancelled(changes[3].after)])
     with store.snapshot() as snapshot:
-        assert [o.reference for o in snapshot.due_orders(NOW + 2, 10)] == ["early", "late"]
-        assert [o.reference for o in snapshot.due_orders(NOW + 2, 1)] == ["early"]
+        assert snapshot.due_orders(NOW + 2, 10) == [(ACCOUNT, "early"), (ACCOUNT, "late")]
+        assert snapshot.due_orders(NOW + 2, 1) == [(ACCOUNT, "early")]
 
 
 @law

@@ -245,8 +245,8 @@ class Snapshot(Protocol):
     def trial_balance(self, account_id: str) -> list[Balance]:
         """What was booked for this merchant, by ledger account and currency."""
 
-    def due_orders(self, now: int, limit: int) -> list[Order]:
-        """Pending orders whose due time is not after ``now`` (business time), longest due first."""
+    def due_orders(self, now: int, limit: int) -> list[Name]:
+        """(account, reference) of pending orders due at ``now`` (business time), longest due first."""
 
     def first_due_at(self) -> int | None:
         """When the first of all pending orders falls due, or fell due; None where none ever does."""

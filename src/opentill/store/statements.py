@@ -284,7 +284,7 @@ class Statements:
     def due_orders(self) -> str:
         """Pending orders whose time has come, longest due first."""
         return f"""
-            SELECT {columns(ORDER)} FROM orders
+            SELECT account_id, reference FROM orders
              WHERE awaits_due = 1 AND due_at <= {self._p}1 AND status = '{OrderStatus.PENDING.value}'
              ORDER BY due_at LIMIT {self._p}2
         """
