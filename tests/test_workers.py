@@ -128,8 +128,21 @@ def test_two_processes_that_sweep_do_no_harm(tmp_path: Path) -> None:
     async def work(shift: Shift) -> None:
         _add_due(shift.till, "r", NOW + 1)
         shift.till.clock.time = NOW + 1
-        await asyncio.gather(shift.expiry.sweep(), shift.expiry.sweep())
-        assert event_types(shift.till.store, "r") == ["order_created", "order_expired"]
+        till = shift.till
+        other = Expiry(engine=till.engine, reader=shift.expiry._reader, clock=till.clock, ids=IDS)
+        assert await asyncio.gather(shift.expiry.sweep(), other.sweep()) == [1, 1]
+        assert event_types(till.store, "r") == ["order_created", "order_expired"]
+
+    _at_work(tmp_path, work)
+
+
+def test_one_process_looks_for_an_order_once(tmp_path: Path) -> None:
+    """A sweep that is asked for while another is under way finds only what that one left."""
+
+    async def work(shift: Shift) -> None:
+        _add_due(shift.till, "r", NOW + 1)
+        shift.till.clock.time = NOW + 1
+        assert await asyncio.gather(shift.expiry.sweep(), shift.expiry.sweep()) == [1, 0]
 
     _at_work(tmp_path, work)
 

@@ -34,11 +34,17 @@ class Expiry:
         self._reader = reader
         self._clock = clock
         self._ids = ids
+        self._looking = asyncio.Lock()
+        """Held from a look to the end of what it found: two looks at once would find the same orders."""
         self._failures: Counter[Name] = Counter()
         """Of the orders whose end has failed: never many, or the database has other troubles."""
 
     async def sweep(self) -> int:
         """Expire, or cancel where they asked for it, up to LOOK orders; returns how many were due."""
+        async with self._looking:
+            return await self._sweep()
+
+    async def _sweep(self) -> int:
         due = await self._reader.ask(self._due_orders, None)
         answers = await self._engine.submit_all([self._command(name) for name in due])
         for name, answer in zip(due, answers, strict=True):
