@@ -35,18 +35,20 @@ class Expiry:
         self._clock = clock
         self._ids = ids
         self._looking = asyncio.Lock()
-        """Held from a look to the end of what it found: two looks at once would find the same orders."""
+        self._under_way: set[Name] = set()
         self._failures: Counter[Name] = Counter()
         """Of the orders whose end has failed: never many, or the database has other troubles."""
 
     async def sweep(self) -> int:
-        """Expire, or cancel where they asked for it, up to LOOK orders; returns how many were due."""
-        async with self._looking:
-            return await self._sweep()
+        """Expire, or cancel where they asked for it, up to LOOK orders; returns how many it ended.
 
-    async def _sweep(self) -> int:
-        due = await self._reader.ask(self._due_orders, None)
-        answers = await self._engine.submit_all([self._command(name) for name in due])
+        Those that another sweep of this process is about are left to it.
+        """
+        due = await self._look()
+        try:
+            answers = await self._engine.submit_all([self._command(name) for name in due])
+        finally:
+            self._under_way.difference_update(due)
         for name, answer in zip(due, answers, strict=True):
             if isinstance(answer, CommandFailed):
                 self._note_failure(name)
@@ -55,19 +57,35 @@ class Expiry:
         return len(due)
 
     async def catch_up(self, most_seconds: float) -> int:
-        """Sweep until nothing is due, or the time is over; returns how many orders were due."""
+        """Sweep until nothing is due, or the time is over; returns how many orders were ended.
+
+        Two sweeps take turns, so that the engine has work while one of them looks.
+        """
+        until = asyncio.get_running_loop().time() + most_seconds
+        return sum(await asyncio.gather(self._sweep_until(until), self._sweep_until(until)))
+
+    async def _sweep_until(self, until: float) -> int:
         loop, done = asyncio.get_running_loop(), 0
-        until = loop.time() + most_seconds
         while due := await self.sweep():
             done += due
             if loop.time() >= until:
                 break
         return done
 
-    def _due_orders(self, snapshot: Snapshot) -> list[Name]:
-        business_now = self._clock.now() + snapshot.facts(()).clock_offset
-        due = snapshot.due_orders(business_now, LOOK + len(self._failures))
-        return [name for name in due if self._failures[name] < TRIES_BEFORE_PARKING][:LOOK]
+    async def _look(self) -> list[Name]:
+        """Up to LOOK due orders that nobody here is about; from now on the caller is."""
+        async with self._looking:
+            limit = LOOK + len(self._failures) + len(self._under_way)
+            found = await self._reader.ask(lambda snapshot: self._due_orders(snapshot, limit), None)
+            due = [name for name in found if self._is_free(name)][:LOOK]
+            self._under_way.update(due)
+        return due
+
+    def _due_orders(self, snapshot: Snapshot, limit: int) -> list[Name]:
+        return snapshot.due_orders(self._clock.now() + snapshot.facts(()).clock_offset, limit)
+
+    def _is_free(self, name: Name) -> bool:
+        return name not in self._under_way and self._failures[name] < TRIES_BEFORE_PARKING
 
     def _command(self, name: Name) -> ExpireOrder:
         return ExpireOrder(account_id=name[0], command_id=self._ids.uuid(), actor=WORKER, name=name[1])
