@@ -72,12 +72,14 @@ def test_a_store_that_lets_both_refunds_pass_is_found_out(new_place: Callable[[]
 
 
 def test_the_real_store_lets_what_is_due_expire_once(place: Place) -> None:
-    """Of two sweeps one ends each order, and a card's approval that meets them never pays it."""
+    """Two sweeps and a card's approval, which finds the order due as well: one of them ends it, none pays it."""
     report = held(FOR_THE_EXPIRY, real, place)
     assert report.together == set()
-    assert [heard.told for heard in report.won] == [Told.EXPIRED] * ROUNDS
+    assert {heard.told for heard in report.won} == {Told.EXPIRED}
     books = read_books(place)
     assert complaints(books, report.won) == []
+    types = [[event["type"] for event in events] for events in books.events.values()]
+    assert [each.count("order_expired") for each in types] == [1] * ROUNDS
     assert [a["status"] for attempts in books.attempts.values() for a in attempts] == ["VOIDING"] * ROUNDS
 
 
