@@ -72,7 +72,7 @@ def test_a_store_that_lets_both_refunds_pass_is_found_out(new_place: Callable[[]
 
 
 def test_the_real_store_lets_what_is_due_expire_once(place: Place) -> None:
-    """Two sweeps and a card's approval, which finds the order due as well: one of them ends it, none pays it."""
+    """Two sweeps and an approval, which finds the order due as well: one of them ends it, none pays it."""
     report = held(FOR_THE_EXPIRY, real, place)
     assert report.together == set()
     assert {heard.told for heard in report.won} == {Told.EXPIRED}
