@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SERVE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-postgres test test-ha test-snippets check format docs bench bench-postgres bench-drivers bench-webhooks clean system-postgres system-pgbouncer
+.PHONY: help serve serve-postgres test test-ha test-snippets check format docs bench bench-postgres bench-drivers bench-webhooks bench-expiry bench-ledger clean system-postgres system-pgbouncer
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,12 @@ bench-drivers: $(VENV)/.postgres  ## Measure ways to reach PostgreSQL (docs/deci
 
 bench-webhooks: $(VENV)/.tests  ## Measure webhook deliveries to fast and to dead receivers (about two minutes).
 	PYTHONPATH=tests $(BIN)/python bench/webhooks.py $(BENCH)
+
+bench-expiry: $(VENV)/.postgres  ## Measure how fast due orders end beside cancels, on both databases (about five minutes).
+	PYTHONPATH=tests $(BIN)/python bench/expiry.py $(BENCH)
+
+bench-ledger: $(VENV)/.postgres  ## Measure the ledger check over a million orders, on both databases (about three minutes).
+	PYTHONPATH=tests $(BIN)/python bench/ledger.py $(BENCH)
 
 clean:  ## Remove the environment and everything that tools left.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from engine.given import ask, begin, claim, event_types, status
+from sqlalchemy import text
+
+from engine.given import FaultyStore, ask, begin, claim, event_types, status
 from given_store import ACCOUNT, IDS, NOW, OTHER, TOKEN, add_token, new_order, write
 from opentill.domain.decisions import create
 from opentill.domain.order import DueAction
@@ -107,13 +109,13 @@ def test_a_sweep_is_bounded(tmp_path: Path) -> None:
 
 
 def test_catching_up_goes_on_until_nothing_is_due(tmp_path: Path) -> None:
-    """One call ends more than a look takes; with no time at all it stops after the first look."""
+    """One call ends more than a look takes; with no time at all it stops after the first of each sweep."""
 
     async def work(shift: Shift) -> None:
-        orders = [create(new_order(f"r{i}", due_at=NOW + 1), NOW) for i in range(2 * LOOK + 3)]
+        orders = [create(new_order(f"r{i}", due_at=NOW + 1), NOW) for i in range(3 * LOOK + 3)]
         write(shift.till.store, orders)
         shift.till.clock.time = NOW + 1
-        assert await shift.expiry.catch_up(0) == LOOK
+        assert await shift.expiry.catch_up(0) == 2 * LOOK
         assert await shift.expiry.catch_up(3600) == LOOK + 3
         assert await shift.expiry.catch_up(3600) == 0
 
@@ -126,8 +128,21 @@ def test_two_processes_that_sweep_do_no_harm(tmp_path: Path) -> None:
     async def work(shift: Shift) -> None:
         _add_due(shift.till, "r", NOW + 1)
         shift.till.clock.time = NOW + 1
-        await asyncio.gather(shift.expiry.sweep(), shift.expiry.sweep())
-        assert event_types(shift.till.store, "r") == ["order_created", "order_expired"]
+        till = shift.till
+        other = Expiry(engine=till.engine, reader=shift.expiry._reader, clock=till.clock, ids=IDS)
+        assert list(await asyncio.gather(shift.expiry.sweep(), other.sweep())) == [1, 1]
+        assert event_types(till.store, "r") == ["order_created", "order_expired"]
+
+    _at_work(tmp_path, work)
+
+
+def test_one_process_looks_for_an_order_once(tmp_path: Path) -> None:
+    """A sweep that is asked for while another is under way finds only what that one left."""
+
+    async def work(shift: Shift) -> None:
+        _add_due(shift.till, "r", NOW + 1)
+        shift.till.clock.time = NOW + 1
+        assert list(await asyncio.gather(shift.expiry.sweep(), shift.expiry.sweep())) == [1, 0]
 
     _at_work(tmp_path, work)
 
@@ -226,3 +241,27 @@ def test_an_order_that_can_not_be_settled_stops_no_other(tmp_path: Path) -> None
     tried, attempts = _at_work(tmp_path, work)
     assert tried == [2, 1, 1, 1, 1, 0, 0]
     assert attempts == ["CALLING", "AWAITING_OTP"]
+
+
+def test_an_order_that_can_not_be_ended_stops_no_other(tmp_path: Path) -> None:
+    """One whose end always fails is passed over after five rounds; the others end in the first."""
+
+    async def work(shift: Shift) -> list[int]:
+        for reference in ("a", "b"):
+            _add_due(shift.till, reference, NOW + 1)
+        forbid_the_end_of(shift.till.store, "a")
+        shift.till.clock.time = NOW + 1
+        swept = [await shift.expiry.sweep() for _ in range(7)]
+        assert [status(shift.till.store, each) for each in ("a", "b")] == ["PENDING", "EXPIRED"]
+        return swept
+
+    assert _at_work(tmp_path, work) == [2, 1, 1, 1, 1, 0, 0]
+
+
+def forbid_the_end_of(store: FaultyStore, reference: str) -> None:
+    """Let the database itself refuse it, whoever asks."""
+    trigger = (
+        "CREATE TRIGGER forbidden BEFORE UPDATE ON orders "
+        f"WHEN old.reference = '{reference}' BEGIN SELECT raise(ABORT, 'not this one'); END"
+    )
+    store._write(lambda connection: connection.execute(text(trigger)))

@@ -12,6 +12,7 @@ import structlog
 
 from opentill.api import told
 from opentill.api.asgi import ApiApp, ApiDeps
+from opentill.api.metrics import Metrics
 from opentill.api.routing import STOPPING, AsgiApp
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
@@ -211,6 +212,9 @@ class _Running:
                 card_key=prepared.card_key,
                 switch_rail=self._bank.switch_rail if self._bank else None,
                 expiry=expiry if sandbox else None,
+                metrics=Metrics(self._engine, self._reader, self._threads, clock)
+                if settings.metrics
+                else None,
                 pages=self._pages(keyring, clock, ids),
                 guard=self._telling.guard,
                 poster=self._telling.poster,

@@ -12,11 +12,10 @@ import structlog
 
 from opentill.clock import Clock, Ids
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder
-from opentill.domain.order import Order
 from opentill.engine.engine import Engine
-from opentill.engine.errors import CommandFailed
+from opentill.engine.errors import CommandFailed, EngineError
 from opentill.engine.reader import Reader
-from opentill.store.interface import Snapshot
+from opentill.store.interface import Name, Snapshot
 
 WORKER: Final = Actor(ActorKind.WORKER)
 LOOK: Final = 512
@@ -35,41 +34,64 @@ class Expiry:
         self._reader = reader
         self._clock = clock
         self._ids = ids
-        self._failures: Counter[str] = Counter()
-        """By order id, of the orders whose end has failed: never many, or the database has other troubles."""
+        self._looking = asyncio.Lock()
+        self._under_way: set[Name] = set()
+        self._failures: Counter[Name] = Counter()
+        """Of the orders whose end has failed: never many, or the database has other troubles."""
 
     async def sweep(self) -> int:
-        """Expire, or cancel where they asked for it, up to LOOK orders; returns how many were due."""
-        due = await self._reader.ask(self._due_orders, None)
-        ended = await asyncio.gather(*map(self._end, due), return_exceptions=True)
-        for error in ended:
-            if isinstance(error, BaseException):
-                raise error
+        """Expire, or cancel where they asked for it, up to LOOK orders; returns how many it ended.
+
+        Those that another sweep of this process is about are left to it.
+        """
+        due = await self._look()
+        try:
+            answers = await self._engine.submit_all([self._command(name) for name in due])
+        finally:
+            self._under_way.difference_update(due)
+        for name, answer in zip(due, answers, strict=True):
+            if isinstance(answer, CommandFailed):
+                self._note_failure(name)
+            elif isinstance(answer, EngineError):
+                raise answer
         return len(due)
 
     async def catch_up(self, most_seconds: float) -> int:
-        """Sweep until nothing is due, or the time is over; returns how many orders were due."""
+        """Sweep until nothing is due, or the time is over; returns how many orders were ended.
+
+        Two sweeps take turns, so that the engine has work while one of them looks.
+        """
+        until = asyncio.get_running_loop().time() + most_seconds
+        return sum(await asyncio.gather(self._sweep_until(until), self._sweep_until(until)))
+
+    async def _sweep_until(self, until: float) -> int:
         loop, done = asyncio.get_running_loop(), 0
-        until = loop.time() + most_seconds
         while due := await self.sweep():
             done += due
             if loop.time() >= until:
                 break
         return done
 
-    def _due_orders(self, snapshot: Snapshot) -> list[Order]:
-        business_now = self._clock.now() + snapshot.facts(()).clock_offset
-        due = snapshot.due_orders(business_now, LOOK + len(self._failures))
-        return [order for order in due if self._failures[order.order_id] < TRIES_BEFORE_PARKING][:LOOK]
+    async def _look(self) -> list[Name]:
+        """Up to LOOK due orders that nobody here is about; from now on the caller is."""
+        async with self._looking:
+            limit = LOOK + len(self._failures) + len(self._under_way)
+            found = await self._reader.ask(lambda snapshot: self._due_orders(snapshot, limit), None)
+            due = [name for name in found if self._is_free(name)][:LOOK]
+            self._under_way.update(due)
+        return due
 
-    async def _end(self, order: Order) -> None:
-        """End one order. One that can not be ended is left to a person and stops no other."""
-        command = ExpireOrder(
-            account_id=order.account_id, command_id=self._ids.uuid(), actor=WORKER, name=order.order_id
-        )
-        try:
-            await self._engine.submit(command, background=True)
-        except CommandFailed:
-            self._failures[order.order_id] += 1
-            if self._failures[order.order_id] == TRIES_BEFORE_PARKING:
-                _log.error("expiry_parked", account_id=order.account_id, order_id=order.order_id)
+    def _due_orders(self, snapshot: Snapshot, limit: int) -> list[Name]:
+        return snapshot.due_orders(self._clock.now() + snapshot.facts(()).clock_offset, limit)
+
+    def _is_free(self, name: Name) -> bool:
+        return name not in self._under_way and self._failures[name] < TRIES_BEFORE_PARKING
+
+    def _command(self, name: Name) -> ExpireOrder:
+        return ExpireOrder(account_id=name[0], command_id=self._ids.uuid(), actor=WORKER, name=name[1])
+
+    def _note_failure(self, name: Name) -> None:
+        """One that can not be ended is left to a person and stops no other."""
+        self._failures[name] += 1
+        if self._failures[name] == TRIES_BEFORE_PARKING:
+            _log.error("expiry_parked", account_id=name[0], reference=name[1])

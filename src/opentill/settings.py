@@ -276,6 +276,13 @@ class Settings:
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _about("The least of what is logged.")
     ] = "info"
+    metrics: Annotated[
+        bool,
+        _about(
+            "Answers `GET /metrics`, for Prometheus, to whoever asks. Unset: on while listening on loopback, "
+            "off otherwise. A proxy in front must not pass it on."
+        ),
+    ] = _BY_MODE
     access_log: Annotated[bool, _about("Log one line per request.")] = False
 
     def __post_init__(self) -> None:
@@ -286,6 +293,8 @@ class Settings:
         self._settle("public_url", self.public_url.rstrip("/") or _url_of(self.host, self.port))
         self._settle("post_limit", post_limit if self.post_limit is _BY_MODE else self.post_limit)
         self._settle("other_limit", other_limit if self.other_limit is _BY_MODE else self.other_limit)
+        if self.metrics is _BY_MODE:
+            self._settle("metrics", _is_loopback(self.host))
         if self.allow_loopback_webhooks is _BY_MODE:
             self._settle("allow_loopback_webhooks", self.for_a_developer)
         self._check_together()

@@ -24,6 +24,8 @@ from opentill.store.interface import StoreError
 
 SWEEP: Final = 128
 """How many orders one round takes: half a batch, so that foreground commands always fit beside it."""
+EXPIRE_SECONDS: Final = 1.0
+"""How long one round of ending due orders lasts while there are plenty."""
 CHECKPOINT_SECONDS: Final = 0.2
 """Pause between two checkpoints of the store's log."""
 BUSY_SECONDS: Final = 0.01
@@ -70,7 +72,7 @@ class Workers:
         ``more`` is further work, each with the pause between two rounds in seconds.
         """
         for work, seconds in (
-            (self._expiry.sweep, self._sweep_seconds),
+            (self.expire, self._sweep_seconds),
             (self.finish_attempts, self._sweep_seconds),
             (self.purge, self._purge_seconds),
             (self.checkpoint, CHECKPOINT_SECONDS),
@@ -83,6 +85,10 @@ class Workers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def expire(self) -> int:
+        """End what is due, for EXPIRE_SECONDS at the most."""
+        return await self._expiry.catch_up(EXPIRE_SECONDS)
 
     async def finish_attempts(self) -> int:
         """Settle up to SWEEP orders' calls whose callers are taken for dead, and send what is to go back.

@@ -135,3 +135,25 @@ def test_the_commands_work_beside_a_running_server(tmp_path: Path) -> None:
 
         assert made["OPENTILL_URL"] == server.url
         assert server.env["OPENTILL_SUB_ACCOUNT_ID"] in listed
+
+
+def test_a_merchants_defaults_are_set_one_by_one(till: Till) -> None:
+    """What is not named stays as it was, ``none`` takes an expiry back, and the list shows what holds."""
+    account = lines_of(till.say("merchants", "create", "--name", "Shop"))["OPENTILL_ACCOUNT_ID"]
+    till.say("merchants", "set", account, "--expires-in", "90m")
+    said = till.say("merchants", "set", account, "--late-money", "hold")
+    assert said == "Shop: an order that says nothing itself expires after 90m; late money: hold.\n"
+    assert till.say("merchants", "list").splitlines()[-1].split()[-2:] == ["90m", "hold"]
+    said = till.say("merchants", "set", account, "--expires-in", "none")
+    assert said == "Shop: an order that says nothing itself expires never; late money: hold.\n"
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--expires-in", "soon"), ("--expires-in", "3651d"), ("--late-money", "keep")]
+)
+def test_defaults_that_can_not_be_are_refused(till: Till, wrong: tuple[str, str]) -> None:
+    """A length of time that is none, one beyond ten years, and an unknown policy change nothing."""
+    account = lines_of(till.say("merchants", "create", "--name", "Shop"))["OPENTILL_ACCOUNT_ID"]
+    till.refused("merchants", "set", account, *wrong)
+    assert till.say("merchants", "list").splitlines()[-1].split()[-1].endswith("Z")
+    assert "there is no merchant nobody" in till.refused("merchants", "set", "nobody")

@@ -90,6 +90,10 @@ def _approve(name: str) -> Command:
     )
 
 
+def _expire(name: str) -> Command:
+    return ExpireOrder(**_command(name))
+
+
 def _refund(name: str) -> Command:
     """60 % of what was paid: two of them are more than that."""
     return BeginRefund(
@@ -143,10 +147,6 @@ def _refund_transfer(name: str) -> Command:
     )
 
 
-def _expire(name: str) -> Command:
-    return ExpireOrder(**_command(name))
-
-
 @dataclass(frozen=True)
 class Contest:
     """What is fought for. Its functions are found by name in every process."""
@@ -156,7 +156,7 @@ class Contest:
     contestants: Sequence[tuple[Ask, Told]]
     """What each process asks, and what the order is when that was granted."""
     due_at: int | None = None
-    """When the orders fall due."""
+    """When the orders fall due, which is before the processes meet at them."""
 
 
 FOR_THE_ENDING: Final = Contest(
@@ -176,6 +176,16 @@ FOR_THE_TRANSFERS: Final = Contest(
 """Orders are paid by two transfers: two want more than half back, and a third transfer arrives."""
 FOR_THE_MONEY: Final = Contest([_begin, _approve], [(_refund, Told.PAID), (_refund, Told.PAID)])
 """Orders are paid, and two want more than half of the money back."""
+
+
+FOR_THE_EXPIRY: Final = Contest(
+    [_begin], [(_expire, Told.EXPIRED), (_expire, Told.EXPIRED), (_approve, Told.PAID)], due_at=NOW + 1
+)
+"""Orders are due while cards are being charged: two sweeps and the rail's answer come at once."""
+FOR_WHAT_IS_DUE: Final = Contest(
+    [_begin], [(_expire, Told.EXPIRED), (_cancel, Told.CANCELLED), (_cancel, Told.CANCELLED)], due_at=NOW + 1
+)
+"""As before, and two merchants' programs cancel beside the sweep."""
 
 
 def _won(result: Result, told: Told) -> bool:
@@ -298,5 +308,7 @@ def _prepare(place: Place, names: Sequence[str], contest: Contest) -> None:
         await engine.close()
 
     asyncio.run(prepare())
+    if contest.due_at is not None:
+        store.advance_clock(contest.due_at + 1 - SystemClock().now())
     threads.close()
     store.close()

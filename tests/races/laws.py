@@ -18,6 +18,7 @@ class Told(Enum):
     CREATED = None
     CANCELLED = "CANCELLED"
     PAID = "PAID"
+    EXPIRED = "EXPIRED"
 
 
 @dataclass(frozen=True)

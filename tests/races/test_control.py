@@ -7,8 +7,17 @@ import pytest
 
 from databases import NewDatabase, Place
 from races.books import read_books
-from races.contest import FOR_THE_ENDING, FOR_THE_MONEY, ROUNDS, Contest, Report, held
-from races.laws import complaints, two_winners
+from races.contest import (
+    FOR_THE_ENDING,
+    FOR_THE_EXPIRY,
+    FOR_THE_MONEY,
+    FOR_WHAT_IS_DUE,
+    ROUNDS,
+    Contest,
+    Report,
+    held,
+)
+from races.laws import Told, complaints, two_winners
 from races.stores import careless, let_anything_pass, real
 
 MOST_CONTESTS = 5
@@ -60,6 +69,39 @@ def test_a_store_that_lets_both_refunds_pass_is_found_out(new_place: Callable[[]
     for name in report.together:
         assert f"{name}: 2 winners" in found
         assert f"{name}: its refunds sum to 1200060 of 1000050" in found
+
+
+def test_the_real_store_lets_what_is_due_expire_once(place: Place) -> None:
+    """Two sweeps and an approval, which finds the order due as well: one of them ends it, none pays it."""
+    report = held(FOR_THE_EXPIRY, real, place)
+    assert report.together == set()
+    assert {heard.told for heard in report.won} == {Told.EXPIRED}
+    books = read_books(place)
+    assert complaints(books, report.won) == []
+    types = [[event["type"] for event in events] for events in books.events.values()]
+    assert [each.count("order_expired") for each in types] == [1] * ROUNDS
+    assert [a["status"] for attempts in books.attempts.values() for a in attempts] == ["VOIDING"] * ROUNDS
+
+
+def test_a_store_that_lets_an_order_expire_twice_is_found_out(new_place: Callable[[], Place]) -> None:
+    """With orders read outside the transaction and no version guard, the checker reports two winners."""
+    report, place = carelessly_held(FOR_THE_EXPIRY, new_place)
+    found = two_winners(report.won)
+    assert {sentence.split(":")[0] for sentence in found} >= report.together
+    assert set(found) < set(complaints(read_books(place), report.won))
+
+
+def test_a_cancel_of_what_is_due_is_granted_once_beside_a_sweep(place: Place) -> None:
+    """Whoever comes first, one of two cancels gets the order, which expires no more than once before it."""
+    report = held(FOR_WHAT_IS_DUE, real, place)
+    assert report.together == set()
+    books, cancelled = read_books(place), [heard for heard in report.won if heard.told is Told.CANCELLED]
+    assert len(cancelled) == ROUNDS
+    assert complaints(books, cancelled) == []
+    for events in books.events.values():
+        types = [event["type"] for event in events]
+        assert types[-2:] == ["order_expired", "order_cancelled"]
+        assert types.count("order_expired") == 1
 
 
 def carelessly_held(contest: Contest, new_place: Callable[[], Place]) -> tuple[Report, Place]:

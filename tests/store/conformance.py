@@ -322,6 +322,19 @@ def overdue_calls_are_found_when_their_time_is_up(store: Store) -> None:
 
 
 @law
+def the_first_due_time_is_told(store: Store) -> None:
+    """Of all pending orders the one that falls due first counts; ended ones do not."""
+    with store.snapshot() as snapshot:
+        assert snapshot.first_due_at() is None
+    dues = {"never": None, "gone": NOW + 1, "soon": NOW + 2, "later": NOW + 3}
+    made = [create(new_order(r, due_at=due), NOW) for r, due in dues.items()]
+    write(store, made)
+    write(store, [cancelled(change.after) for change in made if change.after.reference == "gone"])
+    with store.snapshot() as snapshot:
+        assert snapshot.first_due_at() == NOW + 2
+
+
+@law
 def due_orders_are_found_longest_due_first(store: Store) -> None:
     """Only pending orders whose time has come are due, the longest due first, at most as many as asked."""
     dues = {"late": NOW + 2, "early": NOW + 1, "future": NOW + 9, "gone": NOW + 1}
@@ -329,8 +342,8 @@ def due_orders_are_found_longest_due_first(store: Store) -> None:
     write(store, [*changes, create(new_order("never"), NOW)])
     write(store, [cancelled(changes[3].after)])
     with store.snapshot() as snapshot:
-        assert [o.reference for o in snapshot.due_orders(NOW + 2, 10)] == ["early", "late"]
-        assert [o.reference for o in snapshot.due_orders(NOW + 2, 1)] == ["early"]
+        assert snapshot.due_orders(NOW + 2, 10) == [(ACCOUNT, "early"), (ACCOUNT, "late")]
+        assert snapshot.due_orders(NOW + 2, 1) == [(ACCOUNT, "early")]
 
 
 @law

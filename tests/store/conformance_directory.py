@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
-from opentill.domain.order import OrderStatus
+from opentill.domain.order import LateMoney, OrderStatus
 from opentill.store.interface import (
     MOST_CLOCK_OFFSET_MILLISECONDS,
     Client,
@@ -163,3 +163,18 @@ def a_checkpoint_loses_nothing_and_may_run_at_any_time(store: Store) -> None:
     (seen,) = read(store, (ACCOUNT, "r1"))
     assert seen is not None
     assert seen.status is OrderStatus.CANCELLED
+
+
+@law
+def a_merchants_defaults_are_kept(store: Store) -> None:
+    """They are none at first, are set and taken back together, and belong to one merchant alone."""
+    for account_id in (ACCOUNT, OTHER):
+        store.add_merchant(Merchant(account_id, "Shop", "", "", None, None, NOW, b"key"), default=False)
+    assert store.set_defaults(ACCOUNT, 1800, LateMoney.HOLD)
+    assert not store.set_defaults("33333333-3333-4333-8333-333333333333", 1, None)
+    found = {each.account_id: (each.expires_in_seconds, each.late_money) for each in store.merchants()}
+    assert found == {ACCOUNT: (1800, LateMoney.HOLD), OTHER: (None, None)}
+    assert store.set_defaults(ACCOUNT, None, None)
+    merchant = store.merchant(ACCOUNT)
+    assert merchant is not None
+    assert (merchant.expires_in_seconds, merchant.late_money) == (None, None)

@@ -300,6 +300,7 @@ DEFECTS = [
         "pending",
         lambda b: b.set("orders", "pending", "status = 'EXPIRED', expired_at = 1"),
     ),
+    Defect("due-awaited", "pending", lambda b: b.set("orders", "pending", "due_at = 9, awaits_due = 0")),
     Defect("money-of-the-order", "paid", _for_a_stranger),
     Defect("money-of-the-order", "paid", _in_dollars),
     Defect("entries-follow-events", "paid", lambda b: b.set("ledger_entries", "paid", "at = at + 1")),

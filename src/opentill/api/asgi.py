@@ -13,6 +13,7 @@ import structlog
 from opentill.api import decode
 from opentill.api.call import ApiDeps, Call
 from opentill.api.gate import Gate, idempotency_key
+from opentill.api.metrics import PATH as METRICS_PATH
 from opentill.api.operations import OPERATIONS
 from opentill.api.routing import HANG_UP, Auth, Operation, Receive, Route, Router, Scope, Send, Stream
 from opentill.api.sending import send_stream
@@ -90,6 +91,9 @@ class ApiApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if path == METRICS_PATH and self._deps.metrics is not None:
+            await self._deps.metrics(scope, receive, send)
+            return
         found = self._router.find(scope["method"], path)
         if found is None and self._deps.pages is not None and self._is_page(path):
             await self._deps.pages(scope, receive, send)

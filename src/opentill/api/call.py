@@ -56,6 +56,8 @@ class ApiDeps:
     """Makes the sandbox's rail misbehave; None in live mode, which has none."""
     expiry: Expiry | None = None
     """Ends what falls due when the sandbox's clock is moved; None in live mode, whose time is real."""
+    metrics: AsgiApp | None = None
+    """Answers scrapes; None where the settings have no such path."""
     pages: AsgiApp | None = None
     """Answers the paths that are not the API's."""
     guard: Guard

@@ -13,6 +13,7 @@ from opentill.api.decode import AmountText, ReferenceText, Text
 from opentill.api.wire import WireStruct, invalid, milliseconds_of
 from opentill.domain.commands import CreateOrder
 from opentill.domain.order import DueAction, LateMoney, Split, Terms
+from opentill.store.interface import Merchant
 
 PaymentMethod = Literal[
     "Card", "Transfer", "Nomba QR", "USSD", "Buy Now Pay Later", "MOMO", "Intl Card", "Apple Pay"
@@ -75,7 +76,9 @@ async def order_members(call: Call, order: OrderRequest) -> dict[str, Any]:
     """What a CreateOrder has of the order that is asked for; raises as ``command_of``."""
     currency = _currency(call, order.currency)
     amount = decode.amount(order.amount, "amount", currency)
-    due_at, due_action = await _due(call, order)
+    merchant = await call.deps.directory.merchant(call.account_id, call.now)
+    due_at, due_action = await _due(call, order, merchant)
+    wanted = order.late_money or (merchant.late_money if merchant else None)
     return call.command() | {
         "order_id": call.deps.ids.uuid(),
         "reference": _reference(call, order.order_reference),
@@ -85,7 +88,7 @@ async def order_members(call: Call, order: OrderRequest) -> dict[str, Any]:
         "terms": await _terms(call, order, amount),
         "due_at": due_at,
         "due_action": due_action,
-        "late_money": order.late_money or LateMoney.RETURN,
+        "late_money": wanted or LateMoney.RETURN,
     }
 
 
@@ -164,16 +167,19 @@ async def _split(call: Call, order: OrderRequest, amount: int) -> Split:
     return Split(request.split_type, shares)
 
 
-async def _due(call: Call, order: OrderRequest) -> tuple[int | None, DueAction]:
-    """When the order ends unpaid, in business time, and how; none of the three members: never."""
+async def _due(call: Call, order: OrderRequest, merchant: Merchant | None) -> tuple[int | None, DueAction]:
+    """When the order ends unpaid, in business time, and how; its merchant decides where it says nothing."""
     moments: tuple[Any, ...] = (order.expires_in_seconds, order.expires_at, order.cancel_at)
+    expires_in_seconds = order.expires_in_seconds
     if moments == (None, None, None):
-        return None, DueAction.EXPIRE
-    if moments.count(None) != 2:
+        expires_in_seconds = merchant.expires_in_seconds if merchant else None
+        if expires_in_seconds is None:
+            return None, DueAction.EXPIRE
+    elif moments.count(None) != 2:
         raise invalid("only one of expiresInSeconds, expiresAt and cancelAt can be given")
     now = await call.deps.directory.exact_business_time()
-    if order.expires_in_seconds is not None:
-        return now + order.expires_in_seconds * 1000, DueAction.EXPIRE
+    if expires_in_seconds is not None:
+        return now + expires_in_seconds * 1000, DueAction.EXPIRE
     field, moment = (
         ("expiresAt", order.expires_at) if order.cancel_at is None else ("cancelAt", order.cancel_at)
     )

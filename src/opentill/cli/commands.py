@@ -19,6 +19,7 @@ app.command("opentill.cli.migrate:migrate", name="migrate")
 
 merchants = App(name="merchants", help="Merchants: parent accounts that create orders.")
 merchants.command("opentill.cli.merchants:create", name="create")
+merchants.command("opentill.cli.merchants:set_", name="set")
 merchants.command("opentill.cli.merchants:show", name="list")
 app.command(merchants)
 

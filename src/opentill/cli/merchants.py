@@ -1,12 +1,20 @@
 """``opentill merchants``: parent accounts."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from opentill.cli.block import merchant_block, served_url
-from opentill.cli.desk import open_registry
+from opentill.cli.desk import account_of, open_registry
+from opentill.cli.durations import seconds_of, written
 from opentill.cli.preflight import OperatorError, Where
 from opentill.cli.printing import print_table, say, shown_time
+from opentill.domain.order import LateMoney
 from opentill.merchants import Credentials, write_env_file
+from opentill.store.interface import Merchant
+
+MOST_EXPIRY_SECONDS: Final = 315_360_000
+"""As an order may say itself (contract 10)."""
 
 
 def create(*, name: str, env: Path | None = None, where: Where | None = None) -> None:
@@ -35,6 +43,52 @@ def _write(file: Path, credentials: Credentials) -> None:
         ) from None
 
 
+def set_(
+    merchant: str,
+    /,
+    *,
+    expires_in: str | None = None,
+    late_money: LateMoney | None = None,
+    where: Where | None = None,
+) -> None:
+    """Set what a merchant's orders are that say nothing themselves; what is not named stays as it is.
+
+    Running servers follow within five seconds.
+
+    Args:
+        merchant: Account id of the merchant.
+        expires_in: After how long an unpaid order expires, such as 90s, 30m, 2h or 1d; none for never.
+        late_money: What becomes of money that arrives after an order expired.
+        where: Which database.
+    """
+    with open_registry(where or Where()) as (registry, _):
+        found = registry.store.merchant(account_of(registry, merchant))
+        assert found is not None
+        changed = replace(
+            found,
+            expires_in_seconds=found.expires_in_seconds if expires_in is None else _seconds(expires_in),
+            late_money=late_money or found.late_money,
+        )
+        registry.store.set_defaults(changed.account_id, changed.expires_in_seconds, changed.late_money)
+        say(f"{changed.name}: {_defaults(changed)}.")
+
+
+def _seconds(expires_in: str) -> int | None:
+    if expires_in == "none":
+        return None
+    seconds = seconds_of(expires_in)
+    if seconds > MOST_EXPIRY_SECONDS:
+        raise OperatorError("an order expires within ten years (3650d), or never (none).")
+    return seconds
+
+
+def _defaults(merchant: Merchant) -> str:
+    seconds = merchant.expires_in_seconds
+    expiry = "never" if seconds is None else f"after {written(seconds)}"
+    late_money = merchant.late_money or LateMoney.RETURN
+    return f"an order that says nothing itself expires {expiry}; late money: {late_money}"
+
+
 def show(*, where: Where | None = None) -> None:
     """List all merchants.
 
@@ -44,12 +98,14 @@ def show(*, where: Where | None = None) -> None:
     with open_registry(where or Where()) as (registry, _):
         default = registry.store.default_account_id()
         print_table(
-            ("account id", "name", "created", "default"),
+            ("account id", "name", "created", "expires in", "late money", "default"),
             (
                 (
                     each.account_id,
                     each.name,
                     shown_time(each.created_at),
+                    "" if each.expires_in_seconds is None else written(each.expires_in_seconds),
+                    each.late_money or "",
                     "yes" if each.account_id == default else "",
                 )
                 for each in registry.store.merchants()

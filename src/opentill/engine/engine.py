@@ -7,7 +7,7 @@ fails, are in ``_Committer``; the queue and its fairness are in ``gathering``.
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import structlog
 
@@ -17,6 +17,7 @@ from opentill.domain.refusals import IdempotencyKeyInProgress
 from opentill.engine.batch import Outcome, Render, Result, Submission, WorkingSet
 from opentill.engine.errors import CommandFailed, EngineError, OutcomeUnknown, Overloaded
 from opentill.engine.gathering import Gathering, Limits
+from opentill.engine.tally import Tally
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import (
     Batch,
@@ -66,7 +67,8 @@ class Engine:
         self._settings = settings
         self._stuck: asyncio.Future[Sequence[Result | EngineError]] | None = None
         """A batch that its callers have stopped waiting for; nothing else is begun before it ends."""
-        self._committer = _Committer(threads.store, clock, settings.key_seconds)
+        self.tally = Tally()
+        self._committer = _Committer(threads.store, clock, settings.key_seconds, self.tally)
         self._gathering: Gathering[Submission, Result] = Gathering(
             self._carry_out, Limits(settings.max_batch, settings.queue_limit)
         )
@@ -84,6 +86,10 @@ class Engine:
         await self._gathering.close()
         if self._stuck is not None:
             await asyncio.wait({self._stuck})
+
+    def waiting(self) -> dict[str, int]:
+        """How many commands wait for a commit, by their lane."""
+        return self._gathering.waiting()
 
     async def submit(
         self,
@@ -109,6 +115,26 @@ class Engine:
             return await self._wait_for_key(submission, result)
         return result
 
+    async def submit_all(self, commands: Iterable[Command]) -> Sequence[Result | EngineError]:
+        """Carry out what a worker found to do, behind foreground commands; returns after the last commit.
+
+        One task for all of them: a task for each would cost a third of what the command itself does. An
+        error is the answer of its own command alone.
+        """
+        answers = await asyncio.gather(*map(self._queued, commands), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, EngineError):
+                raise answer
+        return cast("Sequence[Result | EngineError]", answers)
+
+    def _queued(self, command: Command) -> asyncio.Future[Result]:
+        try:
+            return self._gathering.submit(Submission(command), command.account_id, background=True)
+        except Overloaded as error:
+            refused: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            return refused
+
     async def _wait_for_key(self, submission: Submission, result: Result) -> Result:
         """Ask again until the first request with the key has its answer, or the wait runs out."""
         loop = asyncio.get_running_loop()
@@ -122,9 +148,12 @@ class Engine:
         """Wait for a commit, but not for ever: one that waits for its standby may never come back."""
         if self._stuck is not None and not self._stuck.done():
             return [Overloaded()] * len(submissions)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         work = asyncio.ensure_future(self._threads.write(self._committer.carry_out, submissions))
         done, _ = await asyncio.wait({work}, timeout=self._settings.commit_wait_seconds)
         if done:
+            self.tally.note(submissions, work.result(), loop.time() - begun)
             return work.result()
         _log.error("commit_hangs", commands=len(submissions))
         self._stuck = work
@@ -134,10 +163,11 @@ class Engine:
 class _Committer:
     """One commit for all who wait, and what to do when it fails. Runs on the writer thread."""
 
-    def __init__(self, store: Store, clock: Clock, key_seconds: int):
+    def __init__(self, store: Store, clock: Clock, key_seconds: int, tally: Tally | None = None):
         self._store = store
         self._clock = clock
         self._key_milliseconds = key_seconds * 1000
+        self._tally = tally or Tally()
         self.stopping = False
         self._hopeless = False
         """The database refused a write while the server stops; the rest is not even tried."""
@@ -167,9 +197,11 @@ class _Committer:
                 self._clock.pause(PAUSE_MILLISECONDS)
             except Transient as error:
                 self._hopeless = self.stopping
+                self._tally.runs_again += 1
                 _log.warning("batch_runs_again", commands=len(submissions), error=str(error))
                 self._clock.pause(PAUSE_MILLISECONDS)
             except _CommitLost as unknown:
+                self._tally.commits_unknown += 1
                 _log.warning("commit_unknown", commands=len(submissions), error=str(unknown.__cause__))
                 self._hopeless = self.stopping
                 tries_left += 0 if lost else LOOKS

@@ -63,6 +63,10 @@ class Gathering(Generic[Asked, Answer]):
         self._wake.set()
         return future
 
+    def waiting(self) -> dict[str, int]:
+        """How many wait, by lane."""
+        return {"foreground": len(self._foreground), "background": len(self._background)}
+
     async def close(self) -> None:
         """Accept nothing more, serve everything that was accepted, then stop."""
         self._closing = True

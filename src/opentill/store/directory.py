@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, RowMapping, Table, delete, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from opentill.domain.order import LateMoney
 from opentill.store import schema
 from opentill.store.interface import (
     MOST_CLOCK_OFFSET_MILLISECONDS,
@@ -111,12 +112,23 @@ class Directory(ABC):
         """See ``Store.merchant``."""
         wanted = select(schema.merchants).where(schema.merchants.c.account_id == account_id)
         found = self._read(lambda c: c.execute(wanted).mappings().first())
-        return Merchant(**found) if found else None
+        return _merchant(found) if found else None
+
+    def set_defaults(
+        self, account_id: str, expires_in_seconds: int | None, late_money: LateMoney | None
+    ) -> bool:
+        """See ``Store.set_defaults``."""
+        changed = (
+            update(schema.merchants)
+            .where(schema.merchants.c.account_id == account_id)
+            .values(expires_in_seconds=expires_in_seconds, late_money=late_money)
+        )
+        return self._write(lambda c: c.execute(changed).rowcount == 1)
 
     def merchants(self) -> list[Merchant]:
         """See ``Store.merchants``."""
         wanted = select(schema.merchants).order_by(schema.merchants.c.created_at)
-        return [Merchant(**row) for row in self._read(lambda c: c.execute(wanted).mappings().all())]
+        return [_merchant(row) for row in self._read(lambda c: c.execute(wanted).mappings().all())]
 
     def add_sub_account(self, sub_account: SubAccount) -> None:
         """See ``Store.add_sub_account``."""
@@ -225,6 +237,11 @@ def _delete_some(connection: Connection, table: Table, ended: Any, limit: int) -
         its = (column == value for column, value in zip(key, one, strict=True))
         connection.execute(delete(table).where(*its))
     return len(doomed)
+
+
+def _merchant(row: RowMapping) -> Merchant:
+    late_money = row["late_money"]
+    return Merchant(**{**row, "late_money": None if late_money is None else LateMoney(late_money)})
 
 
 def _values(record: Any) -> dict[str, Any]:

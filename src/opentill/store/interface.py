@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
-from opentill.domain.order import Attempt, Order, Terms
+from opentill.domain.order import Attempt, LateMoney, Order, Terms
 from opentill.store.cards import Cards
 from opentill.store.outbox import Outbox
 from opentill.store.transfers import Transfers
@@ -290,8 +290,8 @@ class Snapshot(Protocol):
     def trial_balance(self, account_id: str) -> list[Balance]:
         """What was booked for this merchant, by ledger account and currency."""
 
-    def due_orders(self, now: int, limit: int) -> list[Order]:
-        """Pending orders whose due time is not after ``now`` (business time), longest due first."""
+    def due_orders(self, now: int, limit: int) -> list[Name]:
+        """(account, reference) of pending orders due at ``now`` (business time), longest due first."""
 
     def first_due_at(self) -> int | None:
         """When the first of all pending orders falls due, or fell due; None where none ever does."""
@@ -320,6 +320,10 @@ class Merchant:
     other_limit: int | None
     created_at: int
     webhook_key_sealed: bytes
+    expires_in_seconds: int | None = None
+    """After how long an order falls due that does not say it; None: never."""
+    late_money: LateMoney | None = None
+    """What becomes of money that arrives late for an order that does not say it; None: it is returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +409,11 @@ class Store(Outbox, Transfers, Cards, Protocol):
 
     def merchant(self, account_id: str) -> Merchant | None:
         """The merchant of this parent account id."""
+
+    def set_defaults(
+        self, account_id: str, expires_in_seconds: int | None, late_money: LateMoney | None
+    ) -> bool:
+        """What a merchant's orders are that say nothing themselves; False when there is no such merchant."""
 
     def merchants(self) -> list[Merchant]:
         """All merchants, oldest first."""

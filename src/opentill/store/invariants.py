@@ -31,6 +31,11 @@ class Check:
     """What holds for every order."""
     statement: str
     """Finds (account id, order id, what is wrong) of whatever breaks the claim; no row: it holds."""
+    finding: int = 0
+    """Where one statement serves several claims, and finds one ``what`` for each: this claim's, from 0.
+
+    Such checks stand side by side in ``CHECKS``, and their statement runs once.
+    """
 
 
 WORDS: Final = {
@@ -99,6 +104,12 @@ _ENDINGS_DATED = """
         OR (status = :order_expired AND expired_at IS NULL)
 """
 
+_DUE_AWAITED = """
+    SELECT account_id, order_id, 'it falls due and nobody looks for it'
+      FROM orders
+     WHERE status = :order_pending AND due_at IS NOT NULL AND awaits_due <> 1
+"""
+
 _NAMES_UNAMBIGUOUS = """
     SELECT o.account_id, o.order_id, 'its reference is the order id of another order'
       FROM orders AS o
@@ -112,49 +123,50 @@ _PAID_IN_FULL = """
      WHERE applied <> CASE WHEN status = :order_paid THEN amount ELSE 0 END
 """
 
-_ONE_ENDING = """
-    SELECT account_id, order_id,
-           'status ' || status || ' with ' || payments || ' payments and ' || cancels || ' cancels'
-      FROM (SELECT o.account_id, o.order_id, o.status,
-                   count(CASE WHEN e.type = :payment THEN 1 END) AS payments,
-                   count(CASE WHEN e.type = :cancel THEN 1 END) AS cancels
+_HISTORY = """
+    SELECT o.account_id, o.order_id,
+           CASE WHEN payments <> CASE WHEN status = :order_paid THEN 1 ELSE 0 END
+                  OR cancels <> CASE WHEN status = :order_cancelled THEN 1 ELSE 0 END
+                THEN 'status ' || status || ' with ' || payments || ' payments and ' || cancels || ' cancels'
+           END,
+           CASE WHEN number <> version OR lowest <> 1 OR highest <> version
+                THEN 'version ' || version || ' with ' || number || ' events, numbered ' ||
+                     coalesce(lowest, 0) || ' to ' || coalesce(highest, 0)
+           END,
+           CASE WHEN jump IS NOT NULL
+                THEN 'event ' || jump || ' does not begin where the one before it ended' END,
+           CASE WHEN highest = version AND ends_at <> status
+                THEN 'status ' || status || ', the last event ended at ' || ends_at END,
+           CASE WHEN misplaced IS NOT NULL
+                THEN 'event ' || misplaced || ' has its place before that of the event before it' END
+      FROM (SELECT o.account_id, o.order_id, o.status, o.version, h.jump, h.misplaced, h.lowest, h.highest,
+                   h.ends_at, coalesce(h.number, 0) AS number, coalesce(h.payments, 0) AS payments,
+                   coalesce(h.cancels, 0) AS cancels
               FROM orders AS o
-              LEFT JOIN events AS e ON e.account_id = o.account_id AND e.order_id = o.order_id
-             GROUP BY o.account_id, o.order_id) AS o
+              LEFT JOIN (SELECT account_id, order_id, count(*) AS number,
+                                min(sequence) AS lowest, max(sequence) AS highest,
+                                count(CASE WHEN type = :payment THEN 1 END) AS payments,
+                                count(CASE WHEN type = :cancel THEN 1 END) AS cancels,
+                                min(CASE WHEN (sequence = 1 OR earlier = sequence - 1)
+                                          AND coalesce("before", '') <> coalesce(left_at, '')
+                                         THEN sequence END) AS jump,
+                                min(CASE WHEN earlier = sequence - 1 AND place IS NOT NULL
+                                          AND coalesce(place_before, place) >= place
+                                         THEN sequence END) AS misplaced,
+                                max(CASE WHEN later IS NULL THEN "after" END) AS ends_at
+                           FROM (SELECT account_id, order_id, sequence, type, "before", "after", place,
+                                        lag(sequence) OVER its AS earlier, lag("after") OVER its AS left_at,
+                                        lag(place) OVER its AS place_before, lead(sequence) OVER its AS later
+                                   FROM events
+                                 WINDOW its AS (PARTITION BY account_id, order_id ORDER BY sequence)) AS e
+                          GROUP BY account_id, order_id) AS h
+                ON h.account_id = o.account_id AND h.order_id = o.order_id) AS o
      WHERE payments <> CASE WHEN status = :order_paid THEN 1 ELSE 0 END
         OR cancels <> CASE WHEN status = :order_cancelled THEN 1 ELSE 0 END
+        OR number <> version OR lowest <> 1 OR highest <> version
+        OR jump IS NOT NULL OR misplaced IS NOT NULL OR ends_at <> status
 """
-
-_VERSION_COUNTS_EVENTS = """
-    SELECT account_id, order_id,
-           'version ' || version || ' with ' || number || ' events, numbered ' ||
-           coalesce(lowest, 0) || ' to ' || coalesce(highest, 0)
-      FROM (SELECT o.account_id, o.order_id, o.version,
-                   count(e.sequence) AS number, min(e.sequence) AS lowest, max(e.sequence) AS highest
-              FROM orders AS o
-              LEFT JOIN events AS e ON e.account_id = o.account_id AND e.order_id = o.order_id
-             GROUP BY o.account_id, o.order_id) AS o
-     WHERE number <> version OR lowest <> 1 OR highest <> version
-"""
-
-_STATUSES_FOLLOW = """
-    SELECT e.account_id, e.order_id,
-           'event ' || e.sequence || ' begins at ' || coalesce(e."before", 'nothing') ||
-           ', the one before it ended at ' || coalesce(p."after", 'nothing')
-      FROM events AS e
-      LEFT JOIN events AS p
-        ON p.account_id = e.account_id AND p.order_id = e.order_id AND p.sequence = e.sequence - 1
-     WHERE (p.sequence IS NOT NULL OR e.sequence = 1)
-       AND coalesce(e."before", '') <> coalesce(p."after", '')
-"""
-
-_STATUS_IS_THE_LAST = """
-    SELECT o.account_id, o.order_id, 'status ' || o.status || ', the last event ended at ' || e."after"
-      FROM orders AS o
-      JOIN events AS e
-        ON e.account_id = o.account_id AND e.order_id = o.order_id AND e.sequence = o.version
-     WHERE e."after" <> o.status
-"""
+"""One walk through all events in their order, for five claims."""
 
 _MONEY_OF_THE_ORDER = """
     SELECT e.account_id, e.order_id,
@@ -370,16 +382,6 @@ _FEED_WITHOUT_GAPS = """
      WHERE coalesce(f.place, 0) <> l.place
 """
 
-_FEED_FOLLOWS_ORDERS = """
-    SELECT e.account_id, e.order_id,
-           'event ' || e.sequence || ' has place ' || e.place || ', the one before it ' ||
-           coalesce(CAST(p.place AS text), 'none')
-      FROM events AS e
-      JOIN events AS p
-        ON p.account_id = e.account_id AND p.order_id = e.order_id AND p.sequence = e.sequence - 1
-     WHERE e.place IS NOT NULL AND coalesce(p.place, e.place) >= e.place
-"""
-
 CHECKS: Final = (
     Check(
         "money-accounted-for",
@@ -387,16 +389,18 @@ CHECKS: Final = (
         _MONEY_ACCOUNTED_FOR,
     ),
     Check("endings-dated", "Each status has its times, and only a paid order a payment.", _ENDINGS_DATED),
+    Check("due-awaited", "An unpaid order that falls due is looked for.", _DUE_AWAITED),
     Check("names-unambiguous", "No reference is the order id of another order.", _NAMES_UNAMBIGUOUS),
     Check("paid-in-full", "The whole amount is applied when the order is paid, else nothing.", _PAID_IN_FULL),
     Check(
         "one-ending",
         "One payment made a paid order, one cancel a cancelled one; no order has both.",
-        _ONE_ENDING,
+        _HISTORY,
     ),
-    Check("version-counts-events", "The events are numbered 1 to the version.", _VERSION_COUNTS_EVENTS),
-    Check("statuses-follow", "Each event begins where the one before it ended.", _STATUSES_FOLLOW),
-    Check("status-is-the-last", "The status is where the last event ended.", _STATUS_IS_THE_LAST),
+    Check("version-counts-events", "The events are numbered 1 to the version.", _HISTORY, 1),
+    Check("statuses-follow", "Each event begins where the one before it ended.", _HISTORY, 2),
+    Check("status-is-the-last", "The status is where the last event ended.", _HISTORY, 3),
+    Check("feed-follows-orders", "In the feed the events of an order follow their numbers.", _HISTORY, 4),
     Check(
         "money-of-the-order",
         "Money moves in the currency of the order and for its beneficiary.",
@@ -428,11 +432,6 @@ CHECKS: Final = (
         "feed-without-gaps",
         "The places of a merchant's feed are 1, 2, 3 ... to the last that was given out.",
         _FEED_WITHOUT_GAPS,
-    ),
-    Check(
-        "feed-follows-orders",
-        "In the feed the events of an order follow their numbers.",
-        _FEED_FOLLOWS_ORDERS,
     ),
 )
 """Every invariant, in the order in which they are checked."""

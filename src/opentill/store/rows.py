@@ -42,7 +42,7 @@ ORDER_FACTS: Final = (
 ORDER_STATE: Final = (
     "status", "version", "updated_at", "paid_at", "cancelled_at", "expired_at", "paid_by",
     "attempt_count", "refund_count", "received", "applied", "held", "returning", "returned", "refunded",
-    "credit_count",
+    "credit_count", "awaits_due",
 )  # fmt: skip
 """What of an order changes."""
 
@@ -154,7 +154,7 @@ def order_state(o: Order) -> Row:
     return (
         o.status, o.version, o.updated_at, o.paid_at, o.cancelled_at, o.expired_at, o.paid_by,
         o.attempt_count, o.refund_count, t.received, t.applied, t.held, t.returning, t.returned, t.refunded,
-        o.credit_count,
+        o.credit_count, int(o.due_at is not None and o.status is OrderStatus.PENDING),
     )  # fmt: skip
 
 

@@ -92,6 +92,9 @@ merchants = Table(
     Column("other_limit", Integer),
     Column("created_at", BigInteger, nullable=False),
     Column("webhook_key_sealed", LargeBinary, nullable=False),
+    # Of orders that say nothing themselves.
+    Column("expires_in_seconds", Integer),
+    Column("late_money", code(8)),
     PrimaryKeyConstraint("account_id"),
 )
 
@@ -180,6 +183,8 @@ orders = Table(
     Column("returning", BigInteger, quote=True, nullable=False),
     Column("returned", BigInteger, nullable=False),
     Column("refunded", BigInteger, nullable=False),
+    # 1 while the order waits for its due time; 0 from its birth where it has none (docs/decisions/0009).
+    Column("awaits_due", Integer, nullable=False, server_default="1"),
     # What was agreed: written once, never judged.
     Column("customer_email", Text, nullable=False),
     Column("customer_id", Text),
@@ -206,8 +211,8 @@ orders = Table(
     ),
     CheckConstraint("refunded BETWEEN 0 AND applied", name="refunds_capped"),
     CheckConstraint("updated_at >= created_at", name="time_runs_forward"),
-    # Not partial and not on status: that would make every cancel rewrite an index (design, section 7).
-    Index("orders_by_due", "due_at"),
+    # Not by status: that would make every cancel rewrite an index, also of an order that never falls due.
+    _index_where("orders_due", "awaits_due = 1 AND due_at IS NOT NULL", "due_at"),
     # Of what never changes, so that lists cost a create something and a cancel nothing.
     Index("orders_by_creation", "account_id", "created_at", "order_id"),
     Index("orders_by_customer_email", "account_id", "customer_email", "created_at", "order_id"),

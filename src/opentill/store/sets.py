@@ -133,14 +133,14 @@ class SetSnapshot:
         """See ``Snapshot.trial_balance``."""
         return [Balance(*row) for row in self._run(self._statements.trial_balance, (account_id,)).fetchall()]
 
-    def due_orders(self, now: int, limit: int) -> list[Order]:
+    def due_orders(self, now: int, limit: int) -> list[Name]:
         """See ``Snapshot.due_orders``."""
-        return [rows.order(row) for row in self._run(self._statements.due_orders, (now, limit)).fetchall()]
+        return [(row[0], row[1]) for row in self._run(self._statements.due_orders, (now, limit)).fetchall()]
 
     def first_due_at(self) -> int | None:
         """See ``Snapshot.first_due_at``."""
-        found: int | None = self._run(self._statements.first_due_at, ()).fetchone()[0]
-        return found
+        found = self._run(self._statements.first_due_at, ()).fetchone()
+        return None if found is None else int(found[0])
 
 
 class SetBatch:

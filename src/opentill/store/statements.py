@@ -371,15 +371,19 @@ class Statements:
     def due_orders(self) -> str:
         """Pending orders whose time has come, longest due first."""
         return f"""
-            SELECT {columns(ORDER)} FROM orders
-             WHERE due_at <= {self._p}1 AND status = '{OrderStatus.PENDING.value}'
+            SELECT account_id, reference FROM orders
+             WHERE awaits_due = 1 AND due_at <= {self._p}1 AND status = '{OrderStatus.PENDING.value}'
              ORDER BY due_at LIMIT {self._p}2
         """
 
     @cached_property
     def first_due_at(self) -> str:
         """The earliest due time of a pending order."""
-        return f"SELECT min(due_at) FROM orders WHERE status = '{OrderStatus.PENDING.value}'"
+        return f"""
+            SELECT due_at FROM orders
+             WHERE awaits_due = 1 AND due_at IS NOT NULL AND status = '{OrderStatus.PENDING.value}'
+             ORDER BY due_at LIMIT 1
+        """
 
     def _value(self, table: Table, name: str, place: int) -> str:
         integer = isinstance(table.c[name].type, Integer)
