@@ -179,7 +179,7 @@ INTERNAL: Final = {
     refusals.ReturnParked,
     refusals.ReturnInProgress,
 }
-"""Refusals of commands that no request can give: those of workers, and of persons who decide about transfers."""
+"""Refusals of commands that no request can give: workers give them, and persons who see to transfers."""
 NEVER_FOUND: Final = {"requeryTransaction"}
 """Operations without a success so far: it asks for transfers, and cards alone are taken."""
 
