@@ -172,8 +172,16 @@ def test_a_golden_conversation_is_held_to_the_letter(name: str, servers: Servers
 # --- nothing is left out --------------------------------------------------------------------------
 
 ANSWERS: Final = [(exchange, case) for case in CASES.values() for exchange in case.exchanges]
-INTERNAL: Final = {refusals.OrderNotDue}
-"""Refusals of commands that no request can give: only the server's own workers expire orders."""
+INTERNAL: Final = {
+    refusals.OrderNotDue,
+    refusals.CurrencyMismatch,
+    refusals.CreditNotHeld,
+    refusals.CreditBelowAmount,
+    refusals.ReturnCompleted,
+    refusals.ReturnParked,
+    refusals.ReturnInProgress,
+}
+"""Refusals of commands that no request can give: workers give them, and persons who see to transfers."""
 NEVER_FOUND: Final = {"requeryTransaction"}
 """Operations without a success so far: it asks for transfers, and cards alone are taken."""
 
