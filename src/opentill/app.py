@@ -29,7 +29,7 @@ from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode, Store, StoreUnusable
 from opentill.store.journal import RailJournal, RailSwitch
 from opentill.store.opening import is_postgres, open_store
-from opentill.store.outbox import Outgoing
+from opentill.store.outbox import Outgoing, Patience
 from opentill.webhooks import payload, signature
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.keys import EndpointKeys
@@ -252,7 +252,10 @@ class _Telling:
             clock=clock,
             settings=SenderSettings(
                 schedule=Schedule(settings.webhook_schedule_seconds),
-                pause_after_seconds=round(settings.webhook_pause_hours * 3600),
+                patience=Patience(
+                    milliseconds=round(settings.webhook_pause_hours * 3_600_000),
+                    tries=settings.webhook_pause_tries,
+                ),
             ),
         )
 

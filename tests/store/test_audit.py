@@ -99,6 +99,11 @@ class Books:
         asked = "UPDATE feeds SET place = place + ? WHERE account_id = ? RETURNING place"
         return int(self._run(asked, by, ACCOUNT)[0]["place"])
 
+    def copy_endpoint_event(self, *, places_on: int) -> None:
+        """Add what happened to the endpoint once more, at another place."""
+        known = self._run("SELECT * FROM endpoint_events")[0]
+        self.add("endpoint_events", known | {"place": known["place"] + places_on})
+
     def enter(self, order: str, sequence: int, line: int, account: str, amount: int) -> None:
         """Add a ledger entry."""
         known = self.row("events", order)
@@ -289,6 +294,8 @@ DEFECTS = [
     Defect("feed-without-gaps", "cancelled when due", lambda b: b.end_feed(+1)),
     Defect("feed-without-gaps", "cancelled when due", lambda b: b.end_feed(-1)),
     Defect("feed-without-gaps", "pending", lambda b: b.set("events", "pending", "place = 999")),
+    Defect("feed-without-gaps", "endpoint", lambda b: b.copy_endpoint_event(places_on=-1)),
+    Defect("feed-without-gaps", "endpoint", lambda b: b.copy_endpoint_event(places_on=999)),
     Defect("feed-follows-orders", "paid", _told_in_disorder),
     Defect("feed-follows-orders", "pending", _told_without_its_beginning),
 ]
@@ -296,7 +303,7 @@ DEFECTS = [
 
 @dataclass(frozen=True)
 class Played:
-    """A database in which everything has happened, and the order ids by the orders' references."""
+    """A database in which everything has happened; ids by the orders' references, and the endpoint's."""
 
     place: Place
     orders: dict[str, str]
@@ -310,7 +317,7 @@ def database_kind(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="module")
 def played(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Played:
     place = new_database() or tmp_path_factory.mktemp("scene")
-    return Played(place, asyncio.run(scene.play(place)))
+    return Played(place, asyncio.run(scene.play(place)) | {"endpoint": scene.ENDPOINT.endpoint_id})
 
 
 @pytest.fixture

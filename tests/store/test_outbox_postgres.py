@@ -6,10 +6,10 @@ from contextlib import ExitStack, closing
 import pytest
 
 from databases import KINDS, NewDatabase
-from given_store import ACCOUNT, add_orders, cancelled, open_store, write
+from given_store import add_orders, cancelled, open_store, write
 from opentill.store.interface import OpenStore, Store
 from opentill.store.outbox import Outgoing
-from store.conformance_outbox import E1, add_cancelled, claim, place, queue
+from store.conformance_outbox import E1, add_cancelled, claim, feed, place, queue
 
 
 @pytest.fixture(scope="module", params=KINDS[1:], ids=str)
@@ -33,16 +33,16 @@ def test_a_slow_commit_leaves_no_gap_in_the_feed(opener: OpenStore) -> None:
     with closing(opener()) as slow, closing(opener()) as fast, closing(opener()) as sequencer:
         first, second = add_orders(fast, "first", "second")
         place(sequencer)
-        seen = fast.feed(ACCOUNT, 0, (), 100)
+        seen = feed(fast)
         with slow.batch() as batch:
             batch.write([cancelled(first)])
             write(fast, [cancelled(second)])
             assert place(sequencer) == 1
-            seen += fast.feed(ACCOUNT, seen[-1].place, (), 100)
+            seen += feed(fast, after=seen[-1].place)
             assert seen[-1].event.order_id == second.order_id
             batch.commit()
         assert place(sequencer) == 1
-        seen += fast.feed(ACCOUNT, seen[-1].place, (), 100)
+        seen += feed(fast, after=seen[-1].place)
     assert [placed.place for placed in seen] == [1, 2, 3, 4]
     assert seen[-1].event.order_id == first.order_id
     assert seen[-1].event.at == seen[-2].event.at  # by its time alone it would be looked for before the other
@@ -57,7 +57,7 @@ def test_two_sequencers_at_the_same_moment_do_no_harm(opener: OpenStore) -> None
         with ThreadPoolExecutor(len(stores)) as threads:
             placed = sum(threads.map(place, stores))
         assert placed == 100
-        assert [p.place for p in stores[0].feed(ACCOUNT, 0, (), 1000)] == list(range(1, 101))
+        assert [p.place for p in feed(stores[0], limit=1000)] == list(range(1, 101))
         assert stores[0].outbox_health().pending == 50
 
 

@@ -29,7 +29,7 @@ from opentill.store.migrate import HEAD
 from opentill.store.partitions import partition
 from opentill.store.postgres import PostgresStore, open_postgres
 from polling import until
-from store.conformance_outbox import LAW
+from store.conformance_endpoints import LAW
 
 PASSWORD: Final = "hush-Pa55word"
 EVERY: Final = [Kind(version, number) for version in versions() for number in (0, PARTITIONS)]
