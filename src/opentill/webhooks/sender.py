@@ -183,6 +183,7 @@ class Sender:
             window.learn(accepted=answer.accepted)
         finally:
             window.in_flight -= 1
+            self._wake.set()  # there is room at this endpoint before the record is written
         try:
             await self._records.submit(self._judge(outgoing.delivery, answer), outgoing.endpoint.account_id)
         except (EngineError, StoreError) as error:  # the lease will run out, and it is tried again
