@@ -114,6 +114,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     "settings": {"domain", "store.interface"},
     "keyring": {"settings", "store.interface"},
     "merchants": {"domain", "store.interface"} | FREE_STANDING,
+    "prepared": {"store.interface", "store.opening"} | FREE_STANDING,
     "webhooks": {"domain", "store.outbox", "store.views", "webhooks"},
     "webhooks.guard": set(),
     "webhooks.poster": {"webhooks.guard"},
@@ -129,9 +130,20 @@ LAYERS: Mapping[str, Collection[str]] = {
     "docs": {"api", "domain", "settings"},
     "cli.ledger": {"cli", "store.audit"},  # reads a database as it lies there, without opening a store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
-    "cli": {"app", "cli", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
+    "cli": {"app", "cli", "docs", "merchants", "prepared", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},
-    "app": {"api", "payer", "workers", "merchants", "rails", "store", "engine", "domain", "webhooks"}
+    "app": {
+        "api",
+        "payer",
+        "prepared",
+        "workers",
+        "merchants",
+        "rails",
+        "store",
+        "engine",
+        "domain",
+        "webhooks",
+    }
     | FREE_STANDING,
 }
 """For each part of the package what it may import of us; the longest name that fits counts."""
