@@ -20,6 +20,8 @@ from typing import Any, ClassVar, Final, Self
 
 import httpx2
 
+from databases import lay_tables
+
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 10
 
@@ -33,6 +35,9 @@ class Server(AbstractContextManager["Server"]):
     program: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "opentill")
     """What is run; a subclass may run another program that takes the same arguments."""
 
+    makes_tables: ClassVar[bool] = False
+    """Whether a first start on SQLite finds nothing; else the tables are there, without a row."""
+
     def __init__(self, folder: Path, workers: int = 1, **settings: object) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -45,6 +50,8 @@ class Server(AbstractContextManager["Server"]):
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.place is self.data and not self.makes_tables:
+            lay_tables(self.data)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.program, "serve", "--port", "0", "--data", str(self.data)],

@@ -266,11 +266,17 @@ def test_a_migration_that_must_wait_holds_nobody_up_for_long(url: str) -> None:
     open_store(url, migrate=False).close()
 
 
+class FirstStart(Server):
+    """A server on whose folder no other has started."""
+
+    makes_tables = True
+
+
 @pytest.mark.parametrize("kind", KINDS[:2])
 def test_two_servers_that_start_at_once_on_an_empty_database_both_come_up(url: str, tmp_path: Path) -> None:
     """One of them makes the tables and the default merchant, the other finds them; both serve."""
     folders = [tmp_path / "one", tmp_path / ("two" if is_postgres(url) else "one")]
-    servers = [Server(folder, database_url=url, secret_key=KEY) for folder in folders]
+    servers = [FirstStart(folder, database_url=url, secret_key=KEY) for folder in folders]
     with ExitStack() as running, ThreadPoolExecutor() as pool:
         for server in pool.map(running.enter_context, servers):
             with client(server) as http:
