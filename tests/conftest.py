@@ -1,5 +1,6 @@
 """What all suites share: databases, the order in which they run, and a time budget; who exceeds it fails."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,14 +92,20 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     _spent[_suite(report.nodeid)] += report.duration
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def _budget(suite: str, config: pytest.Config) -> float:
+    """In seconds; more where tests run side by side and have to share a core."""
+    processes = getattr(config.option, "numprocesses", None) or 1
+    return BUDGET_SECONDS.get(suite, OTHER_BUDGET_SECONDS) * max(1.0, processes / (os.cpu_count() or 1))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for suite, seconds in sorted(_spent.items()):
-        budget = BUDGET_SECONDS.get(suite, OTHER_BUDGET_SECONDS)
+        budget = _budget(suite, config)
         over = "  OVER BUDGET" if seconds > budget else ""
-        terminalreporter.write_line(f"{suite:10} {seconds:7.1f} s of {budget} s{over}")
+        terminalreporter.write_line(f"{suite:10} {seconds:7.1f} s of {budget:.0f} s{over}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    over = [s for s, seconds in _spent.items() if seconds > BUDGET_SECONDS.get(s, OTHER_BUDGET_SECONDS)]
+    over = any(seconds > _budget(suite, session.config) for suite, seconds in _spent.items())
     if over and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
