@@ -24,6 +24,8 @@ from databases import lay_tables
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 10
+_NO_AUTHORITIES: Final = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+"""No test calls anybody by TLS from a server, and each start would read the certificates three times."""
 
 
 class Server(AbstractContextManager["Server"]):
@@ -132,8 +134,10 @@ class Server(AbstractContextManager["Server"]):
 def _environment(settings: Mapping[str, object]) -> dict[str, str]:
     """Our environment without any settings of whoever runs the tests."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("OPENTILL_")}
-    chosen = {name: value for name, value in settings.items() if value is not None}
-    return own | {f"OPENTILL_{name.upper()}": _as_text(value) for name, value in chosen.items()}
+    chosen = {
+        f"OPENTILL_{name.upper()}": _as_text(value) for name, value in settings.items() if value is not None
+    }
+    return own | _NO_AUTHORITIES | chosen
 
 
 def _as_text(value: object) -> str:
