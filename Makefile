@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SERVE  ?=
+# One process more than there are cores, for many tests wait. Each runs whole files, which share their servers.
+PROCESSES ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 4 ? cores + 1 : 4)))
 
 .DEFAULT_GOAL := help
 .PHONY: help serve serve-postgres test test-ha test-snippets check format docs bench bench-postgres bench-drivers bench-webhooks bench-expiry bench-ledger clean system-postgres system-pgbouncer
@@ -17,7 +19,7 @@ serve-postgres: $(VENV)/.postgres  ## The same on an embedded PostgreSQL, starte
 	@exec $(BIN)/python tools/serve_postgres.py $(SERVE)
 
 test: $(VENV)/.tests system-postgres system-pgbouncer  ## Install what the tests need and run all of them.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-ha: $(VENV)/.tests $(VENV)/.patroni system-postgres  ## Kill the primary of a PostgreSQL under Patroni while cancels and payments meet (a minute).
 	@command -v etcd >/dev/null || { apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends etcd-server; }

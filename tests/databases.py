@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -19,6 +20,7 @@ from clusters import Cluster, cluster, versions
 from opentill.store.opening import SQLITE_URL
 from opentill.store.partitions import partition
 from opentill.store.postgres import open_postgres
+from opentill.store.sqlite import open_sqlite
 
 PARTITIONS: Final = 8
 FILE: Final = "opentill.db"
@@ -105,6 +107,22 @@ def emptied(kind: Kind) -> str | None:
 
 
 _MADE_WITH_ROWS: Final = {"alembic_version", "schema_support"}
+
+
+def lay_tables(folder: Path) -> None:
+    """Make a folder with the file that a first start would make: loading migrations takes its time."""
+    if not folder.exists():
+        folder.mkdir(mode=0o700, parents=True)
+        (folder / FILE).touch(0o600)
+        (folder / FILE).write_bytes(_file_with_tables())
+
+
+@cache
+def _file_with_tables() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / FILE
+        open_sqlite(file).close()
+        return file.read_bytes()
 
 
 @cache

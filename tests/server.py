@@ -20,8 +20,12 @@ from typing import Any, ClassVar, Final, Self
 
 import httpx2
 
+from databases import lay_tables
+
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 10
+_NO_AUTHORITIES: Final = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+"""No test calls anybody by TLS from a server, and each start would read the certificates three times."""
 
 
 class Server(AbstractContextManager["Server"]):
@@ -32,6 +36,9 @@ class Server(AbstractContextManager["Server"]):
 
     program: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "opentill")
     """What is run; a subclass may run another program that takes the same arguments."""
+
+    makes_tables: ClassVar[bool] = False
+    """Whether a first start on SQLite finds nothing; else the tables are there, without a row."""
 
     def __init__(self, folder: Path, workers: int = 1, **settings: object) -> None:
         self.folder = folder
@@ -45,6 +52,8 @@ class Server(AbstractContextManager["Server"]):
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.place is self.data and not self.makes_tables:
+            lay_tables(self.data)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.program, "serve", "--port", "0", "--data", str(self.data)],
@@ -125,8 +134,10 @@ class Server(AbstractContextManager["Server"]):
 def _environment(settings: Mapping[str, object]) -> dict[str, str]:
     """Our environment without any settings of whoever runs the tests."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("OPENTILL_")}
-    chosen = {name: value for name, value in settings.items() if value is not None}
-    return own | {f"OPENTILL_{name.upper()}": _as_text(value) for name, value in chosen.items()}
+    chosen = {
+        f"OPENTILL_{name.upper()}": _as_text(value) for name, value in settings.items() if value is not None
+    }
+    return own | _NO_AUTHORITIES | chosen
 
 
 def _as_text(value: object) -> str:

@@ -16,8 +16,9 @@ from clusters import WHEEL_VERSION, _copy, _owner, _programs, cluster, versions
 from processes import await_end
 
 CHILD = """
-import sys, threading
+import signal, sys, threading
 from clusters import cluster
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it
 here = cluster(int(sys.argv[1]))
 here.fresh_database()
 print(here.port, here._server.pid, here._keeper.pid, here.data.parent, flush=True)

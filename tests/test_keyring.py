@@ -157,11 +157,11 @@ def test_what_is_sealed_opens_only_where_it_belongs(plaintext: bytes) -> None:
             ring.open(text, place)
 
 
-@pytest.mark.parametrize("sealed", [b"", b"x", KEYRING.seal(b"", "here")[:4], KEYRING.seal(b"", "here")[:10]])
-def test_what_is_too_short_to_be_sealed_is_unsealable(sealed: bytes) -> None:
+@pytest.mark.parametrize("length", [0, 1, 4, 10])
+def test_what_is_too_short_to_be_sealed_is_unsealable(length: int) -> None:
     """Cut and empty values raise Unsealable, nothing else."""
     with pytest.raises(Unsealable):
-        KEYRING.open(sealed, "here")
+        KEYRING.open(KEYRING.seal(b"", "here")[:length], "here")
 
 
 def test_the_fingerprint_tells_secrets_apart_and_nothing_shows_them() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -22,9 +21,10 @@ from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.expiry import Expiry
-from opentill.keyring import CARD_KEY_FILE, CardKey, Keyring, open_keyring
+from opentill.keyring import Keyring
 from opentill.payer.challenge import BANK_PATH, BankPages, ReturnPage
 from opentill.payer.pages import PayerPages, Templates
+from opentill.prepared import Prepared, prepare
 from opentill.rails.desk import CardDesk, DeskSettings
 from opentill.rails.rail import NoCardRail, NoTransferRail
 from opentill.rails.sandbox_card import SandboxCardRail
@@ -33,8 +33,8 @@ from opentill.rails.transfer_desk import TransferDesk, TransferSettings
 from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode, Store, StoreUnusable
 from opentill.store.journal import RailJournal, RailSwitch
-from opentill.store.opening import is_postgres, open_store
-from opentill.store.outbox import Outgoing
+from opentill.store.opening import is_postgres
+from opentill.store.outbox import Outgoing, Patience
 from opentill.vault import CardVault
 from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
@@ -60,53 +60,18 @@ _log = structlog.get_logger("opentill")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A server's belongings, checked and opened before it listens."""
-
-    settings: Settings
-    store: Store
-    keyring: Keyring
-    card_key: CardKey | None
-    """Given where card details must come encrypted."""
-
-    def demo_link(self, clock: Clock, ids: Ids) -> str:
-        """A payer link to an unpaid order of the default merchant; opened through the engine if need be."""
-        account_id = self.store.default_account_id()
-        if account_id is None:
-            raise StoreUnusable("There is no default merchant to open a demo order for.")
-        order_id = asyncio.run(_open_demo_order(self.store, account_id, clock, ids))
-        return checkout_link(self.settings, self.keyring, account_id, order_id)
+def demo_link(prepared: Prepared, clock: Clock, ids: Ids) -> str:
+    """A payer link to an unpaid order of the default merchant; opened through the engine if need be."""
+    account_id = prepared.store.default_account_id()
+    if account_id is None:
+        raise StoreUnusable("There is no default merchant to open a demo order for.")
+    order_id = asyncio.run(_open_demo_order(prepared.store, account_id, clock, ids))
+    return checkout_link(prepared.settings, prepared.keyring, account_id, order_id)
 
 
 def checkout_link(settings: Settings, keyring: Keyring, account_id: str, order_id: str) -> str:
     """The payer's link to an order (contract 1.1)."""
     return f"{settings.public_url}/checkout/{keyring.link_token(account_id, order_id)}"
-
-
-def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
-    """Open the keyring and the store, made, migrated and checked against mode and key.
-
-    Raises StoreUnusable or InvalidSetting: one sentence with the fix.
-    """
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnusable(
-            f"The data folder {settings.data_dir} can not be made ({error.strerror}); "
-            "choose another one with --data."
-        ) from error
-    keyring = open_keyring(settings)
-    card_key = keyring.card_key(settings.data_dir / CARD_KEY_FILE) if settings.card_encryption else None
-    store = open_store(
-        settings.database_url, migrate=settings.migrate_on_start, prepare=settings.prepared_statements
-    )
-    try:
-        store.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
-    except StoreUnusable:
-        store.close()
-        raise
-    return Prepared(settings, store, keyring, card_key)
 
 
 def create_app(settings: Settings | None = None) -> "App":
@@ -282,7 +247,10 @@ class _Telling:
             clock=clock,
             settings=SenderSettings(
                 schedule=Schedule(settings.webhook_schedule_seconds),
-                pause_after_seconds=round(settings.webhook_pause_hours * 3600),
+                patience=Patience(
+                    milliseconds=round(settings.webhook_pause_hours * 3_600_000),
+                    tries=settings.webhook_pause_tries,
+                ),
             ),
         )
 

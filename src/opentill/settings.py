@@ -196,12 +196,18 @@ class Settings:
     webhook_pause_hours: Annotated[
         float,
         _about(
-            "An endpoint that has done nothing but fail for so long is paused; its deliveries wait until its "
-            "merchant changes it.",
+            "An endpoint that has done nothing but fail for so long, and often enough, is paused; its "
+            "deliveries wait until its merchant changes it.",
             gt=0,
             le=8760,
         ),
     ] = 24.0
+    webhook_pause_tries: Annotated[
+        int,
+        _about(
+            "How many tries in a row must have failed, besides, before an endpoint is paused.", ge=1, le=1000
+        ),
+    ] = 5
     allow_loopback_webhooks: Annotated[
         bool,
         _about(

@@ -231,13 +231,22 @@ def test_a_rotation_changes_who_signs_at_its_end(shop: httpx2.Client) -> None:
 
 def test_a_paused_endpoint_is_shown_and_resumed(tmp_path: Path) -> None:
     """One that did nothing but fail is paused and keeps what waits for it; a change lets all of it go out."""
-    settings: dict[str, Any] = {"webhook_schedule_seconds": "1,1,3600", "webhook_pause_hours": 0.0001}
+    settings: dict[str, Any] = {
+        "webhook_schedule_seconds": "1,1,3600",
+        "webhook_pause_hours": 0.0001,
+        "webhook_pause_tries": 2,
+    }
     with Server(tmp_path, **settings) as server, client(server) as http, Receiver() as receiver:
         endpoint = f"{ENDPOINTS}/{add(http, NOBODY)['id']}"
         end_an_order(http, "waits")
         until(lambda: listed(http)[0]["state"] == "paused", "it is paused")
         (paused,) = listed(http)
         assert paused["pausedAt"] >= paused["failingSince"]
+        assert [(told["type"], told["data"], told["actor"]["kind"]) for told in of_endpoints(http)] == [
+            ("endpoint_paused", {"endpointId": paused["id"]}, "worker")
+        ]
+        until(lambda: "warnings" in ready(http), "health warns")
+        assert ready(http) == {"status": "ready", "warnings": {"pausedEndpoints": 1}}
         end_an_order(http, "waits too")
         changed = data(http.patch(endpoint, json={"url": receiver.url}))
         assert (changed["state"], changed["failingSince"]) == ("active", None)
@@ -247,6 +256,21 @@ def test_a_paused_endpoint_is_shown_and_resumed(tmp_path: Path) -> None:
             json.loads(post.body)["data"]["order"]["orderReference"] for post in deliveries(receiver)
         }
         assert references == {"waits", "waits too"}
+        told = of_endpoints(http)[-1]
+        assert (told["type"], told["before"], told["after"]) == ("endpoint_resumed", "paused", "active")
+        assert (told["orderReference"], told["sequence"]) == (None, None)
+        until(lambda: ready(http) == {"status": "ready"}, "health warns no more")
+
+
+def of_endpoints(http: httpx2.Client) -> list[dict[str, Any]]:
+    """What the feed says of endpoints."""
+    asked = {"type": "endpoint_paused,endpoint_resumed"}
+    results: list[dict[str, Any]] = data(http.get("/v1/opentill/events", params=asked))["results"]
+    return results
+
+
+def ready(http: httpx2.Client) -> dict[str, Any]:
+    return data(http.get("/health/ready"))
 
 
 def test_a_disabled_endpoint_is_told_nothing(shop: httpx2.Client) -> None:

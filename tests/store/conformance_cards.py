@@ -10,7 +10,7 @@ from opentill.domain.decisions import create, decide
 from opentill.store.cards import CardFilter, CardView, PasswordOf, PasswordUse
 from opentill.store.interface import Store
 from store.conformance import law
-from store.conformance_outbox import LAW
+from store.conformance_endpoints import LAW
 
 __all__ = ["LAW"]
 DAY = 24 * 3_600_000

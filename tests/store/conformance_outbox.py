@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, add_orders, cancel, cancelled, new_order, write
-from opentill.domain.commands import ExpireOrder
+from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
 from opentill.domain.order import Order
@@ -17,6 +17,8 @@ from opentill.store.outbox import (
     Endpoint,
     OutboxHealth,
     Outgoing,
+    Patience,
+    Placed,
     Told,
     Tried,
 )
@@ -28,6 +30,8 @@ __all__ = ["LAW"]
 LATER = NOW + 60_000
 LEASE = 30_000
 HOUR = 3_600_000
+PATIENCE = Patience(milliseconds=HOUR, tries=3)
+MERCHANT = Actor(ActorKind.API_KEY, "client-1")
 E1 = Endpoint(
     account_id=ACCOUNT,
     endpoint_id="endpoint-1",
@@ -88,6 +92,20 @@ def claim(
     return store.claim_deliveries(now, now + LEASE, limit, room or {}, others)
 
 
+def feed(store: Store, account_id: str = ACCOUNT, after: int = 0, limit: int = 100) -> list[Placed]:
+    """The feed of a merchant whose endpoints nothing has happened to."""
+    found = store.feed(account_id, after, (), limit)
+    placed = [each for each in found if isinstance(each, Placed)]
+    assert len(placed) == len(found)
+    return placed
+
+
+def change(store: Store, endpoint: Endpoint) -> Endpoint | None:
+    """Make the endpoint of this id like this."""
+    ids = endpoint.account_id, endpoint.endpoint_id
+    return store.change_endpoint(*ids, lambda _: endpoint, MERCHANT, LATER + 9)
+
+
 def tried(
     delivery: Delivery, state: DeliveryState, next_try_at: int | None = None, at: int = LATER + 5
 ) -> Tried:
@@ -124,7 +142,7 @@ def places_count_up_without_gaps_for_each_merchant(store: Store) -> None:
     assert place(store) == 0
     assert store.last_places([ACCOUNT, OTHER]) == {ACCOUNT: 6, OTHER: 2}
     for account_id, last in ((ACCOUNT, 6), (OTHER, 2)):
-        placed = store.feed(account_id, 0, (), 100)
+        placed = feed(store, account_id)
         assert [p.place for p in placed] == list(range(1, last + 1))
         assert {p.event.account_id for p in placed} == {account_id}
         seen: dict[str, list[int]] = {}
@@ -138,9 +156,9 @@ def the_feed_goes_on_behind_a_place(store: Store) -> None:
     """Read in pages it is the same as read at once, and events come back as they were written."""
     add_cancelled(store, "a", "b", "c")
     place(store)
-    whole = store.feed(ACCOUNT, 0, (), 100)
+    whole = feed(store)
     after, paged = 0, []
-    while page := store.feed(ACCOUNT, after, (), 4):
+    while page := feed(store, after=after, limit=4):
         paged += page
         after = page[-1].place
     assert paged == whole
@@ -155,9 +173,7 @@ def the_feed_can_be_asked_for_types(store: Store) -> None:
     add_cancelled(store, "a", "b")
     place(store)
     only_cancels = store.feed(ACCOUNT, 0, ["order_cancelled"], 100)
-    assert only_cancels == [
-        p for p in store.feed(ACCOUNT, 0, (), 100) if p.event.type is EventType.ORDER_CANCELLED
-    ]
+    assert only_cancels == [p for p in feed(store) if p.event.type is EventType.ORDER_CANCELLED]
     assert len(only_cancels) == 2
     assert store.feed(ACCOUNT, 0, ["payment_success"], 100) == []
 
@@ -167,11 +183,11 @@ def an_event_that_is_not_placed_is_not_in_the_feed(store: Store) -> None:
     """What was committed after the last placing is seen only once it has its place, behind the others."""
     add_cancelled(store, "a")
     place(store)
-    before = store.feed(ACCOUNT, 0, (), 100)
+    before = feed(store)
     add_cancelled(store, "b")
-    assert store.feed(ACCOUNT, 0, (), 100) == before
+    assert feed(store) == before
     place(store)
-    assert store.feed(ACCOUNT, 0, (), 100)[: len(before)] == before
+    assert feed(store)[: len(before)] == before
 
 
 @law_of_opening
@@ -182,7 +198,7 @@ def two_sequencers_do_no_harm(open_store: OpenStore) -> None:
         add_cancelled(first, "a", "b", "c", "d")
         sequencers = [first, second] * 8
         assert sum(store.place_events(said, LATER, 1) for store in sequencers) == 8
-        assert [p.place for p in first.feed(ACCOUNT, 0, (), 100)] == list(range(1, 9))
+        assert [p.place for p in feed(first)] == list(range(1, 9))
         assert len(all_of(first)) == 4
 
 
@@ -204,15 +220,17 @@ def a_lease_has_one_holder(store: Store) -> None:
 @law
 def endpoints_come_back_as_they_were_written(store: Store) -> None:
     """In every field, oldest first, and only to their own merchant; so do changes."""
-    other = replace(E2, next_key_sealed=b"next", enabled=False, paused_at=NOW, failing_since=NOW - 1)
+    other = replace(
+        E2, next_key_sealed=b"next", enabled=False, paused_at=NOW, failing_since=NOW - 1, failed_tries=7
+    )
     store.add_endpoint(other)
     store.add_endpoint(E1)
     assert store.endpoints(ACCOUNT) == [E1, other]
     assert store.endpoints(OTHER) == []
     changed = replace(E1, url="https://new.example/", events=("payment_success",), key_sealed=b"another")
-    assert store.change_endpoint(changed)
-    assert not store.change_endpoint(replace(changed, account_id=OTHER))
-    assert not store.change_endpoint(replace(changed, endpoint_id="unknown"))
+    assert change(store, changed) == changed
+    assert change(store, replace(changed, account_id=OTHER)) is None
+    assert change(store, replace(changed, endpoint_id="unknown")) is None
     assert store.endpoints(ACCOUNT) == [changed, other]
 
 
@@ -262,7 +280,7 @@ def a_deleted_endpoint_takes_along_what_waits(store: Store) -> None:
     """What was delivered stays to be seen, but never goes out again; other endpoints keep theirs."""
     queue(store, "a", "b", endpoints=(E1, E2))
     (done,) = claim(store, room={"endpoint-2": 0}, others=1)
-    store.record_tries([tried(done.delivery, DeliveryState.DELIVERED)], HOUR)
+    store.record_tries([tried(done.delivery, DeliveryState.DELIVERED)], PATIENCE)
     assert not store.delete_endpoint(OTHER, "endpoint-1")
     assert store.delete_endpoint(ACCOUNT, "endpoint-1")
     assert not store.delete_endpoint(ACCOUNT, "endpoint-1")
@@ -304,11 +322,11 @@ def what_is_not_due_is_not_claimed(store: Store) -> None:
     """Neither before the time of the next try, nor at an endpoint that is paused or disabled."""
     queue(store, "a")
     assert claim(store, now=LATER - 1) == []
-    store.change_endpoint(replace(E1, enabled=False))
+    change(store, replace(E1, enabled=False))
     assert claim(store) == []
-    store.change_endpoint(replace(E1, paused_at=LATER))
+    change(store, replace(E1, paused_at=LATER))
     assert claim(store) == []
-    store.change_endpoint(E1)
+    change(store, E1)
     assert len(claim(store)) == 1
 
 
@@ -353,7 +371,7 @@ def a_first_try_waits_for_those_before_it(store: Store) -> None:
     expired = claim(store)
     assert [o.delivery.type for o in expired] == ["order_expired"] * 2
     assert claim(store) == []
-    store.record_tries([failed(expired[0].delivery)], HOUR)
+    store.record_tries([failed(expired[0].delivery)], PATIENCE)
     (cancelled_,) = claim(store)
     assert cancelled_.delivery.type == "order_cancelled"
     assert cancelled_.delivery.endpoint_id == expired[0].delivery.endpoint_id
@@ -368,7 +386,7 @@ def a_dead_first_delivery_lets_the_next_one_go(store: Store) -> None:
     add_expired_and_cancelled(store, "a")
     place(store)
     (expired,) = claim(store)
-    store.record_tries([tried(expired.delivery, DeliveryState.DEAD)], HOUR)
+    store.record_tries([tried(expired.delivery, DeliveryState.DEAD)], PATIENCE)
     assert [o.delivery.type for o in claim(store)] == ["order_cancelled"]
 
 
@@ -380,13 +398,13 @@ def a_result_is_written_down(store: Store) -> None:
     """State, next try, answer and time are those of the try; tries are counted; NUL is left out."""
     queue(store, "a")
     (outgoing,) = claim(store)
-    assert store.record_tries([failed(outgoing.delivery)], HOUR) == []
+    assert store.record_tries([failed(outgoing.delivery)], PATIENCE) == []
     d = only(store)
     assert (d.state, d.tries, d.next_try_at) == (DeliveryState.PENDING, 1, LATER + 1_005)
     assert (d.status, d.response, d.updated_at) == (500, "said  the other", LATER + 5)
     assert claim(store, now=LATER + 1_004) == []
     (outgoing,) = claim(store, now=LATER + 1_005)
-    store.record_tries([tried(outgoing.delivery, DeliveryState.DELIVERED, at=LATER + 1_010)], HOUR)
+    store.record_tries([tried(outgoing.delivery, DeliveryState.DELIVERED, at=LATER + 1_010)], PATIENCE)
     d = only(store)
     assert (d.state, d.tries, d.next_try_at) == (DeliveryState.DELIVERED, 2, None)
     assert (d.status, d.updated_at, d.created_at) == (200, LATER + 1_010, LATER)
@@ -399,11 +417,11 @@ def a_result_that_comes_late_does_no_harm(store: Store) -> None:
     queue(store, "a")
     (outgoing,) = claim(store)
     assert store.push_again(ACCOUNT, [outgoing.delivery.delivery_id], LATER + 1) == 1
-    store.record_tries([tried(outgoing.delivery, DeliveryState.DEAD)], HOUR)
+    store.record_tries([tried(outgoing.delivery, DeliveryState.DEAD)], PATIENCE)
     assert (only(store).state, only(store).tries) == (DeliveryState.PENDING, 0)
     (again,) = claim(store, now=LATER + 1)
-    store.record_tries([tried(again.delivery, DeliveryState.DELIVERED)], HOUR)
-    store.record_tries([failed(again.delivery)], HOUR)
+    store.record_tries([tried(again.delivery, DeliveryState.DELIVERED)], PATIENCE)
+    store.record_tries([failed(again.delivery)], PATIENCE)
     assert (only(store).state, only(store).tries) == (DeliveryState.DELIVERED, 1)
 
 
@@ -413,60 +431,13 @@ def what_has_ended_can_be_pushed_again(store: Store) -> None:
     queue(store, "a", "b")
     first, second = claim(store)
     store.record_tries(
-        [tried(first.delivery, DeliveryState.DELIVERED), tried(second.delivery, DeliveryState.DEAD)], HOUR
+        [tried(first.delivery, DeliveryState.DELIVERED), tried(second.delivery, DeliveryState.DEAD)], PATIENCE
     )
     ids = [first.delivery.delivery_id, second.delivery.delivery_id]
     assert store.push_again(OTHER, ids, LATER + 9) == 0
     assert store.push_again(ACCOUNT, [*ids, "unknown"], LATER + 9) == 2
     assert {o.delivery.delivery_id for o in claim(store, now=LATER + 9)} == set(ids)
     assert {(d.tries, d.next_try_at) for d in all_of(store)} == {(0, LATER + 9)}
-
-
-@law
-def an_endpoint_that_only_fails_is_paused(store: Store) -> None:
-    """Once it has for so long, counted from its first failure; it is told of once and then left alone."""
-    queue(store, "a", "b")
-    first, second = claim(store)
-    assert store.record_tries([failed(first.delivery, at=LATER)], HOUR) == []
-    assert store.endpoints(ACCOUNT) == [replace(E1, failing_since=LATER)]
-    assert store.record_tries([failed(second.delivery, at=LATER + HOUR - 1)], HOUR) == []
-    (third,) = claim(store, now=LATER + HOUR - 1)
-    paused = replace(E1, failing_since=LATER, paused_at=LATER + HOUR)
-    assert store.record_tries([failed(third.delivery, at=LATER + HOUR)], HOUR) == [paused]
-    assert store.endpoints(ACCOUNT) == [paused]
-    assert store.record_tries([failed(third.delivery, at=LATER + HOUR + 1)], HOUR) == []
-    assert store.endpoints(ACCOUNT) == [paused]
-    assert claim(store, now=LATER + 2 * HOUR) == []
-    add_cancelled(store, "c")
-    place(store)
-    assert len(all_of(store)) == 3
-
-
-@law
-def a_success_ends_the_failing(store: Store) -> None:
-    """Only failures after the last success count, also among the results that come together."""
-    queue(store, "a", "b", "c")
-    one, two, three = (o.delivery for o in claim(store))
-    store.record_tries([failed(one, at=LATER)], HOUR)
-    results = [failed(three, at=LATER + HOUR), tried(two, DeliveryState.DELIVERED, at=LATER + HOUR - 1)]
-    assert store.record_tries(results, HOUR) == []
-    assert store.endpoints(ACCOUNT) == [replace(E1, failing_since=LATER + HOUR)]
-    (retry,) = claim(store, now=LATER + HOUR)
-    store.record_tries([tried(retry.delivery, DeliveryState.DELIVERED, at=LATER + HOUR + 1)], HOUR)
-    assert store.endpoints(ACCOUNT) == [E1]
-
-
-@law
-def a_resumed_endpoint_gets_what_waited_at_once(store: Store) -> None:
-    """Deliveries that were to be tried much later are due when it is neither paused nor failing any more."""
-    queue(store, "a")
-    (outgoing,) = claim(store)
-    (paused,) = store.record_tries([failed(outgoing.delivery, again_in=HOUR)], 0)
-    assert paused.paused_at == LATER + 5
-    assert store.change_endpoint(replace(paused, url="https://shop.example/new"))
-    assert claim(store, now=LATER + 10) == []
-    assert store.change_endpoint(E1)
-    assert len(claim(store, now=LATER + 10)) == 1
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -479,7 +450,7 @@ def deliveries_are_listed_newest_first_and_by_what_is_asked(store: Store) -> Non
     add_expired_and_cancelled(store, "c")
     place(store, now=LATER + 10)
     done = claim(store, limit=1)[0].delivery
-    store.record_tries([tried(done, DeliveryState.DELIVERED)], HOUR)
+    store.record_tries([tried(done, DeliveryState.DELIVERED)], PATIENCE)
     every = all_of(store)
     assert [d.created_at for d in every] == [LATER + 10] * 4 + [LATER] * 4
     everything = DeliveryFilter(account_id=ACCOUNT)
@@ -506,8 +477,9 @@ def health_tells_what_waits(store: Store) -> None:
     store.add_endpoint(replace(E2, paused_at=NOW))
     add_cancelled(store, "a", "b")
     assert store.outbox_health() == OutboxHealth(4, NOW, 0, None, 0, 1)
+    assert store.paused_endpoints() == 1
     place(store)
     assert store.outbox_health() == OutboxHealth(0, None, 4, LATER, 0, 1)
     first, second = claim(store)
-    store.record_tries([tried(first.delivery, DeliveryState.DEAD), failed(second.delivery)], HOUR)
+    store.record_tries([tried(first.delivery, DeliveryState.DEAD), failed(second.delivery)], PATIENCE)
     assert store.outbox_health() == OutboxHealth(0, None, 3, LATER + 1_005, 1, 1)

@@ -1,6 +1,7 @@
 """A database in which everything has happened that can happen to an order, made through the real engine.
 
 Every event has its place in the feed, but for the last order's: nobody has come round to telling it yet.
+Between the others stands that an endpoint was paused.
 """
 
 from collections.abc import Sequence
@@ -29,11 +30,24 @@ from opentill.domain.house import HOUSE, house_order, house_transaction
 from opentill.domain.order import Challenge, DueAction, LateMoney, Sender
 from opentill.engine.engine import Engine
 from opentill.store.interface import Store
+from opentill.store.outbox import DeliveryState, Endpoint, Patience, Tried
 from opentill.store.transfers import TransferNotice
 
 DUE = NOW + 1_000
 HOUSE_CREDIT = "c0000000-0000-4000-8000-000000000001"
 PLACED_AT_ONCE = 10
+ENDPOINT = Endpoint(
+    account_id=ACCOUNT,
+    endpoint_id="an endpoint",
+    url="https://shop.example/hook",
+    events=("payment_success",),
+    enabled=True,
+    key_sealed=b"key",
+    next_key_sealed=None,
+    paused_at=None,
+    failing_since=None,
+    created_at=NOW,
+)
 O = RailOutcome  # noqa: E741 - the word most often said below
 
 
@@ -46,15 +60,27 @@ async def play(place: Place) -> dict[str, str]:
             for act in _ACTS:
                 await _play(engine, act)
             await _advise(store, engine)
+            _place(store)
+            _pause(store)
             clock.time = DUE
             await _play(engine, [_expire("expired"), _expire("cancelled when due")])
-            while store.place_events(lambda _event, _view: None, DUE, PLACED_AT_ONCE):
-                pass
+            _place(store)
             untold = new_order("pending")
             await _play(engine, [untold])
             return made | {untold.reference: untold.order_id, "of the house": HOUSE_CREDIT}
     finally:
         store.close()
+
+
+def _place(store: Store) -> None:
+    while store.place_events(lambda _event, _view: None, DUE, PLACED_AT_ONCE):
+        pass
+
+
+def _pause(store: Store) -> None:
+    store.add_endpoint(ENDPOINT)
+    dead = Tried(ACCOUNT, "a delivery", ENDPOINT.endpoint_id, DeliveryState.DEAD, None, 500, "", NOW)
+    assert store.record_tries([dead], Patience(milliseconds=0, tries=1))
 
 
 async def _create(engine: Engine) -> dict[str, str]:

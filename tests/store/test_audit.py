@@ -98,6 +98,11 @@ class Books:
         asked = "UPDATE feeds SET place = place + ? WHERE account_id = ? RETURNING place"
         return int(self._run(asked, by, ACCOUNT)[0]["place"])
 
+    def copy_endpoint_event(self, *, places_on: int) -> None:
+        """Add what happened to the endpoint once more, at another place."""
+        known = self._run("SELECT * FROM endpoint_events")[0]
+        self.add("endpoint_events", known | {"place": known["place"] + places_on})
+
     def enter(self, order: str, sequence: int, line: int, account: str, amount: int) -> None:
         """Add a ledger entry."""
         known = self.row("events", order)
@@ -373,6 +378,8 @@ DEFECTS = [
     Defect("feed-without-gaps", "cancelled when due", lambda b: b.end_feed(+1)),
     Defect("feed-without-gaps", "cancelled when due", lambda b: b.end_feed(-1)),
     Defect("feed-without-gaps", "pending", lambda b: b.set("events", "pending", "place = 999")),
+    Defect("feed-without-gaps", scene.ENDPOINT.endpoint_id, lambda b: b.copy_endpoint_event(places_on=-1)),
+    Defect("feed-without-gaps", scene.ENDPOINT.endpoint_id, lambda b: b.copy_endpoint_event(places_on=999)),
     Defect("feed-follows-orders", "paid", _told_in_disorder),
     Defect("feed-follows-orders", "pending", _told_without_its_beginning),
 ]
@@ -457,7 +464,9 @@ def test_a_defect_is_found_by_its_check_alone(defect: Defect, place: Place, play
         defect.do(books)
     red = found(place)
     assert set(red) == {defect.check}
-    assert {offence.order_id for offence in red[defect.check].first} == {orders[defect.order]}
+    assert {offence.order_id for offence in red[defect.check].first} == {
+        orders.get(defect.order, defect.order)
+    }
     assert all(offence.account_id and offence.what for offence in red[defect.check].first)
 
 

@@ -1,5 +1,7 @@
 """The outbox on PostgreSQL, where several transactions write at once."""
 
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
@@ -8,8 +10,8 @@ import pytest
 from databases import KINDS, NewDatabase
 from given_store import ACCOUNT, add_orders, cancelled, open_store, write
 from opentill.store.interface import OpenStore, Store
-from opentill.store.outbox import Outgoing
-from store.conformance_outbox import E1, add_cancelled, claim, place, queue
+from opentill.store.outbox import DeliveryState, Outgoing, Patience, Placed, PlacedEndpointEvent, Tried
+from store.conformance_outbox import E1, E2, LATER, add_cancelled, change, claim, feed, place, queue
 
 
 @pytest.fixture(scope="module", params=KINDS[1:], ids=str)
@@ -33,16 +35,16 @@ def test_a_slow_commit_leaves_no_gap_in_the_feed(opener: OpenStore) -> None:
     with closing(opener()) as slow, closing(opener()) as fast, closing(opener()) as sequencer:
         first, second = add_orders(fast, "first", "second")
         place(sequencer)
-        seen = fast.feed(ACCOUNT, 0, (), 100)
+        seen = feed(fast)
         with slow.batch() as batch:
             batch.write([cancelled(first)])
             write(fast, [cancelled(second)])
             assert place(sequencer) == 1
-            seen += fast.feed(ACCOUNT, seen[-1].place, (), 100)
+            seen += feed(fast, after=seen[-1].place)
             assert seen[-1].event.order_id == second.order_id
             batch.commit()
         assert place(sequencer) == 1
-        seen += fast.feed(ACCOUNT, seen[-1].place, (), 100)
+        seen += feed(fast, after=seen[-1].place)
     assert [placed.place for placed in seen] == [1, 2, 3, 4]
     assert seen[-1].event.order_id == first.order_id
     assert seen[-1].event.at == seen[-2].event.at  # by its time alone it would be looked for before the other
@@ -57,8 +59,52 @@ def test_two_sequencers_at_the_same_moment_do_no_harm(opener: OpenStore) -> None
         with ThreadPoolExecutor(len(stores)) as threads:
             placed = sum(threads.map(place, stores))
         assert placed == 100
-        assert [p.place for p in stores[0].feed(ACCOUNT, 0, (), 1000)] == list(range(1, 101))
+        assert [p.place for p in feed(stores[0], limit=1000)] == list(range(1, 101))
         assert stores[0].outbox_health().pending == 50
+
+
+def test_endpoints_that_pause_and_resume_beside_a_sequencer_leave_no_gap(opener: OpenStore) -> None:
+    """Each gets the next place of the feed while events get theirs; nobody waits in a circle."""
+    rounds = 60
+    with ExitStack() as opened:
+        placing, pausing, resuming, orders = (opened.enter_context(closing(opener())) for _ in range(4))
+        for endpoint in (E1, E2):
+            placing.add_endpoint(endpoint)
+
+        def pause(number: int) -> None:
+            at = LATER + number
+            tries = [
+                Tried(ACCOUNT, "d", e.endpoint_id, DeliveryState.DEAD, None, None, "", at) for e in (E1, E2)
+            ]
+            pausing.record_tries(tries, Patience(milliseconds=0, tries=1))
+
+        def resume(number: int) -> None:
+            for endpoint in (E2, E1):
+                change(resuming, endpoint)
+
+        with ThreadPoolExecutor(4) as threads:
+            work = [
+                threads.submit(_each_of, range(rounds), do)
+                for do in (
+                    pause,
+                    resume,
+                    lambda number: add_cancelled(orders, f"order {number}"),
+                    lambda _number: place(placing),
+                )
+            ]
+            for each in work:
+                each.result(60)
+        place(placing)
+        whole = placing.feed(ACCOUNT, 0, (), 1000)
+    assert [each.place for each in whole] == list(range(1, len(whole) + 1))
+    kinds = Counter(type(each) for each in whole)
+    assert kinds[Placed] == 2 * rounds
+    assert kinds[PlacedEndpointEvent] >= 2
+
+
+def _each_of(numbers: range, do: Callable[[int], object]) -> None:
+    for number in numbers:
+        do(number)
 
 
 def test_claims_at_the_same_moment_never_share_a_delivery(opener: OpenStore) -> None:

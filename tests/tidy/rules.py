@@ -121,6 +121,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     "keyring": {"settings", "store.interface"},
     "vault": {"domain", "keyring"},
     "merchants": {"domain", "store.interface"} | FREE_STANDING,
+    "prepared": {"store.interface", "store.opening"} | FREE_STANDING,
     "webhooks": {"domain", "store.outbox", "store.views", "webhooks"},
     "webhooks.guard": set(),
     "webhooks.poster": {"webhooks.guard"},
@@ -147,12 +148,13 @@ LAYERS: Mapping[str, Collection[str]] = {
     "cli.ledger": {"cli", "store.audit", "store.bookings"},  # a database as it lies there; opens no store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
     "race": {"domain", "race"},
-    "cli": {"app", "cli", "race", "docs", "merchants", "store.outbox", "webhooks"} | _FRONT,
+    "cli": {"app", "cli", "race", "docs", "merchants", "prepared", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},
     "app": {
         "api",
         "expiry",
         "payer",
+        "prepared",
         "workers",
         "merchants",
         "rails",

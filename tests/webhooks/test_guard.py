@@ -8,15 +8,17 @@ import asyncio
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
 import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentill.webhooks.guard import Forbidden, Guard, is_public
+from opentill.webhooks.guard import LOOKUPS, Forbidden, Guard, is_public
 from opentill.webhooks.poster import Answer, Poster
 from webhooks.receiver import Receiver
 
@@ -305,6 +307,30 @@ def test_the_system_resolves_names_by_itself() -> None:
             await guard.addresses("nobody.invalid")
         guard.close()
 
+    asyncio.run(scenario())
+
+
+def test_a_silent_name_server_keeps_no_other_name_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a name is asked for that nobody answers for, others are resolved meanwhile."""
+    ask, end = socket.getaddrinfo, threading.Event()
+
+    def silent(host: str, *arguments: Any, **more: Any) -> Any:
+        return end.wait(30) if host == "silent.example" else ask(host, *arguments, **more)
+
+    async def scenario() -> None:
+        guard = Guard(allow_loopback=True)
+        tries = [asyncio.create_task(guard.addresses("silent.example")) for _ in range(2 * LOOKUPS)]
+        await asyncio.sleep(0)
+        for each in tries[::2]:
+            each.cancel()
+        assert await asyncio.wait_for(guard.addresses("localhost"), 10)
+        assert not any(each.done() for each in tries[1::2])
+        guard.close()
+        for each in tries:
+            each.cancel()
+        end.set()
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
     asyncio.run(scenario())
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, ToldClock, open_store
-from opentill.store.outbox import Delivery, DeliveryState, Outgoing
+from opentill.store.outbox import Delivery, DeliveryState, Outgoing, Patience
 from opentill.store.sqlite import PATIENCE_MILLISECONDS, SqliteStore
 from opentill.webhooks.sender import Sender
 from opentill.webhooks.windows import FIRST_WINDOW
@@ -273,7 +273,7 @@ def test_an_endpoint_that_only_fails_is_paused(store: SqliteStore) -> None:
     async def scenario() -> None:
         with Receiver(always(answer(500))) as receiver:
             tell(store, endpoint(receiver.url))
-            settings = replace(with_pauses(*[3600] * 50), pause_after_seconds=10 * 3600)
+            settings = replace(with_pauses(*[3600] * 50), patience=Patience(milliseconds=10 * hour, tries=5))
             async with sending(store, clock, settings) as sender:
                 for tries in range(1, 40):
                     delivery = await tried(store, tries)

@@ -13,7 +13,7 @@ from opentill.store.interface import Store
 from opentill.store.outbox import DeliveryFilter, Told
 from opentill.store.views import OrderView
 from opentill.webhooks.sequencer import ASK_MILLISECONDS, BATCH, LEASE_MILLISECONDS, Sequencer
-from store.conformance_outbox import E1, add_cancelled, said
+from store.conformance_outbox import E1, add_cancelled, feed, said
 
 
 def _on(folder: Path, work: Callable[[Store, StoreThreads, ToldClock], Awaitable[None]]) -> None:
@@ -95,6 +95,6 @@ def test_an_event_without_words_stops_no_other(tmp_path: Path, caplog: pytest.Lo
         assert await sequencer.place() == 4
         told = {d.order_id for d in store.deliveries(DeliveryFilter(account_id=ACCOUNT))}
         assert told == {good.order_id}
-        assert {p.event.order_id for p in store.feed(ACCOUNT, 0, (), 10)} == {bad.order_id, good.order_id}
+        assert {p.event.order_id for p in feed(store)} == {bad.order_id, good.order_id}
 
     _on(tmp_path, work)

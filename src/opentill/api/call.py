@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from opentill.api import decode
 from opentill.api.directory import Directory
 from opentill.api.feed import Feed
 from opentill.api.ratelimit import UNLIMITED
-from opentill.api.readiness import Readiness
+from opentill.api.readiness import Remembered
 from opentill.api.routing import AsgiApp, Route
 from opentill.api.streams import Streams
 from opentill.api.told import return_url
@@ -64,7 +65,9 @@ class ApiDeps:
     """Says which URLs may be called."""
     poster: Poster
     directory: Directory = field(init=False)
-    readiness: Readiness = field(init=False)
+    can_write: Remembered[bool] = field(init=False)
+    paused_endpoints: Remembered[int] = field(init=False)
+    """Of all merchants; 0 too while that can not be found out."""
     feed: Feed = field(init=False)
     streams: Streams = field(init=False)
     endpoint_keys: EndpointKeys = field(init=False)
@@ -73,13 +76,19 @@ class ApiDeps:
     def __post_init__(self) -> None:
         """Make the parts that only this API uses."""
         object.__setattr__(self, "directory", Directory(self.threads, self.reader, self.clock))
-        object.__setattr__(self, "readiness", Readiness(self.threads, self.clock))
+        object.__setattr__(self, "can_write", Remembered(self._write, self.clock, unknown=False))
+        paused = partial(self.threads.read, self.threads.store.paused_endpoints)
+        object.__setattr__(self, "paused_endpoints", Remembered(paused, self.clock, unknown=0))
         feed = Feed(self.threads, self.reader)
         most = self.settings.max_open_streams
         object.__setattr__(self, "feed", feed)
         object.__setattr__(self, "streams", Streams(feed, self.threads, self.reader, self.clock, most))
         object.__setattr__(self, "endpoint_keys", EndpointKeys(self.keyring))
         object.__setattr__(self, "vault", CardVault(self.keyring))
+
+    async def _write(self) -> bool:
+        await self.threads.write(self.threads.store.probe_write, self.clock.now())
+        return True
 
     def return_url(self, account_id: str, transaction: str) -> str:
         """See ``told.return_url``."""

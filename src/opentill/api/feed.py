@@ -1,23 +1,29 @@
 """The feed of a merchant's events, page by page: gap-free, in one order for ever (contract 10)."""
 
 import base64
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from opentill.api.in_full import EventShown, event_shown
-from opentill.api.wire import invalid
+from opentill.api.in_full import ActorShown, EventShown, event_shown
+from opentill.api.wire import invalid, iso_time
 from opentill.domain.events import EventType
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import Name, OrderView, Snapshot, TokenId
-from opentill.store.outbox import Placed
+from opentill.store.outbox import EndpointEventType, FeedEntry, Placed, PlacedEndpointEvent
 
 START: Final = 0
 """The place before the first event."""
 LATEST: Final = "latest"
 """Stands for the cursor behind the last event that there is now."""
 _END_OF_PLACES: Final = 2**62
+_TYPES: Final = frozenset(each.value for kind in (EventType, EndpointEventType) for each in kind)
+_STATES: Final = {
+    EndpointEventType.PAUSED: ("active", "paused"),
+    EndpointEventType.RESUMED: ("paused", "active"),
+}
+"""Before and after, in the words of ``EndpointShown.state``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class Feed:
         store = self._threads.store
         placed = await self._threads.read(store.feed, wanted.account_id, after, wanted.types, limit)
         views = await self._created(wanted, placed)
-        events = [(p.place, event_shown(p.event, p.reference, views.get(_name(p)))) for p in placed]
+        events = [(each.place, _shown(each, views)) for each in placed]
         place = placed[-1].place if placed else after
         full = len(placed) == limit
         return Page(events, place if full else max(place, last), full)
@@ -65,14 +71,39 @@ class Feed:
         last = await self._threads.read(self._threads.store.last_places, {account_id})
         return last[account_id]
 
-    async def _created(self, wanted: Wanted, placed: Collection[Placed]) -> dict[Name, OrderView]:
+    async def _created(self, wanted: Wanted, placed: Collection[FeedEntry]) -> dict[Name, OrderView]:
         """The orders that these events created; what was agreed with them never changes."""
-        names = {_name(each) for each in placed if each.event.type is EventType.ORDER_CREATED}
+        of_orders = [each for each in placed if isinstance(each, Placed)]
+        names = {_name(each) for each in of_orders if each.event.type is EventType.ORDER_CREATED}
 
         def ask(snapshot: Snapshot) -> dict[Name, OrderView]:
             return dict(snapshot.orders(names)) if names else {}
 
         return await self._reader.ask(ask, wanted.token)
+
+
+def _shown(entry: FeedEntry, views: Mapping[Name, OrderView]) -> EventShown:
+    if isinstance(entry, Placed):
+        return event_shown(entry.event, entry.reference, views.get(_name(entry)))
+    return _endpoint_event_shown(entry)
+
+
+def _endpoint_event_shown(placed: PlacedEndpointEvent) -> EventShown:
+    event = placed.event
+    before, after = _STATES[event.type]
+    return EventShown(
+        id=event.event_id,
+        type=event.type.value,
+        order_reference=None,
+        sequence=None,
+        before=before,
+        after=after,
+        actor=ActorShown(event.actor.kind.value, event.actor.id),
+        reason=None,
+        note=None,
+        at=iso_time(event.at),
+        data={"endpointId": event.endpoint_id},
+    )
 
 
 def _name(placed: Placed) -> Name:
@@ -99,6 +130,6 @@ def from_cursor(cursor: str, field: str) -> int:
 def types_of(text: str | None) -> frozenset[str]:
     """Event types, separated by commas; raises Rejected when one is unknown."""
     types = frozenset(text.split(",")) if text else frozenset()
-    if not types <= {each.value for each in EventType}:
+    if not types <= _TYPES:
         raise invalid("type is not one of the allowed values")
     return types

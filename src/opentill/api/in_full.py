@@ -62,12 +62,15 @@ class ActorShown(WireStruct):
 
 
 class EventShown(WireStruct):
-    """One thing that happened to an order. All of them together tell its state (contract 10)."""
+    """One thing that happened to an order. All of them together tell its state (contract 10).
+
+    In the feed also what happened to a webhook endpoint, which has no order: reference and sequence are null.
+    """
 
     id: str
     type: str
-    order_reference: str
-    sequence: int
+    order_reference: str | None
+    sequence: int | None
     before: str | None
     after: str
     actor: ActorShown
@@ -75,7 +78,10 @@ class EventShown(WireStruct):
     note: str | None
     at: str
     data: Mapping[str, str | dict[str, str]]
-    """What of transaction, refund, money and metadata the event has; of a new order, what was agreed."""
+    """What of transaction, refund, money and metadata the event has; of a new order, what was agreed.
+
+    Of what happened to an endpoint, its id.
+    """
 
 
 class AllowedShown(WireStruct):

@@ -1,39 +1,42 @@
-"""Whether writes work, found out by writing: at most once a second, and never waited for longer than that."""
+"""Facts that health is asked for: looked up at most once a second, and never waited for longer than that."""
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, Generic, TypeVar
 
 from opentill.clock import Clock
-from opentill.engine.threads import StoreThreads
 
 _KEEP_MILLISECONDS: Final = 1000
 _WAIT_SECONDS: Final = 1.0
 
+T = TypeVar("T")
 
-class Readiness:
-    """Remembers the last probe; while one hangs no second one is sent after it."""
 
-    def __init__(self, threads: StoreThreads, clock: Clock):
-        self._threads = threads
+class Remembered(Generic[T]):
+    """Remembers the last answer to a question; while one hangs no second one is asked after it."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], clock: Clock, unknown: T):
+        """``unknown`` is the answer while the question fails or hangs."""
+        self._ask = ask
         self._clock = clock
-        self._ready = False
+        self._unknown = unknown
+        self._answer = unknown
         self._until = 0
-        self._probe: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
 
-    async def holds(self) -> bool:
-        """True while a write was committed within the last second; answers within a second."""
+    async def answer(self) -> T:
+        """What was true within the last second, or is found out within a second."""
         if self._clock.now() >= self._until:
-            if self._probe is None or self._probe.done():
-                self._probe = asyncio.create_task(self._try())
-            _, running = await asyncio.wait({self._probe}, timeout=_WAIT_SECONDS)
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._find_out())
+            _, running = await asyncio.wait({self._asking}, timeout=_WAIT_SECONDS)
             if running:
-                return False
-        return self._ready
+                return self._unknown
+        return self._answer
 
-    async def _try(self) -> None:
+    async def _find_out(self) -> None:
         try:
-            await self._threads.write(self._threads.store.probe_write, self._clock.now())
-            self._ready = True
-        except Exception:  # noqa: BLE001 - whatever stops a write, the answer is no
-            self._ready = False
+            self._answer = await self._ask()
+        except Exception:  # noqa: BLE001 - whatever stops it, the answer is not known
+            self._answer = self._unknown
         self._until = self._clock.now() + _KEEP_MILLISECONDS

@@ -144,6 +144,7 @@ async def change_endpoint(call: Call) -> Reply:
             enabled=endpoint.enabled if body.enabled is None else body.enabled,
             paused_at=None,
             failing_since=None,
+            failed_tries=0,
         )
 
     async def act() -> Reply:
@@ -261,20 +262,14 @@ def _add_or_find(store: Store, endpoint: Endpoint, most: int) -> Endpoint | None
 
 
 async def _change(call: Call, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
-    """Read, change and write in one go of the writer thread. Raises Rejected when there is none."""
-    threads = call.deps.threads
-
-    def work() -> Endpoint:
-        known = threads.store.endpoints(call.account_id)
-        found = next((each for each in known if each.endpoint_id == endpoint_id), None)
-        if found is None:
-            raise Rejected(RECORD_NOT_FOUND)
-        changed = change(found)
-        if not threads.store.change_endpoint(changed):
-            raise Rejected(RECORD_NOT_FOUND)
-        return changed
-
-    return await threads.write(work)
+    """Raises Rejected when there is none."""
+    threads, now = call.deps.threads, call.deps.clock.now()
+    changed = await threads.write(
+        threads.store.change_endpoint, call.account_id, endpoint_id, change, call.actor, now
+    )
+    if changed is None:
+        raise Rejected(RECORD_NOT_FOUND)
+    return changed
 
 
 async def _ping(call: Call, endpoint: Endpoint) -> PingShown:

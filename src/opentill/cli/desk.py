@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opentill.app import prepare
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
 from opentill.clock import RandomIds, SystemClock
 from opentill.merchants import Registry
+from opentill.prepared import prepare
 from opentill.settings import Settings
 
 

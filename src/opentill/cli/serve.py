@@ -16,11 +16,12 @@ from cyclopts import Parameter
 from uvicorn.supervisors import Multiprocess
 
 from opentill import observe
-from opentill.app import App, Prepared, create_app, prepare
+from opentill.app import App, create_app, demo_link
 from opentill.cli.block import SANDBOX_ENV_FILE, sandbox_block
 from opentill.cli.preflight import OperatorError, Where, check_folder, listen_on, operator_errors
 from opentill.clock import RandomIds, SystemClock
 from opentill.merchants import ensure_default_merchant, write_env_file
+from opentill.prepared import Prepared, prepare
 from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode
 
@@ -88,7 +89,7 @@ def _prepare_sandbox(settings: Settings, prepared: Prepared) -> str:
         raise OperatorError(
             f"{env_file} can not be written ({error.strerror}); remove what is there."
         ) from None
-    return sandbox_block(credentials, Path(os.path.relpath(env_file)), prepared.demo_link(clock, ids))
+    return sandbox_block(credentials, Path(os.path.relpath(env_file)), demo_link(prepared, clock, ids))
 
 
 def _print(block: str) -> None:

@@ -66,7 +66,8 @@ class Watch:
         last = self._store.last_places([self._account_id])[self._account_id]
         placed = self._store.feed(self._account_id, self._after, self._types, LOOK)
         for each in placed:
-            self._watched[each.event.event_id] = each, self._clock.now()
+            if isinstance(each, Placed):
+                self._watched[each.event.event_id] = each, self._clock.now()
         self._after = placed[-1].place if len(placed) == LOOK else max(self._after, last)
         while len(self._watched) > WATCHED:
             forgotten = next(iter(self._watched))

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, insert, literal_column, select, tuple_, update
+from sqlalchemy import Select, delete, insert, literal_column, select, tuple_
 
 from opentill.store import outbox_rows
 from opentill.store.directory import Directory
@@ -33,29 +33,6 @@ class Endpoints(Directory):
             .order_by(table.c.created_at, table.c.endpoint_id)
         )
         return [outbox_rows.endpoint(tuple(row)) for row in self._read(lambda c: c.execute(wanted).all())]
-
-    def change_endpoint(self, endpoint: Endpoint) -> bool:
-        """See ``Outbox.change_endpoint``."""
-        e, d = webhook_endpoints, webhook_deliveries
-        changed = (
-            update(e)
-            .where(e.c.account_id == endpoint.account_id, e.c.endpoint_id == endpoint.endpoint_id)
-            .values(**outbox_rows.endpoint_values(endpoint))
-        )
-        due_since_their_last_try = (
-            update(d)
-            .where(d.c.account_id == endpoint.account_id, d.c.endpoint_id == endpoint.endpoint_id)
-            .where(_IS_PENDING, d.c.next_try_at > d.c.updated_at)
-            .values(next_try_at=d.c.updated_at)
-        )
-
-        def work(connection: Connection) -> bool:
-            found = connection.execute(changed).rowcount == 1
-            if found and endpoint.paused_at is None and endpoint.failing_since is None:
-                connection.execute(due_since_their_last_try)
-            return found
-
-        return self._write(work)
 
     def delete_endpoint(self, account_id: str, endpoint_id: str) -> bool:
         """See ``Outbox.delete_endpoint``. The endpoint goes first, so that nothing more is queued for it."""

@@ -371,7 +371,8 @@ _FEED_WITHOUT_GAPS = """
            'event ' || e.sequence || ' has place ' || e.place || ' and no event has the one before it'
       FROM events AS e
       LEFT JOIN events AS p ON p.account_id = e.account_id AND p.place = e.place - 1
-     WHERE e.place <> 1 AND p.place IS NULL
+      LEFT JOIN endpoint_events AS n ON n.account_id = e.account_id AND n.place = e.place - 1
+     WHERE e.place <> 1 AND p.place IS NULL AND n.place IS NULL
      UNION ALL
     SELECT e.account_id, e.order_id,
            'event ' || e.sequence || ' is the last of a feed that ends at ' || coalesce(f.place, 0) ||
@@ -380,6 +381,28 @@ _FEED_WITHOUT_GAPS = """
       JOIN events AS e ON e.account_id = l.account_id AND e.place = l.place
       LEFT JOIN feeds AS f ON f.account_id = l.account_id
      WHERE coalesce(f.place, 0) <> l.place
+       AND NOT EXISTS (SELECT 1 FROM endpoint_events AS n
+                        WHERE n.account_id = l.account_id AND n.place > l.place)
+     UNION ALL
+    SELECT n.account_id, n.endpoint_id, n.type || ' has place ' || n.place || ', which an order''s event has'
+      FROM endpoint_events AS n
+      JOIN events AS e ON e.account_id = n.account_id AND e.place = n.place
+     UNION ALL
+    SELECT n.account_id, n.endpoint_id,
+           n.type || ' has place ' || n.place || ' and no event has the one before it'
+      FROM endpoint_events AS n
+      LEFT JOIN events AS p ON p.account_id = n.account_id AND p.place = n.place - 1
+      LEFT JOIN endpoint_events AS o ON o.account_id = n.account_id AND o.place = n.place - 1
+     WHERE n.place <> 1 AND p.place IS NULL AND o.place IS NULL
+     UNION ALL
+    SELECT n.account_id, n.endpoint_id,
+           n.type || ' is the last of a feed that ends at ' || coalesce(f.place, 0) ||
+           ' and has place ' || n.place
+      FROM (SELECT account_id, max(place) AS place FROM endpoint_events GROUP BY account_id) AS l
+      JOIN endpoint_events AS n ON n.account_id = l.account_id AND n.place = l.place
+      LEFT JOIN feeds AS f ON f.account_id = l.account_id
+     WHERE coalesce(f.place, 0) <> l.place
+       AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.account_id = l.account_id AND e.place > l.place)
 """
 
 CHECKS: Final = (

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -296,6 +295,8 @@ def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 
 
 def _postgres(url: str) -> Engine:
+    import psycopg  # noqa: PLC0415 - a process needs one of the two drivers
+
     return create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(patient(url), prepare_threshold=None),  # a pooler may be between

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from opentill.domain.commands import Actor
 from opentill.domain.events import Event
 from opentill.store.views import OrderView
 
@@ -34,6 +35,38 @@ class Endpoint:
     failing_since: int | None
     """First failure since the last success; None when the last try succeeded."""
     created_at: int
+    failed_tries: int = 0
+    """How many tries have failed since ``failing_since``, counted no further than pausing asks for."""
+
+
+class EndpointEventType(StrEnum):
+    """What the feed of a merchant says of its endpoints (docs/decisions/0014)."""
+
+    PAUSED = "endpoint_paused"
+    RESUMED = "endpoint_resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointEvent:
+    """One thing that happened to one endpoint."""
+
+    event_id: str
+    account_id: str
+    endpoint_id: str
+    type: EndpointEventType
+    actor: Actor
+    at: int
+    """Real time, as all times of deliveries are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """What it takes for an endpoint to be paused: both, without a success in between."""
+
+    milliseconds: int
+    """For so long it has done nothing but fail."""
+    tries: int
+    """So many tries have failed."""
 
 
 class DeliveryState(StrEnum):
@@ -85,6 +118,14 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedEndpointEvent:
+    """What happened to an endpoint, at its place between the events of orders."""
+
+    place: int
+    event: EndpointEvent
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A claimed delivery with all that a try needs."""
 
@@ -115,6 +156,7 @@ class Told:
     body: bytes
 
 
+FeedEntry: TypeAlias = Placed | PlacedEndpointEvent
 RenderEvent: TypeAlias = Callable[[Event, OrderView], Told | None]
 """Pure. None for an event that is not told by webhook."""
 
@@ -163,7 +205,7 @@ class Outbox(Protocol):
         for each endpoint that is enabled and subscribed at this moment.
         """
 
-    def feed(self, account_id: str, after: int, types: Collection[str], limit: int) -> list[Placed]:
+    def feed(self, account_id: str, after: int, types: Collection[str], limit: int) -> list[FeedEntry]:
         """The merchant's events behind place ``after``, in their places; of these types, if any are named."""
 
     def last_places(self, account_ids: Collection[str]) -> Mapping[str, int]:
@@ -175,10 +217,19 @@ class Outbox(Protocol):
     def endpoints(self, account_id: str) -> list[Endpoint]:
         """The merchant's endpoints, oldest first."""
 
-    def change_endpoint(self, endpoint: Endpoint) -> bool:
-        """Replace what is known of an endpoint; False when there is none of this id.
+    def change_endpoint(
+        self,
+        account_id: str,
+        endpoint_id: str,
+        change: Callable[[Endpoint], Endpoint],
+        actor: Actor,
+        now: int,
+    ) -> Endpoint | None:
+        """Make of an endpoint what ``change`` says; returns it, or None when there is none of this id.
 
-        Where ``paused_at`` and ``failing_since`` are None its waiting deliveries are due at once again.
+        ``change`` is asked while nobody else can change the endpoint, and what it raises leaves it as it was.
+        Where ``paused_at`` and ``failing_since`` come out as None its waiting deliveries are due at once
+        again; if it was paused, the feed says in the same transaction that it was resumed.
         """
 
     def delete_endpoint(self, account_id: str, endpoint_id: str) -> bool:
@@ -194,10 +245,10 @@ class Outbox(Protocol):
         order has not ended its own first try at the same endpoint. A claim whose lease ran out is due again.
         """
 
-    def record_tries(self, tries: Sequence[Tried], pause_after: int) -> list[Endpoint]:
+    def record_tries(self, tries: Sequence[Tried], patience: Patience) -> list[Endpoint]:
         """Write down what became of claimed deliveries; returns the endpoints that this paused.
 
-        An endpoint is paused when it has only failed for ``pause_after`` milliseconds.
+        An endpoint is paused when patience with it has ended; the feed says so in the same transaction.
         """
 
     def deliveries(self, wanted: DeliveryFilter) -> list[Delivery]:
@@ -214,3 +265,6 @@ class Outbox(Protocol):
 
     def outbox_health(self) -> OutboxHealth:
         """How the telling goes."""
+
+    def paused_endpoints(self) -> int:
+        """How many endpoints of all merchants are paused; costs next to nothing."""

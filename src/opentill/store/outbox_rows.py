@@ -5,13 +5,26 @@ from typing import Any, Final
 
 import msgspec
 
+from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event
-from opentill.store.outbox import Delivery, DeliveryState, Endpoint, Tried
+from opentill.store.outbox import (
+    Delivery,
+    DeliveryState,
+    Endpoint,
+    EndpointEvent,
+    EndpointEventType,
+    PlacedEndpointEvent,
+    Tried,
+)
 from opentill.store.rows import Row
 
 ENDPOINT: Final = (
     "account_id", "endpoint_id", "url", "events", "enabled", "key_sealed", "next_key_sealed", "paused_at",
-    "failing_since", "created_at",
+    "failing_since", "created_at", "failed_tries",
+)  # fmt: skip
+
+ENDPOINT_EVENT: Final = (
+    "account_id", "place", "event_id", "endpoint_id", "type", "actor_kind", "actor_id", "at",
 )  # fmt: skip
 
 DELIVERY: Final = (
@@ -23,12 +36,17 @@ BODY: Final = ("account_id", "order_id", "sequence", "body")
 
 _DELIVERIES: Final = uuid.UUID("6d2f5a0e-0b1c-5e0a-9a43-7f1f3f6f0c55")
 """The namespace of delivery ids."""
+_ENDPOINT_EVENTS: Final = uuid.UUID("b0d7a4f2-5c3e-5d11-8a6f-0e9c2b7d4a18")
+"""The namespace of the ids of what happened to endpoints."""
 _STATE: Final = {s.value: s for s in DeliveryState}
 
 
 def endpoint(row: Row) -> Endpoint:
     """An endpoint from ``ENDPOINT``."""
-    account_id, endpoint_id, url, events, enabled, key, next_key, paused_at, failing_since, created_at = row
+    (
+        account_id, endpoint_id, url, events, enabled, key, next_key, paused_at, failing_since, created_at,
+        failed_tries,
+    ) = row  # fmt: skip
     return Endpoint(
         account_id=account_id,
         endpoint_id=endpoint_id,
@@ -40,6 +58,7 @@ def endpoint(row: Row) -> Endpoint:
         paused_at=paused_at,
         failing_since=failing_since,
         created_at=created_at,
+        failed_tries=failed_tries,
     )
 
 
@@ -47,6 +66,25 @@ def endpoint_values(e: Endpoint) -> dict[str, Any]:
     """The columns of an endpoint by name."""
     values = {name: getattr(e, name) for name in ENDPOINT}
     return values | {"events": msgspec.json.encode(e.events).decode(), "enabled": int(e.enabled)}
+
+
+def endpoint_row(e: Endpoint) -> Row:
+    """The values of ``ENDPOINT``."""
+    return tuple(endpoint_values(e).values())
+
+
+def endpoint_event_row(e: Endpoint, type_: EndpointEventType, actor: Actor, at: int, place: int) -> Row:
+    """The values of ``ENDPOINT_EVENT``; its id follows from its place, which is given once."""
+    event_id = str(uuid.uuid5(_ENDPOINT_EVENTS, f"{e.account_id} {place}"))
+    return e.account_id, place, event_id, e.endpoint_id, type_, actor.kind, actor.id, at
+
+
+def placed_endpoint_event(row: Row) -> PlacedEndpointEvent:
+    """What stands in a feed, from ``ENDPOINT_EVENT``."""
+    account_id, place, event_id, endpoint_id, type_, actor_kind, actor_id, at = row
+    actor = Actor(ActorKind(actor_kind), actor_id)
+    event = EndpointEvent(event_id, account_id, endpoint_id, EndpointEventType(type_), actor, at)
+    return PlacedEndpointEvent(place, event)
 
 
 def delivery(row: Row) -> Delivery:

@@ -5,7 +5,7 @@ from typing import Final
 
 from opentill.store import schema
 from opentill.store.outbox import DeliveryState
-from opentill.store.outbox_rows import BODY, DELIVERY, ENDPOINT
+from opentill.store.outbox_rows import BODY, DELIVERY, ENDPOINT, ENDPOINT_EVENT
 from opentill.store.rows import EVENT, SAVED_CARD
 from opentill.store.statements import Dialect, Statements, columns
 
@@ -121,6 +121,54 @@ class OutboxStatements(Statements):
               {self._join} orders AS o ON o.account_id = e.account_id AND o.order_id = e.order_id
              ORDER BY e.place
         """
+
+    # --- endpoints --------------------------------------------------------------------------------
+
+    @cached_property
+    def insert_endpoint_events(self) -> str:
+        """What happened to endpoints, at its places."""
+        return self._insert(schema.endpoint_events, ENDPOINT_EVENT)
+
+    @cached_property
+    def endpoint_feed(self) -> str:
+        """What happened to the endpoints of a merchant behind one place and up to another, of these types."""
+        p = self._p
+        return f"""
+            SELECT {columns(ENDPOINT_EVENT)} FROM endpoint_events
+             WHERE account_id = {p}2 AND place > {p}3 AND place <= {p}4
+               AND type IN (SELECT w.value ->> 0 FROM {self._set})
+             ORDER BY place LIMIT {p}5
+        """
+
+    @cached_property
+    def lock_endpoint(self) -> str:
+        """One endpoint, locked."""
+        return f"""
+            SELECT {columns(ENDPOINT)} FROM webhook_endpoints
+             WHERE account_id = {self._p}1 AND endpoint_id = {self._p}2 {self._locked("FOR NO KEY UPDATE")}
+        """
+
+    @cached_property
+    def change_endpoint(self) -> str:
+        """Writes all of an endpoint but its key; its values come in the order of ``ENDPOINT``."""
+        p = self._p
+        numbered = list(enumerate(ENDPOINT, 1))
+        values = ", ".join(f"{name} = {p}{number}" for number, name in numbered[2:])
+        return f"UPDATE webhook_endpoints SET {values} WHERE account_id = {p}1 AND endpoint_id = {p}2"
+
+    @cached_property
+    def make_due(self) -> str:
+        """What waits at an endpoint for a later try is due since its last one."""
+        return f"""
+            UPDATE webhook_deliveries SET next_try_at = updated_at
+             WHERE account_id = {self._p}1 AND endpoint_id = {self._p}2 AND state = {_PENDING}
+               AND next_try_at > updated_at
+        """
+
+    @cached_property
+    def paused_endpoints(self) -> str:
+        """How many endpoints are paused, by an index of just those."""
+        return "SELECT count(*) FROM webhook_endpoints WHERE paused_at IS NOT NULL"
 
     # --- deliveries -------------------------------------------------------------------------------
 
@@ -241,20 +289,24 @@ class OutboxStatements(Statements):
 
     @cached_property
     def note_health(self) -> str:
-        """Since when endpoints only fail; writes no row while nothing changes."""
-        since = f"(w.value ->> 3){self._int}"
+        """Since when endpoints only fail, and how often; writes no row while nothing that matters changes."""
+        succeeded, since, failures = (f"(w.value ->> {place}){self._int}" for place in (2, 3, 5))
+        anew = f"({succeeded} = 1 OR webhook_endpoints.failing_since IS NULL)"
         return f"""
-            UPDATE webhook_endpoints SET failing_since = {since}
+            UPDATE webhook_endpoints
+               SET failing_since = CASE WHEN {anew} THEN {since} ELSE webhook_endpoints.failing_since END,
+                   failed_tries = {failures}
+                                + CASE WHEN {anew} THEN 0 ELSE webhook_endpoints.failed_tries END
               FROM {self._set}
              WHERE webhook_endpoints.account_id = w.value ->> 0
                AND webhook_endpoints.endpoint_id = w.value ->> 1
-               AND ((w.value ->> 2){self._int} = 1 OR webhook_endpoints.failing_since IS NULL)
-               AND COALESCE(webhook_endpoints.failing_since, -1) <> COALESCE({since}, -1)
+               AND (({failures} > 0 AND ({anew} OR webhook_endpoints.failed_tries < {self._p}2))
+                    OR ({succeeded} = 1 AND webhook_endpoints.failing_since IS NOT NULL))
         """
 
     @cached_property
     def pause(self) -> str:
-        """Pauses endpoints that have only failed for too long, and returns them."""
+        """Pauses endpoints that have only failed for too long and often enough, and returns them."""
         last = f"(w.value ->> 4){self._int}"
         return f"""
             UPDATE webhook_endpoints SET paused_at = {last}
@@ -263,6 +315,7 @@ class OutboxStatements(Statements):
                AND webhook_endpoints.endpoint_id = w.value ->> 1
                AND webhook_endpoints.paused_at IS NULL
                AND {last} - webhook_endpoints.failing_since >= {self._p}2
+               AND webhook_endpoints.failed_tries >= {self._p}3
             RETURNING {columns(ENDPOINT, "webhook_endpoints.")}
         """
 

@@ -450,8 +450,25 @@ webhook_endpoints = Table(
     Column("paused_at", BigInteger),
     Column("failing_since", BigInteger),
     Column("created_at", BigInteger, nullable=False),
+    Column("failed_tries", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("account_id", "endpoint_id"),
+    _index_where("endpoints_paused", "paused_at IS NOT NULL", "account_id"),
     postgresql_with={"fillfactor": UPDATED_IN_PLACE},
+)
+
+endpoint_events = Table(
+    "endpoint_events",
+    metadata,
+    # Written at its place in the feed, by whoever holds the feed: places are those of ``events`` and these.
+    Column("account_id", code(36), nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("event_id", code(36), nullable=False),
+    Column("endpoint_id", code(36), nullable=False),
+    Column("type", code(32), nullable=False),
+    Column("actor_kind", code(16), nullable=False),
+    Column("actor_id", code(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id", "place"),
 )
 
 webhook_bodies = Table(

@@ -1,16 +1,18 @@
 """Giving committed events their places in the feeds of their merchants, and queueing what they say.
 
-Orders are neither locked nor changed: what a body says of an order was decided with its event.
+What happens to an endpoint is written with its place at once: whoever has the feed locked until the commit
+leaves no gap. Orders are neither locked nor changed: what a body says of an order was decided with its event.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from opentill.domain.cards import SavedCard
+from opentill.domain.commands import Actor
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
 from opentill.store import outbox_rows, rows
 from opentill.store.interface import Transient
-from opentill.store.outbox import Endpoint, RenderEvent, Told
+from opentill.store.outbox import Endpoint, EndpointEventType, RenderEvent, Told
 from opentill.store.outbox_statements import OutboxStatements
 from opentill.store.sets import Run, as_set, views_by_id
 
@@ -32,6 +34,17 @@ class Sequencing:
         self._write_places(events, feeds)
         self._queue(events, render, now)
         return len(events)
+
+    def tell(self, endpoints: Sequence[Endpoint], type_: EndpointEventType, actor: Actor, at: int) -> None:
+        """Write what happened to these endpoints at the next places of their merchants' feeds."""
+        last = self._lock_feeds({endpoint.account_id for endpoint in endpoints})
+        told = []
+        for endpoint in endpoints:
+            last[endpoint.account_id] += 1
+            place = last[endpoint.account_id]
+            told.append(outbox_rows.endpoint_event_row(endpoint, type_, actor, at, place))
+        self._run(self._statements.insert_endpoint_events, (as_set(told),))
+        self._run(self._statements.move_feeds, (as_set(sorted(last.items())),))
 
     def _lock_feeds(self, account_ids: Collection[str]) -> dict[str, int]:
         """The last places of these merchants, locked."""

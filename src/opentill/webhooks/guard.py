@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
@@ -27,8 +27,11 @@ _SocketAddress: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
 LONGEST_URL: Final = 2048
 LONGEST_NAME: Final = 253
-LOOKUPS: Final = 32
-"""Names that are looked up at the same time; a lookup can take ten seconds when its servers are silent."""
+LOOKUPS: Final = 256
+"""Names that are looked up at the same time, each by one thread however many wait for it.
+
+A lookup can take half a minute when its servers are silent, and its thread outlives whoever waited.
+"""
 NAMES_KEPT_SECONDS: Final = 10
 IDLE_SECONDS: Final = 2.0
 """How long an unused connection is kept: less than receivers do, who would close it under a new request."""
@@ -125,6 +128,8 @@ class Guard:
     def __init__(self, *, allow_loopback: bool, resolver: Resolve | None = None):
         self._allow_loopback = allow_loopback
         self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="opentill-names")
+        self._looked_up: dict[str, Future[list[str]]] = {}
+        """By name, what is being looked up now."""
         self._resolve = resolver or self._ask_the_system
 
     def check_url(self, url: str) -> None:
@@ -184,10 +189,20 @@ class Guard:
         return socket.socket(family, kind, protocol)
 
     async def _ask_the_system(self, name: str) -> list[str]:
-        """In threads of its own: the event loop has few, and silent name servers would hold all of them."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _system_addresses, name)
-        return list(dict.fromkeys(found))
+        """In threads of its own: the event loop has few, and silent name servers would hold all of them.
+
+        Whoever asks for a name that is being looked up waits for the same answer: a name that nobody answers
+        for takes one thread, not one for every try.
+        """
+        looking = self._looked_up.get(name)
+        if looking is None:
+            looking = self._looked_up[name] = self._threads.submit(_system_addresses, name)
+            looking.add_done_callback(lambda _: self._looked_up.pop(name, None))
+        answer = asyncio.wrap_future(looking)
+        answer.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # nobody may be left to ask
+        return list(dict.fromkeys(await asyncio.shield(answer)))
 
 
 def _system_addresses(name: str) -> list[str]:

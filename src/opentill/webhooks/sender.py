@@ -21,7 +21,7 @@ from opentill.engine.errors import EngineError
 from opentill.engine.gathering import Gathering, Limits
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import CommitUnknown, StoreError, Transient
-from opentill.store.outbox import Delivery, DeliveryState, Endpoint, Outgoing, Tried
+from opentill.store.outbox import Delivery, DeliveryState, Endpoint, Outgoing, Patience, Tried
 from opentill.webhooks.poster import Answer, Poster
 from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.token_keys import Opened
@@ -42,6 +42,7 @@ CLAIM: Final = 128
 RECORDED_AGAIN: Final = 2
 """How often a record is made again when the database says that this may help."""
 PAUSE_MILLISECONDS: Final = 20
+PATIENCE: Final = Patience(milliseconds=24 * 3_600_000, tries=5)
 
 _log = structlog.get_logger("opentill.webhooks")
 
@@ -56,8 +57,8 @@ class SenderSettings:
     most_per_endpoint: int = 32
     poll_seconds: float = 0.5
     """Pause between two looks for what is due while nobody says that there is something."""
-    pause_after_seconds: int = 24 * 3600
-    """How long an endpoint may do nothing but fail before it is left alone."""
+    patience: Patience = PATIENCE
+    """With endpoints that do nothing but fail, before they are left alone."""
 
 
 @dataclass(slots=True)
@@ -188,6 +189,7 @@ class Sender:
             window.learn(accepted=answer.accepted)
         finally:
             window.in_flight -= 1
+            self._wake.set()  # there is room at this endpoint before the record is written
         try:
             await self._records.submit(self._judge(outgoing.delivery, answer), outgoing.endpoint.account_id)
         except (EngineError, StoreError) as error:  # the lease will run out, and it is tried again
@@ -243,14 +245,14 @@ class Sender:
 
     def _record(self, tries: Sequence[Tried]) -> Sequence[Endpoint]:
         """On the writer thread. Worth a few tries: what is not recorded is delivered twice."""
-        pause_after = self._settings.pause_after_seconds * 1000
+        patience = self._settings.patience
         for _ in range(RECORDED_AGAIN):
             try:
-                return self._threads.store.record_tries(tries, pause_after)
+                return self._threads.store.record_tries(tries, patience)
             except (Transient, CommitUnknown) as error:  # a claim is ended once, however often it is said
                 _log.warning("record_runs_again", tries=len(tries), error=str(error))
                 self._clock.pause(PAUSE_MILLISECONDS)
-        return self._threads.store.record_tries(tries, pause_after)
+        return self._threads.store.record_tries(tries, patience)
 
 
 def _names(delivery: Delivery) -> dict[str, str]:
