@@ -31,9 +31,19 @@ _INSERT: Final = """
     WITH m AS MATERIALIZED (
            SELECT gen_random_uuid()::text AS order_id, {prefix} || n AS reference, {at} - {count} + n AS at
              FROM generate_series({first}, {last}) AS n),
-         made AS (INSERT INTO orders ({order_columns}) SELECT {order} FROM m)
-    INSERT INTO events ({event_columns}) {events}
+         made AS (INSERT INTO orders ({order_columns}) SELECT {order} FROM m),
+         happened ({event_columns}) AS ({events}),
+         behind AS MATERIALIZED (
+           SELECT COALESCE(max(place), 0) AS place FROM events WHERE account_id = {account})
+    INSERT INTO events ({event_columns}, place)
+    SELECT h.*, b.place + row_number() OVER () FROM happened AS h CROSS JOIN behind AS b
 """
+
+_MOVE_FEED: Final = """
+    INSERT INTO feeds (account_id, place) SELECT account_id, max(place) FROM events GROUP BY account_id
+    ON CONFLICT (account_id) DO UPDATE SET place = excluded.place
+"""
+"""What happened long ago has been placed long ago."""
 
 
 def add_pending(connection: psycopg.Connection[Any], account_id: str, prefix: str, count: int) -> None:
@@ -62,8 +72,10 @@ def _add(connection: psycopg.Connection[Any], prefix: str, count: int, model: Ch
             order=_values(ORDER, row, _OWN),
             event_columns=event_columns(),
             events=sql.SQL(" UNION ALL ").join(events),
+            account=sql.Literal(order.account_id),
         )
         connection.execute(statement)
+    connection.execute(_MOVE_FEED)
 
 
 def event_columns() -> sql.Composed:

@@ -22,7 +22,7 @@ from opentill.domain.commands import RailOutcome
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine, EngineSettings
-from opentill.store.interface import KeyClaim, Name, Reply, Store, Transient
+from opentill.store.interface import KeyClaim, KeyRecord, Name, Reply, Store, Transient
 from opentill.store.postgres import open_postgres
 
 SPAWN: Final = multiprocessing.get_context("spawn")
@@ -90,11 +90,11 @@ def _process(work: Callable[[Side, Store], Any], side: Side, told: "Queue[Any]")
 
 
 KINDS: Final = (("key",), ("old",), ("new",), ("new",), ("key", "old", "new"))
-"""What the batches of a round want, in turn. Alone, since whoever waits for a key never gets to the rest."""
+"""What the batches of a round want, in turn. Alone, since whoever waits for one never gets to the rest."""
 
 
 def batches(side: Side, store: Store) -> int:
-    """Each round claims keys, cancels orders or creates others; returns how many batches got through."""
+    """Each round writes keys, cancels orders or creates others; returns how many batches got through."""
     won = 0
     for round_ in range(ROUNDS):
         wanted = {kind: side.ordered(round_, kind) for kind in KINDS[round_ % len(KINDS)]}
@@ -110,11 +110,15 @@ def _batch(store: Store, names: list[str], claims: list[KeyClaim]) -> bool:
     try:
         with store.batch() as batch:
             batch.facts(())
-            held = batch.claim_keys(claims, NOW, NOW + 1) if claims else {}
             orders = batch.lock_orders([(ACCOUNT, name) for name in names])
+            held = batch.keys([(c.account_id, c.key) for c in claims], NOW)
             batch.write([change for name in names if (change := _change(name, orders))])
-            ours = [(c.account_id, c.key) for c in claims if (c.account_id, c.key) not in held]
-            batch.store_replies({name: Reply(200, "", b"{}") for name in ours})
+            ours = [
+                KeyRecord(c.account_id, c.key, c.fingerprint, c.command_id, Reply(200, "", b"{}"))
+                for c in claims
+                if (c.account_id, c.key) not in held
+            ]
+            batch.write_keys(ours, NOW, NOW + 1)
             batch.commit()
     except Transient:
         return False

@@ -44,6 +44,7 @@ from opentill.store.interface import (
     Balance,
     Facts,
     KeyClaim,
+    KeyRecord,
     OpenStore,
     OrderFilter,
     Reply,
@@ -483,6 +484,41 @@ def a_reply_is_stored_once_and_byte_for_byte(store: Store) -> None:
         assert batch.claim_keys([claim("k")], NOW, NOW + DAY)[ACCOUNT, "k"].reply == reply
         assert batch.contains(Witness(ACCOUNT, None, 0, first.command_id, "k"))
         assert not batch.contains(Witness(ACCOUNT, None, 0, IDS.uuid(), "k"))
+
+
+@law
+def a_key_is_written_once_with_its_reply(store: Store) -> None:
+    """What was written first stays, in every byte; whoever comes later is told to look again."""
+    reply = Reply(400, "order-already-paid", '{"a":"Ọ \\u0000"}'.encode())
+    first = KeyRecord(ACCOUNT, "k", "f", IDS.uuid(), reply)
+    running = KeyRecord(ACCOUNT, "r", "f", IDS.uuid(), None)
+    with store.batch() as batch:
+        assert batch.keys([(ACCOUNT, "k"), (ACCOUNT, "r")], NOW) == {}
+        batch.write_keys([running, first], NOW, NOW + DAY)
+        batch.commit()
+    later = [KeyRecord(ACCOUNT, key, "g", IDS.uuid(), Reply(200, "", b"{}")) for key in ("a", "k")]
+    with pytest.raises(Transient), store.batch() as batch:
+        batch.write_keys(later, NOW + 1, NOW + 2 * DAY)
+    with store.batch() as batch:
+        held = batch.keys([(ACCOUNT, "k"), (ACCOUNT, "r"), (ACCOUNT, "a"), (OTHER, "k")], NOW + DAY - 1)
+        assert held == {(ACCOUNT, "k"): first, (ACCOUNT, "r"): running}
+        assert batch.contains(Witness(ACCOUNT, None, 0, first.command_id, "k"))
+        assert not batch.contains(Witness(ACCOUNT, None, 0, later[1].command_id, "k"))
+
+
+@law
+def a_key_can_be_written_again_after_its_time(store: Store) -> None:
+    """A record past its expiry counts as absent before anybody has purged it, also its reply."""
+    with store.batch() as batch:
+        batch.write_keys([KeyRecord(ACCOUNT, "k", "f", IDS.uuid(), Reply(200, "", b"{}"))], NOW, NOW + DAY)
+        batch.commit()
+    again = KeyRecord(ACCOUNT, "k", "new", IDS.uuid(), None)
+    with store.batch() as batch:
+        assert batch.keys([(ACCOUNT, "k")], NOW + DAY) == {}
+        batch.write_keys([again], NOW + DAY, NOW + 2 * DAY)
+        batch.commit()
+    with store.batch() as batch:
+        assert batch.keys([(ACCOUNT, "k")], NOW + DAY) == {(ACCOUNT, "k"): again}
 
 
 @law

@@ -6,6 +6,7 @@ The order of the checks is that of contract 1.2.
 import asyncio
 import itertools
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,7 +16,20 @@ from opentill.api.call import ApiDeps, Call
 from opentill.api.gate import Gate, idempotency_key
 from opentill.api.metrics import PATH as METRICS_PATH
 from opentill.api.operations import OPERATIONS
-from opentill.api.routing import HANG_UP, Auth, Operation, Receive, Route, Router, Scope, Send, Stream
+from opentill.api.routing import (
+    ANSWER,
+    HANG_UP,
+    Answer,
+    Auth,
+    Headers,
+    Operation,
+    Receive,
+    Route,
+    Router,
+    Scope,
+    Send,
+    Stream,
+)
 from opentill.api.sending import send_stream
 from opentill.api.wire import (
     CARD_ENTRY_NOT_PERMITTED,
@@ -112,9 +126,8 @@ class ApiApp:
             headers = [*_STREAM, *self._every_answers_headers(call, name.encode())]
             await send_stream(reply, headers, receive, send, scope.get(HANG_UP))
             return
-        headers = self._reply_headers(call, reply, name.encode())
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
+        answer: Answer = scope.get(ANSWER) or partial(_answer, send)
+        await answer(reply.status, self._reply_headers(call, reply, name.encode()), reply.body)
 
     def stopping(self) -> None:
         """End what would never end by itself, while the server still waits for open requests."""
@@ -222,6 +235,12 @@ class ApiApp:
             account_id=call.account_id,
             milliseconds=self._deps.clock.now() - call.now,
         )
+
+
+async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """As any ASGI server takes it."""
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _headers(sent: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

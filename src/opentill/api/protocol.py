@@ -1,15 +1,17 @@
 """HTTP on the socket: uvicorn's httptools protocol, with broken HTTP answered in the envelope and closed."""
 
-import asyncio
-from typing import Any, Final, cast
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from opentill.api.routing import HANG_UP, STOPPING
+from opentill.api.routing import ANSWER, HANG_UP, STOPPING, Headers
 from opentill.api.wire import UNAVAILABLE, envelope
 
 MAX_HEAD_BYTES: Final = 65_536
 """Request line and headers together; the parser itself knows no limit."""
+_PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 def _last_answer(head: bytes, body: bytes) -> bytes:
@@ -31,36 +33,27 @@ class _BadHead(Exception):
     """The parser may not go on with this request."""
 
 
-class _InOnePiece:
-    """A transport that sends what is written in one turn of the event loop together.
+async def _answer(cycle: RequestResponseCycle, status: int, headers: Headers, body: bytes) -> None:
+    """The whole answer of a request in one write; see ``routing.Answer``.
 
-    Uvicorn writes head and body of an answer one after the other: two system calls, two packets, and a
-    seventh of the processor time of a small answer (measured with ``GET /health/live``).
+    Uvicorn would write head and body one after the other, two system calls and two packets, and look at
+    each character of headers that are our own. That was a quarter of what a cancel cost on the event loop.
     """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
-        self._transport = transport
-        self._loop = loop
-        self._unsent: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Send at the end of this turn."""
-        if not self._unsent:
-            self._loop.call_soon(self._send)
-        self._unsent.append(data)
-
-    def _send(self) -> None:
-        if self._unsent:
-            whole, self._unsent = b"".join(self._unsent), []
-            self._transport.write(whole)
-
-    def close(self) -> None:
-        """Send what is unsent, then end the connection."""
-        self._send()
-        self._transport.close()
+    if cycle.flow.write_paused and not cycle.disconnected:
+        await cycle.flow.drain()
+    if cycle.disconnected:
+        return
+    cycle.response_started, cycle.waiting_for_100_continue = True, False
+    lines = [b"HTTP/1.1 %d %b" % (status, _PHRASES[status]), *(b"%b: %b" % header for header in headers)]
+    if not cycle.keep_alive:
+        lines.append(b"connection: close")
+    content = body if cycle.scope["method"] != "HEAD" else b""
+    cycle.transport.write(b"%b\r\n\r\n%b" % (b"\r\n".join(lines), content))
+    cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
@@ -72,33 +65,33 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     _head_open = False
     _head_bytes = 0
-    _hosts = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection opens."""
-        super().connection_made(cast("asyncio.Transport", _InOnePiece(transport, self.loop)))
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._head_open, self._head_bytes, self._hosts = True, 0, 0
+        self._head_open, self._head_bytes = True, 0
         super().on_message_begin()
         self.scope[HANG_UP] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; raising here makes the parser refuse the request."""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise _BadHead
-        if len(name) == len(b"host") and name.lower() == b"host":
-            self._hosts += 1
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """Its head is whole; HTTP/1.1 names exactly one host (RFC 9112, section 3.2)."""
+        """Its head is whole; raising here makes the parser refuse the request.
+
+        HTTP/1.1 names exactly one host (RFC 9112, section 3.2).
+        """
         self._head_open = False
-        if self._hosts != 1 and (self._hosts > 1 or self.parser.get_http_version() == "1.1"):
+        head_bytes = hosts = 0
+        for name, value in self.headers:
+            head_bytes += len(name) + len(value)
+            hosts += name == b"host"
+        if head_bytes > MAX_HEAD_BYTES or hosts > 1:
+            raise _BadHead
+        if not hosts and self.parser.get_http_version() == "1.1":
             raise _BadHead
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Its turn has come."""
+        cycle.scope[ANSWER] = partial(_answer, cycle)  # type: ignore[typeddict-unknown-key]
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer; an endless head is refused."""

@@ -20,6 +20,11 @@ STOPPING: Final = "opentill.stopping"
 """In the lifespan's state: called when the server begins to stop, before it waits for open requests."""
 HANG_UP: Final = "opentill.hang_up"
 """In the scope of a request: ends its connection at once, with whatever is still waiting to be sent."""
+ANSWER: Final = "opentill.answer"
+"""In the scope of a request where the server can send an answer in one piece: an ``Answer``."""
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Answer: TypeAlias = Callable[[int, Headers, bytes], Awaitable[None]]
+"""Takes status, headers and body. The headers say how long it is and can not end a line."""
 
 
 class Stream(Protocol):

@@ -74,7 +74,7 @@ class WorkingSet:
         real_time: int,
     ):
         self._facts = facts
-        self._real_time = real_time
+        self.real_time = real_time
         self._at = real_time + facts.clock_offset
         self._keys = dict(keys)
         self._transactions = dict(transactions)
@@ -83,7 +83,10 @@ class WorkingSet:
         for name, order in orders.items():
             self._ids[name] = self._index(order)
         self._changes: dict[Name, Change] = {}
+        self.new_keys: dict[Name, KeyRecord] = {}
+        """Idempotency keys that were used here first; one without a reply gets it from a later command."""
         self.replies: dict[Name, Reply] = {}
+        """The replies of keys that earlier commits left running."""
 
     def _index(self, order: Order) -> Name:
         by_id = (order.account_id, order.order_id)
@@ -108,23 +111,23 @@ class WorkingSet:
         for change in sorted(self._changes.values(), key=lambda change: change.before is None):
             event = change.events[-1]
             return Witness(event.account_id, event.order_id, event.sequence, event.event_id)
-        for account_id, key in self.replies:
-            return Witness(account_id, None, 0, self._keys[account_id, key].command_id, key)
+        for key in self.new_keys.values():
+            return Witness(key.account_id, None, 0, key.command_id, key.key)
         return None
 
     def decide(self, submission: Submission) -> Result:
         """Carry out one command in memory."""
-        if self._facts.refuse(submission.token, self._real_time):
+        if self._facts.refuse(submission.token, self.real_time):
             return _refused(submission, TokenRevoked())
         claim = submission.claim
         if claim is not None and (record := self._keys.get((claim.account_id, claim.key))):
             return _repeated(submission, claim, record)
         outcome = self._outcome(submission)
         reply = submission.render(outcome) if submission.render else None
-        if reply is not None:
+        if claim is not None:
+            self._keep_key(claim, reply)
+        elif reply is not None:
             self._keep_reply(submission, outcome, reply)
-        elif claim is not None:
-            self._keys[claim.account_id, claim.key] = _record(claim, None)
         return Result(outcome, reply)
 
     def _outcome(self, submission: Submission) -> Outcome:
@@ -163,17 +166,14 @@ class WorkingSet:
             )
         self._changes[by_id] = change
 
+    def _keep_key(self, claim: KeyClaim, reply: Reply | None) -> None:
+        name = claim.account_id, claim.key
+        record = KeyRecord(claim.account_id, claim.key, claim.fingerprint, claim.command_id, reply)
+        self._keys[name] = self.new_keys[name] = record
+
     def _keep_reply(self, submission: Submission, outcome: Outcome, reply: Reply) -> None:
-        claim, account_id = submission.claim, submission.command.account_id
-        if claim is not None:
-            self._keys[account_id, claim.key] = _record(claim, reply)
-            self.replies[account_id, claim.key] = reply
-        elif submission.completes_key and isinstance(outcome, Change) and outcome.events:
-            self.replies[account_id, submission.completes_key] = reply
-
-
-def _record(claim: KeyClaim, reply: Reply | None) -> KeyRecord:
-    return KeyRecord(claim.account_id, claim.key, claim.fingerprint, claim.command_id, reply)
+        if submission.completes_key and isinstance(outcome, Change) and outcome.events:
+            self.replies[submission.command.account_id, submission.completes_key] = reply
 
 
 def _refused(submission: Submission, refusal: Refusal) -> Result:

@@ -24,7 +24,6 @@ from opentill.store.interface import (
     CommitUnknown,
     KeyClaim,
     LockTimeout,
-    Name,
     Store,
     StoreError,
     TokenId,
@@ -234,39 +233,31 @@ class _Committer:
                 raise _CommitLost(witness, results) from unknown
         return results
 
-    @staticmethod
     def _judge(
-        batch: Batch, working: WorkingSet, submissions: Sequence[Submission]
+        self, batch: Batch, working: WorkingSet, submissions: Sequence[Submission]
     ) -> tuple[Sequence[Result], Witness | None]:
         """Decide one after another, then write all of it; nothing is written where everything was refused."""
         results = [working.decide(submission) for submission in submissions]
         witness = working.witness()
         if witness is not None:
             batch.write(working.changes)
+            expires_at = working.real_time + self._key_milliseconds
+            batch.write_keys(working.new_keys.values(), working.real_time, expires_at)
             batch.store_replies(working.replies)
         return results, witness
 
     def _load(self, batch: Batch, submissions: Sequence[Submission]) -> WorkingSet:
         facts = batch.facts({s.token for s in submissions if s.token})
         now = self._clock.now()
-        claims = _first_claims(s for s in submissions if not facts.refuse(s.token, now))
-        held = batch.claim_keys(claims, now, now + self._key_milliseconds) if claims else {}
         asked = {s.transaction for s in submissions if s.transaction}
         transactions = batch.orders_of_transactions(asked) if asked else {}
         orders = batch.lock_orders({s.name for s in submissions if s.name} | set(transactions.values()))
-        return WorkingSet(facts, held, transactions, orders, now)
+        claimed = {(s.claim.account_id, s.claim.key) for s in submissions if s.claim}
+        keys = batch.keys(claimed, now) if claimed else {}
+        return WorkingSet(facts, keys, transactions, orders, now)
 
 
 class _CommitLost(Exception):
     def __init__(self, witness: Witness, results: Sequence[Result]):
         self.witness = witness
         self.results = results
-
-
-def _first_claims(submissions: Iterable[Submission]) -> list[KeyClaim]:
-    """One claim per key: later requests of the same batch meet the first in the working set."""
-    claims: dict[Name, KeyClaim] = {}
-    for submission in submissions:
-        if submission.claim is not None:
-            claims.setdefault((submission.claim.account_id, submission.claim.key), submission.claim)
-    return list(claims.values())

@@ -131,12 +131,6 @@ class Batch(Protocol):
     def facts(self, tokens: Collection[TokenId]) -> Facts:
         """The clock's offset and which of the tokens are dead, as of this transaction."""
 
-    def claim_keys(self, claims: Sequence[KeyClaim], now: int, expires_at: int) -> Mapping[Name, KeyRecord]:
-        """Claim idempotency keys; returns, by (account, key), the records that others hold already.
-
-        A key that is not in the answer is claimed by us, running. A record past its expiry counts as absent.
-        """
-
     def orders_of_transactions(self, transactions: Collection[Name]) -> Mapping[Name, Name]:
         """The (account, order id) behind each (account, transaction id); unknown ones are left out.
 
@@ -149,6 +143,13 @@ class Batch(Protocol):
         A name is tried as a reference first, then as an order id (ruling 7).
         """
 
+    def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:
+        """What stands under these (account, key); a record past its expiry counts as absent.
+
+        Asked for behind the locks: whoever carried out the same request has written its key by then, or waits
+        for us.
+        """
+
     def write(self, changes: Sequence[Change]) -> None:
         """Write orders, what belongs to them, saved cards, events and ledger entries; one change per order.
 
@@ -156,8 +157,21 @@ class Batch(Protocol):
         reference was taken meanwhile: the batch must be decided again.
         """
 
+    def write_keys(self, records: Collection[KeyRecord], now: int, expires_at: int) -> None:
+        """Write idempotency keys with the replies of their commands; one without a reply is running.
+
+        Raises Transient when somebody else wrote one of them meanwhile: the batch must be decided again.
+        """
+
     def store_replies(self, replies: Mapping[Name, Reply]) -> None:
         """Complete running idempotency keys by (account, key); keys already completed stay as they are."""
+
+    def claim_keys(self, claims: Sequence[KeyClaim], now: int, expires_at: int) -> Mapping[Name, KeyRecord]:
+        """Claim idempotency keys; returns, by (account, key), the records that others hold already.
+
+        A key that is not in the answer is claimed by us, running. A record past its expiry counts as absent.
+        For work that is no command: the engine's keys are written with their replies.
+        """
 
     def contains(self, witness: "Witness") -> bool:
         """Whether what the witness names was committed earlier.

@@ -50,19 +50,11 @@ class OutboxStatements(Statements):
 
     @cached_property
     def oldest_unplaced(self) -> str:
-        """Merchant and time of unplaced events, oldest first."""
-        return f"SELECT account_id, at FROM events WHERE place IS NULL ORDER BY at LIMIT {self._p}1"
-
-    @cached_property
-    def unplaced(self) -> str:
-        """Unplaced events up to a time, oldest first and within an order in its sequence.
-
-        Without that time a plan that does not follow the index would sort all that wait.
-        """
+        """The merchants of the oldest unplaced events, and until when each one's reach."""
         return f"""
-            SELECT {columns(EVENT)} FROM events
-             WHERE place IS NULL AND at <= {self._p}1
-             ORDER BY at, order_id, sequence LIMIT {self._p}2
+            SELECT account_id, max(at)
+              FROM (SELECT account_id, at FROM events WHERE place IS NULL ORDER BY at LIMIT {self._p}1) AS e
+             GROUP BY account_id
         """
 
     @cached_property
@@ -88,23 +80,53 @@ class OutboxStatements(Statements):
 
     @cached_property
     def place_events(self) -> str:
-        """Gives events their places.
+        """Gives these merchants' unplaced events up to a time their places, the oldest events first.
 
-        Asked for so that the index of those without a place does not offer itself: all that wait are there.
+        Without that time a plan that does not follow the index would sort all that wait. What is written is
+        asked for so that the index of those without a place does not offer itself: all that wait are there.
         """
         return f"""
-            UPDATE events SET place = (w.value ->> 3){self._int}
-              FROM {self._set}
-             WHERE events.account_id = w.value ->> 0 AND events.order_id = w.value ->> 1
-               AND events.sequence = (w.value ->> 2){self._int} AND COALESCE(events.place, 0) = 0
+            UPDATE events SET place = p.place
+              FROM (SELECT o.account_id, o.order_id, o.sequence, f.place
+                           + row_number() OVER (
+                               PARTITION BY o.account_id ORDER BY o.at, o.order_id, o.sequence) AS place
+                      FROM (SELECT account_id, order_id, sequence, at FROM events
+                             WHERE place IS NULL AND at <= {self._p}2
+                               AND account_id IN (SELECT w.value ->> 0 FROM {self._set})
+                             ORDER BY at, order_id, sequence LIMIT {self._p}3) AS o
+                      {self._join} feeds AS f ON f.account_id = o.account_id) AS p
+             WHERE events.account_id = p.account_id AND events.order_id = p.order_id
+               AND events.sequence = p.sequence AND COALESCE(events.place, 0) = 0
         """
 
     @cached_property
     def move_feeds(self) -> str:
-        """Writes the last places down."""
+        """Writes the last places of these merchants down, and returns them."""
+        return f"""
+            UPDATE feeds
+               SET place = COALESCE((SELECT e.place FROM events AS e
+                                      WHERE e.account_id = feeds.account_id AND e.place > feeds.place
+                                      ORDER BY e.place DESC LIMIT 1), place)
+              FROM {self._set} WHERE feeds.account_id = w.value ->> 0
+            RETURNING account_id, place
+        """
+
+    @cached_property
+    def write_feeds(self) -> str:
+        """Writes down the last places of merchants at which something other than an event now stands."""
         return f"""
             UPDATE feeds SET place = (w.value ->> 1){self._int}
               FROM {self._set} WHERE feeds.account_id = w.value ->> 0
+        """
+
+    @cached_property
+    def told(self) -> str:
+        """The events of these types that stand behind one place and up to another of a merchant's feed."""
+        return f"""
+            SELECT {columns(EVENT)} FROM events
+             WHERE account_id = {self._p}2 AND place > {self._p}3 AND place <= {self._p}4
+               AND type IN (SELECT w.value ->> 0 FROM {self._set})
+             ORDER BY place
         """
 
     @cached_property

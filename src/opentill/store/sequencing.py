@@ -6,6 +6,7 @@ leaves no gap. Orders are neither locked nor changed: what a body says of an ord
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Actor
@@ -16,6 +17,12 @@ from opentill.store.outbox import Endpoint, EndpointEventType, RenderEvent, Told
 from opentill.store.outbox_statements import OutboxStatements
 from opentill.store.sets import Run, as_set, views_by_id
 
+_TOLD: Final = as_set(sorted((type_,) for type_ in TOLD_TO_MERCHANTS))
+
+
+def _accounts(account_ids: Collection[str]) -> str:
+    return as_set(sorted((account_id,) for account_id in account_ids))
+
 
 class Sequencing:
     """One transaction that places events. Whoever has a merchant's feed locked is the only one to use it."""
@@ -25,52 +32,48 @@ class Sequencing:
         self._statements = statements
 
     def place(self, render: RenderEvent, now: int, limit: int) -> int:
-        """See ``Outbox.place_events``."""
+        """See ``Outbox.place_events``. An event that nobody listens to never leaves the database."""
         oldest = self._run(self._statements.oldest_unplaced, (limit,)).fetchall()
         if not oldest:
             return 0
-        feeds = self._lock_feeds({account_id for account_id, _ in oldest})
-        events = [e for e in self._unplaced(oldest[-1][1], limit) if e.account_id in feeds]
-        self._write_places(events, feeds)
-        self._queue(events, render, now)
-        return len(events)
+        accounts = _accounts({account_id for account_id, _ in oldest})
+        before = self._lock_feeds(accounts)
+        until = max(at for _, at in oldest)
+        placed = self._run(self._statements.place_events, (accounts, until, limit)).rowcount
+        after = dict(self._run(self._statements.move_feeds, (accounts,)).fetchall())
+        if sum(after.values()) - sum(before.values()) != placed:
+            raise Transient("an event was placed by somebody who had not locked its feed")
+        self._queue(accounts, before, after, render, now)
+        return placed
 
     def tell(self, endpoints: Sequence[Endpoint], type_: EndpointEventType, actor: Actor, at: int) -> None:
         """Write what happened to these endpoints at the next places of their merchants' feeds."""
-        last = self._lock_feeds({endpoint.account_id for endpoint in endpoints})
+        last = self._lock_feeds(_accounts({endpoint.account_id for endpoint in endpoints}))
         told = []
         for endpoint in endpoints:
             last[endpoint.account_id] += 1
             place = last[endpoint.account_id]
             told.append(outbox_rows.endpoint_event_row(endpoint, type_, actor, at, place))
         self._run(self._statements.insert_endpoint_events, (as_set(told),))
-        self._run(self._statements.move_feeds, (as_set(sorted(last.items())),))
+        self._run(self._statements.write_feeds, (as_set(sorted(last.items())),))
 
-    def _lock_feeds(self, account_ids: Collection[str]) -> dict[str, int]:
-        """The last places of these merchants, locked."""
-        accounts = as_set(sorted((account_id,) for account_id in account_ids))
+    def _lock_feeds(self, accounts: str) -> dict[str, int]:
+        """The last places of these merchants; nobody else places events of theirs from here on."""
         self._run(self._statements.open_feeds, (accounts,))
-        return {row[0]: row[1] for row in self._run(self._statements.lock_feeds, (accounts,)).fetchall()}
+        return dict(self._run(self._statements.lock_feeds, (accounts,)).fetchall())
 
-    def _unplaced(self, until: int, limit: int) -> list[Event]:
-        """Read after the lock: what another sequencer placed while we waited is no longer among them."""
-        return [rows.event(row) for row in self._run(self._statements.unplaced, (until, limit)).fetchall()]
-
-    def _write_places(self, events: Sequence[Event], feeds: Mapping[str, int]) -> None:
-        last, placed = dict(feeds), []
-        for event in events:
-            last[event.account_id] += 1
-            placed.append((event.account_id, event.order_id, event.sequence, last[event.account_id]))
-        if self._run(self._statements.place_events, (as_set(sorted(placed)),)).rowcount != len(placed):
-            raise Transient("an event was placed by somebody who had not locked its feed")
-        self._run(self._statements.move_feeds, (as_set(sorted(last.items())),))
-
-    def _queue(self, events: Sequence[Event], render: RenderEvent, now: int) -> None:
-        told = [event for event in events if event.type in TOLD_TO_MERCHANTS]
-        listening = self._listening(told)
-        said = self._said([event for event in told if event.account_id in listening], render)
+    def _queue(
+        self,
+        accounts: str,
+        before: Mapping[str, int],
+        after: Mapping[str, int],
+        render: RenderEvent,
+        now: int,
+    ) -> None:
+        listening = self._listening(accounts)
+        told = [event for each in listening for event in self._told(each, before[each], after[each])]
         bodies, deliveries = [], []
-        for event, words in said:
+        for event, words in self._said(told, render):
             wanted = [e for e in listening[event.account_id] if words.type in e.events]
             deliveries += [
                 outbox_rows.new_delivery_row(event, e.endpoint_id, words.type, now) for e in wanted
@@ -81,14 +84,17 @@ class Sequencing:
             self._run(self._statements.insert_bodies, (as_set(bodies),))
             self._run(self._statements.insert_deliveries, (as_set(deliveries),))
 
-    def _listening(self, events: Sequence[Event]) -> dict[str, list[Endpoint]]:
-        """The enabled endpoints of these events' merchants, paused ones too: theirs wait."""
-        accounts = sorted({(event.account_id,) for event in events})
+    def _listening(self, accounts: str) -> dict[str, list[Endpoint]]:
+        """The enabled endpoints of these merchants, paused ones too: theirs wait."""
         by_account: dict[str, list[Endpoint]] = {}
-        if accounts:
-            for row in self._run(self._statements.listening, (as_set(accounts),)).fetchall():
-                by_account.setdefault(row[0], []).append(outbox_rows.endpoint(row))
+        for row in self._run(self._statements.listening, (accounts,)).fetchall():
+            by_account.setdefault(row[0], []).append(outbox_rows.endpoint(row))
         return by_account
+
+    def _told(self, account_id: str, before: int, after: int) -> list[Event]:
+        """The events of one merchant that have just been placed and are told to merchants."""
+        asked = (_TOLD, account_id, before, after)
+        return [rows.event(row) for row in self._run(self._statements.told, asked).fetchall()]
 
     def _said(self, events: Sequence[Event], render: RenderEvent) -> list[tuple[Event, Told]]:
         """What those events say that say something."""

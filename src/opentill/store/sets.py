@@ -180,6 +180,11 @@ class SetBatch:
         known = by_id | {(row[0], row[2]): row for row in found}
         return _whole_orders(self._run, self._statements, {n: known[n] for n in names if n in known})
 
+    def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:
+        """See ``Batch.keys``."""
+        found = self._run(self._statements.read_keys, (as_set(list(names)),)).fetchall()
+        return {(row[0], row[1]): _key_record(row) for row in found if row[-1] > now}
+
     def write(self, changes: Sequence[Change]) -> None:
         """See ``Batch.write``."""
         ordered = sorted(changes, key=lambda c: (c.after.account_id, c.after.order_id))
@@ -220,9 +225,18 @@ class SetBatch:
         if new:
             self._run(statement, (as_set(new),))
 
+    def write_keys(self, records: Collection[KeyRecord], now: int, expires_at: int) -> None:
+        """See ``Batch.write_keys``."""
+        new = sorted(
+            (k.account_id, k.key, k.fingerprint, k.command_id, *_reply_row(k.reply), expires_at)
+            for k in records
+        )
+        if new and self._run(self._statements.write_keys, (as_set(new), now)).rowcount != len(new):
+            raise Transient("an idempotency key was used meanwhile")
+
     def store_replies(self, replies: Mapping[Name, Reply]) -> None:
         """See ``Batch.store_replies``."""
-        done = sorted((*name, r.status, r.reason, r.body.decode()) for name, r in replies.items())
+        done = sorted((*name, *_reply_row(reply)) for name, reply in replies.items())
         self._insert(self._statements.store_replies, done)
 
     def contains(self, witness: Witness) -> bool:
@@ -340,9 +354,13 @@ def _orders_of_transactions(
 
 
 def _key_record(row: rows.Row) -> KeyRecord:
-    account_id, key, fingerprint, command_id, status, reason, body = row
+    account_id, key, fingerprint, command_id, status, reason, body, _expires_at = row
     reply = Reply(status, reason, body.encode()) if status is not None else None
     return KeyRecord(account_id, key, fingerprint, command_id, reply)
+
+
+def _reply_row(reply: Reply | None) -> rows.Row:
+    return (reply.status, reply.reason, reply.body.decode()) if reply else (None, None, None)
 
 
 def _changed_attempts(changes: Sequence[Change]) -> Iterator[rows.Row]:

@@ -98,11 +98,25 @@ class Statements:
 
     @cached_property
     def read_keys(self) -> str:
-        """What is stored under these keys."""
+        """What is stored under these keys, and until when.
+
+        Which have run out is not asked here, or a plan might look through all that have not.
+        """
         return f"""
-            SELECT k.account_id, k.key, k.fingerprint, k.command_id, k.status, k.reason, k.body
+            SELECT {columns(_KEY, "k.")}
               FROM {self._set}
               {self._join} idempotency_keys AS k ON k.account_id = w.value ->> 0 AND k.key = w.value ->> 1
+        """
+
+    @cached_property
+    def write_keys(self) -> str:
+        """Keys with their replies; one that is taken is left out, which the count of rows tells.
+
+        Waits for whoever is writing one of them. What has run out is no longer taken.
+        """
+        return f"""
+            {self._upsert(schema.idempotency_keys, _KEY)}
+             WHERE idempotency_keys.expires_at <= {self._p}2
         """
 
     @cached_property
@@ -417,6 +431,7 @@ _HAS_SAVED_CARDS: Final = """,
              WHERE s.account_id = o.account_id AND s.customer_email = o.customer_email
                AND s.confirmed_at IS NOT NULL)
 """
+_KEY: Final = ("account_id", "key", "fingerprint", "command_id", "status", "reason", "body", "expires_at")
 _KEY_CLAIM: Final = ("account_id", "key", "fingerprint", "command_id", "expires_at")
 
 
