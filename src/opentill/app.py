@@ -197,6 +197,7 @@ class _Running:
                 reader=self._reader,
                 threads=self._threads,
                 desk=self._desk,
+                transfers=self._transfers,
                 keyring=keyring,
                 clock=clock,
                 ids=ids,
@@ -258,9 +259,8 @@ class _Telling:
         self.poster = Poster(self.guard, settings.webhook_timeout_seconds)
         self._keys = EndpointKeys(keyring)
         fee = payload.Fee(settings.fee_basis_points, settings.fee_cap_minor)
-        self._sequencer = Sequencer(
-            threads=threads, clock=clock, holder=ids.uuid(), render=partial(payload.render, fee=fee)
-        )
+        render = partial(payload.render, fee=fee, account_name=settings.transfer_account_name)
+        self._sequencer = Sequencer(threads=threads, clock=clock, holder=ids.uuid(), render=render)
         self._sender = Sender(
             threads=threads,
             poster=self.poster,

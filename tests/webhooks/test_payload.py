@@ -20,7 +20,7 @@ from tidy.rules import ROOT
 from webhooks import played
 
 FEE = Fee(basis_points=140, cap=1_800_00)
-told = partial(render, fee=FEE)
+told = partial(render, fee=FEE, account_name="opentill Checkout")
 
 WHO = (
     b'"merchant":{"walletId":"N/A","walletBalance":0.00,"userId":"282aa572-0000-4000-8000-000000000002"},'

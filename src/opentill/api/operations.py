@@ -16,6 +16,7 @@ from opentill.api import (
     sandbox,
     told,
     transactions,
+    transfers,
     verification,
     webhook_endpoints,
     webhook_logs,
@@ -143,6 +144,26 @@ OPERATIONS: Final = (
         data=checkout.Done,
         mutating=True,
         refusal_rows={AttemptAlreadyCompleted: ATTEMPT_IS_FINISHED},
+    ),
+    # --- bank transfers (contract 3.10, 10) ---
+    Operation(
+        method="GET",
+        path="/v1/checkout/get-checkout-kta/{orderReference}",
+        name="getTransferAccount",
+        summary="Get the account number that pays an order by bank transfer",
+        handler=transfers.transfer_account,
+        data=transfers.AccountShown,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/opentill/credit-advices",
+        name="adviseCredit",
+        summary="Tell of a bank transfer that arrived; for the adapter of a bank, signed",
+        handler=transfers.advise_credit,
+        body=transfers.AdviceRequest,
+        data=transfers.AdviceAnswer,
+        auth=Auth.SIGNED,
+        rate_limited=False,
     ),
     # --- giving paid money back (contract 3.6) ---
     Operation(
@@ -407,6 +428,17 @@ OPERATIONS: Final = (
         handler=sandbox.switch_rail,
         body=sandbox.RailSwitch,
         data=sandbox.RailSwitch,
+        sandbox_only=True,
+    ),
+    Operation(
+        method="POST",
+        path="/sandbox/transfers",
+        name="makeTransfer",
+        summary="Let a bank transfer arrive",
+        handler=transfers.make_transfer,
+        body=transfers.SandboxTransfer,
+        data=transfers.AdviceAnswer,
+        mutating=True,
         sandbox_only=True,
     ),
     # --- about the server ---
