@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -338,6 +339,42 @@ def _collect_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """What a command of a person at the keyboard decides on money with, also beside running servers."""
+
+    engine: Engine
+    reader: Reader
+    threads: StoreThreads
+    transfers: TransferDesk
+    ids: Ids
+
+
+@asynccontextmanager
+async def operating(prepared: Prepared) -> AsyncIterator[Operating]:
+    """An engine for the length of one command. No rail is called: the servers' workers do that."""
+    clock, ids, settings = SystemClock(), RandomIds(), prepared.settings
+    threads = StoreThreads(prepared.store)
+    engine, reader = Engine(threads, clock, engine_settings(settings)), Reader(threads, settings.queue_limit)
+    transfers = TransferDesk(
+        engine=engine,
+        reader=reader,
+        threads=threads,
+        rail=NoTransferRail(),
+        clock=clock,
+        ids=ids,
+        settings=transfer_settings(settings),
+    )
+    engine.start()
+    reader.start()
+    try:
+        yield Operating(engine, reader, threads, transfers, ids)
+    finally:
+        await engine.close()
+        await reader.close()
+        threads.close()
 
 
 def desk_settings(settings: Settings) -> DeskSettings:
