@@ -184,13 +184,18 @@ def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> Tra
         amount=decode.amount(body.amount, "amount", currency),
         currency=currency,
         sender=Sender(
-            name=_text(body.sender_name, "senderName"),
+            name=_line(body.sender_name),
             account_number=_text(body.sender_account_number, "senderAccountNumber"),
             bank_code=_text(body.sender_bank_code, "senderBankCode"),
         ),
         transferred_at=None if body.transferred_at is None else milliseconds_of(body.transferred_at),
-        narration=_text(body.narration, "narration"),
+        narration=_line(body.narration),
     )
+
+
+def _line(sent: str | None) -> str:
+    """What people wrote, in one line: no money is turned away because of a line break in a narration."""
+    return " ".join((sent or "").split())
 
 
 def _text(sent: str | None, field: str) -> str:

@@ -16,9 +16,6 @@ from opentill.domain.refusals import (
     CreditBelowAmount,
     CreditNotHeld,
     CurrencyMismatch,
-    OrderAlreadyCancelled,
-    OrderAlreadyPaid,
-    OrderNotDue,
     RecordNotFound,
     Refusal,
     ReturnCompleted,
@@ -34,12 +31,10 @@ T = TypeVar("T")
 _SENTENCES: Final[dict[type[Refusal], str]] = {
     RecordNotFound: "there is no such credit or order; `opentill credits list` and "
     "`opentill returns list` show what there is.",
-    CreditNotHeld: "no money of this credit waits for a decision; it was applied or sent back.",
+    CreditNotHeld: "no money of this credit waits for a person: it was applied or sent back, or waits for the "
+    "rest of the amount.",
     CreditBelowAmount: "this credit alone does not pay for its order; the whole amount is needed.",
     CurrencyMismatch: "the credit is of another currency than the order.",
-    OrderNotDue: "the order is not expired: its money waits for the rest of the amount, not for a person.",
-    OrderAlreadyPaid: "the order is paid; what is too much goes back by itself.",
-    OrderAlreadyCancelled: "the order is cancelled; its money goes back by itself.",
     ReturnInProgress: "the bank is being asked about this return, or will be by itself; look again later.",
     ReturnParked: "the bank refused this return as often as it was tried; retry or settle it.",
     ReturnCompleted: "the money of this return is back already.",
