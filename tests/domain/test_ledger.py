@@ -45,7 +45,7 @@ def test_money_is_booked_from_one_account_to_another(
 
 
 def test_only_eight_kinds_of_event_move_money() -> None:
-    """A payment, money that arrives, and the steps of a void, refund and return are booked, and nothing else."""
+    """A payment, money that arrives, and the steps of a void, refund and return are booked; nothing else."""
     (event,) = create(given.create_order(), given.NOW).events
     booked = {kind for kind in EventType if entries_for(replace(event, type=kind, amount=1))}
     assert sorted(booked) == [

@@ -22,6 +22,12 @@ IN_ORDER = [
     ("AttemptInProgress", "attempt-in-progress"),
     ("TooManyAttempts", "too-many-attempts"),
     ("TooManyOtps", "too-many-otps"),
+    ("CurrencyMismatch", "currency-mismatch"),
+    ("CreditNotHeld", "credit-not-held"),
+    ("CreditBelowAmount", "credit-below-amount"),
+    ("ReturnCompleted", "return-completed"),
+    ("ReturnParked", "return-parked"),
+    ("ReturnInProgress", "return-in-progress"),
 ]
 
 

@@ -1,6 +1,7 @@
-"""What is asked about refunds, challenges and single attempts, with every detail filled in."""
+"""What is asked about refunds, challenges, single attempts and transfers, with every detail filled in."""
 
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from engine.given import settle
 from given_store import ACCOUNT, ACTOR, IDS, NOW
@@ -8,14 +9,18 @@ from opentill.domain.commands import (
     BeginRefund,
     CancelAttempt,
     RailOutcome,
+    ReceiveCredit,
     RefundOutcome,
     ResendOtp,
     ReturnFromChallenge,
     SettleAttempt,
     SettleRefund,
+    TransactionCommand,
 )
-from opentill.domain.order import Challenge
+from opentill.domain.order import Challenge, Sender
 
+Asked = TypeVar("Asked", bound=TransactionCommand)
+SENDER = Sender("Ada Obi", "0123456789", "058")
 CHALLENGE = Challenge("https://bank.example/3ds", "jwt-1", "md-1")
 
 
@@ -95,4 +100,39 @@ def settle_refund(
         outcome=outcome,
         response_code="00",
         message="said the rail",
+    )
+
+
+def received(
+    name: str, transaction_id: str, amount: int, account_id: str = ACCOUNT, **changes: Any
+) -> ReceiveCredit:
+    """A transfer arrives; its session id is made of its name."""
+    details: dict[str, Any] = {
+        "rail": "bank",
+        "session_id": f"S {transaction_id}",
+        "account_number": "9000000017",
+        "currency": "NGN",
+        "sender": SENDER,
+        "transferred_at": None,
+        "arrived_at": NOW,
+    }
+    return ReceiveCredit(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        name=name,
+        transaction_id=transaction_id,
+        amount=amount,
+        **(details | changes),
+    )
+
+
+def transfer(kind: type[Asked], transaction_id: str, account_id: str = ACCOUNT, **members: Any) -> Asked:
+    """A command about the credit of this name."""
+    return kind(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        transaction_id=transaction_id,
+        **members,
     )

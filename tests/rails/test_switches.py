@@ -263,7 +263,7 @@ def test_bad_cards_pay_when_told_to(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "operation, first", [("refund", "approve"), ("refund", "refuse"), ("return", "approve")]
+    ("operation", "first"), [("refund", "approve"), ("refund", "refuse"), ("return", "approve")]
 )
 def test_one_payout_has_one_answer(
     rails: tuple[SandboxCardRail, SandboxCardRail], place: Place, operation: str, first: str

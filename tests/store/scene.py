@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from databases import Place
+from engine.asked import received, transfer
 from engine.given import begin, running, settle, submit_otp, together
 from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, ToldClock, cancel, new_order, open_store
 from opentill.domain.commands import (
+    AcceptCredit,
     BeginRefund,
+    BeginReturn,
     CancelAttempt,
     Command,
     ExpireOrder,
@@ -19,12 +22,17 @@ from opentill.domain.commands import (
     ReturnFromChallenge,
     SettleAttempt,
     SettleRefund,
+    SettleReturn,
 )
 from opentill.domain.decisions import Change
-from opentill.domain.order import Challenge, DueAction
+from opentill.domain.house import HOUSE, house_order, house_transaction
+from opentill.domain.order import Challenge, DueAction, LateMoney, Sender
 from opentill.engine.engine import Engine
+from opentill.store.interface import Store
+from opentill.store.transfers import TransferNotice
 
 DUE = NOW + 1_000
+HOUSE_CREDIT = "c0000000-0000-4000-8000-000000000001"
 PLACED_AT_ONCE = 10
 O = RailOutcome  # noqa: E741 - the word most often said below
 
@@ -37,19 +45,22 @@ async def play(place: Place) -> dict[str, str]:
             made = await _create(engine)
             for act in _ACTS:
                 await _play(engine, act)
+            await _advise(store, engine)
             clock.time = DUE
             await _play(engine, [_expire("expired"), _expire("cancelled when due")])
             while store.place_events(lambda _event, _view: None, DUE, PLACED_AT_ONCE):
                 pass
             untold = new_order("pending")
             await _play(engine, [untold])
-            return made | {untold.reference: untold.order_id}
+            return made | {untold.reference: untold.order_id, "of the house": HOUSE_CREDIT}
     finally:
         store.close()
 
 
 async def _create(engine: Engine) -> dict[str, str]:
-    commands = [new_order(reference, ACCOUNT, **_TERMS.get(reference, {})) for reference in _REFERENCES]
+    commands = [
+        new_order(reference, ACCOUNT, **_TERMS.get(reference, {})) for reference in _REFERENCES + _BY_TRANSFER
+    ]
     commands.append(new_order("foreign", OTHER))
     await _play(engine, commands)
     return {command.reference: command.order_id for command in commands}
@@ -67,10 +78,16 @@ _REFERENCES = [
     *["paid", "paid by sub-account", "paid by challenge"],
     *["refund running", "refund unknown", "refund done", "refund refused"],
 ]
+_BY_TRANSFER = [
+    *["held", "paid by transfers", "refund to senders", "late", "held by policy", "accepted"],
+    *["return running", "return unknown", "return parked", "return done"],
+]
 _TERMS: dict[str, dict[str, object]] = {
     "expired": {"due_at": DUE},
     "cancelled when due": {"due_at": DUE, "due_action": DueAction.CANCEL},
     "paid by sub-account": {"sub_account_id": "sub-1"},
+    "held by policy": {"due_at": NOW - 1, "late_money": LateMoney.HOLD},
+    "accepted": {"due_at": NOW - 1, "late_money": LateMoney.HOLD},
 }
 
 
@@ -116,6 +133,36 @@ def _refund_said(name: str, outcome: RefundOutcome) -> SettleRefund:
     )
 
 
+_SENT_BACK = ["late", *_BY_TRANSFER[-4:]]
+
+
+def _try(name: str) -> Command:
+    return transfer(BeginReturn, f"C {name}", now=NOW, call_until=NOW + 30_000)
+
+
+def _return_said(name: str, outcome: RefundOutcome) -> Command:
+    return transfer(
+        SettleReturn,
+        f"C {name}",
+        outcome=outcome,
+        response_code="91",
+        message="said the bank",
+        try_again_at=NOW + 60_000,
+        max_tries=1,
+    )
+
+
+async def _advise(store: Store, engine: Engine) -> None:
+    """A transfer to no account that we know: the house books it."""
+    notice = TransferNotice("bank", "S house", "0000000000", 500_00, "NGN", Sender(), None)
+    advice = store.record_advice(notice, HOUSE_CREDIT, NOW, NOW + 30_000)
+    opens = house_order(HOUSE_CREDIT, 500_00, "NGN", LateMoney.HOLD, IDS.uuid(), ACTOR)
+    books = received(HOUSE_CREDIT, house_transaction(HOUSE_CREDIT), 500_00, HOUSE)
+    await _play(engine, [opens])
+    await _play(engine, [replace(books, session_id=advice.notice.session_id, arrived_at=advice.arrived_at)])
+    store.note_routed(HOUSE_CREDIT)
+
+
 _TRIED = _REFERENCES[3:]
 _REFUNDED = _REFERENCES[-4:]
 _PAID_AT_ONCE = ["paid", "paid by sub-account", *_REFUNDED]
@@ -159,5 +206,29 @@ _ACTS: list[list[Command]] = [
         _refund_said("refund unknown", RefundOutcome.SILENT),
         _refund_said("refund done", RefundOutcome.DONE),
         _refund_said("refund refused", RefundOutcome.REFUSED),
+    ],
+    [
+        *(cancel(name) for name in _SENT_BACK),
+        received("held", "C held", 400_00),
+        received("foreign", "C foreign", 400_00, OTHER),
+        received("paid by transfers", "C1 paid", 4_000_00),
+        received("refund to senders", "C1 refunded", 4_000_00),
+        received("held by policy", "C by policy", 400_00),
+        received("accepted", "C accepted", 10_000_50),
+    ],
+    [
+        received("paid by transfers", "C2 paid", 7_000_00),
+        received("refund to senders", "C2 refunded", 6_000_50),
+        *(received(name, f"C {name}", 10_000_00) for name in _SENT_BACK),
+        transfer(AcceptCredit, "C accepted"),
+    ],
+    [
+        replace(_refund("", 7_000_00), transaction_id="C2 refunded", refund_id=IDS.uuid()),
+        *(_try(name) for name in _SENT_BACK[1:]),
+    ],
+    [
+        _return_said("return unknown", RefundOutcome.SILENT),
+        _return_said("return parked", RefundOutcome.REFUSED),
+        _return_said("return done", RefundOutcome.DONE),
     ],
 ]

@@ -15,7 +15,7 @@ from opentill.store.interface import OpenStore, StoreUnusable
 from opentill.store.journal import RailJournal
 from opentill.store.migrate import HEAD
 from opentill.store.sqlite import SqliteStore, open_sqlite
-from store.conformance_outbox import LAW
+from store.conformance_transfers import LAW
 
 
 @pytest.mark.parametrize("law", LAW, ids=lambda law: law.__name__)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 from sqlalchemy import Connection, text
 
@@ -14,6 +15,10 @@ from opentill.store.interface import StoreUnusable
 from opentill.store.invariants import CHECKS, WORDS, Check
 from opentill.store.migrate import HEAD, revision
 from opentill.store.opening import read_only, shown
+from opentill.store.transfer_invariants import TRANSFER_CHECKS
+
+ALL_CHECKS: Final = (*CHECKS, *TRANSFER_CHECKS)
+"""Every invariant, in the order in which they are checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def count_orders(connection: Connection) -> int:
 
 def audit(connection: Connection, show: int) -> Iterator[Finding]:
     """Make every check in turn; of each one's offences, count all and keep the first ``show``."""
-    for check in CHECKS:
+    for check in ALL_CHECKS:
         statement = text(check.statement)
         words = {word: WORDS[word] for word in statement.compile().params}
         rows = iter(connection.execution_options(stream_results=True).execute(statement, words))

@@ -5,12 +5,21 @@ and what an event books is asked of ``domain.ledger`` itself.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
-from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, RETURNS_DUE, entries_for, merchant_balance
-from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus
+from opentill.domain.house import HOUSE
+from opentill.domain.ledger import (
+    CARD_RAIL,
+    REFUNDS_DUE,
+    RETURNS_DUE,
+    TRANSFER_RAIL,
+    entries_for,
+    merchant_balance,
+)
+from opentill.domain.order import AttemptStatus, LateMoney, Method, OrderStatus, RefundStatus, ReturnStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +37,13 @@ WORDS: Final = {
     **{f"order_{status.name.lower()}": status.value for status in OrderStatus},
     **{f"attempt_{status.name.lower()}": status.value for status in AttemptStatus},
     **{f"refund_{status.name.lower()}": status.value for status in RefundStatus},
+    **{f"return_{status.name.lower()}": status.value for status in ReturnStatus},
     "payment": EventType.PAYMENT_SUCCESS.value,
     "cancel": EventType.ORDER_CANCELLED.value,
     "card_rail": CARD_RAIL,
+    "transfer_rail": TRANSFER_RAIL,
+    "late_money_hold": LateMoney.HOLD.value,
+    "house": HOUSE,
     "returns_due": RETURNS_DUE,
     "refunds_due": REFUNDS_DUE,
     "merchant_balances": merchant_balance("%"),
@@ -42,9 +55,9 @@ _SOMEBODY: Final = "~"
 
 
 def _bookings() -> str:
-    """What each type of event books, as rows (type, line, account, its beneficiary's own?, sign)."""
+    """What each type of event books, as rows (type, method, line, account, its beneficiary's own?, sign)."""
     rows = []
-    for type_ in EventType:
+    for type_, method in product(EventType, Method):
         event = Event(
             event_id="",
             account_id="",
@@ -57,12 +70,13 @@ def _bookings() -> str:
             at=0,
             amount=1,
             beneficiary=_SOMEBODY,
+            method=method,
         )
         for line, entry in enumerate(entries_for(event)):
             account = entry.account.removesuffix(_SOMEBODY)
             own = int(account != entry.account)
-            rows.append(f"('{type_.value}', {line}, '{account}', {own}, {entry.amount})")
-    return f"booking (type, line, ledger_account, own, sign) AS (VALUES {', '.join(rows)})"
+            rows.append(f"('{type_}', '{method}', {line}, '{account}', {own}, {entry.amount})")
+    return f"booking (type, method, line, ledger_account, own, sign) AS (VALUES {', '.join(rows)})"
 
 
 # --- the checks -----------------------------------------------------------------------------------
@@ -162,14 +176,15 @@ _ENTRIES_FOLLOW_EVENTS = f"""
        AND l.line = b.line
        AND l.ledger_account = b.ledger_account || CASE WHEN b.own = 1 THEN e.beneficiary ELSE '' END
        AND l.currency = e.currency AND l.amount = b.sign * e.amount AND l.at = e.at
-     WHERE e.type IN (SELECT type FROM booking) AND b.type = e.type AND l.line IS NULL
+     WHERE e.type IN (SELECT type FROM booking) AND b.type = e.type AND b.method = e.method
+       AND l.line IS NULL
      UNION ALL
     SELECT l.account_id, l.order_id,
            'event ' || l.sequence || ', line ' || l.line || ': ' || e.type || ' books no such line'
       FROM ledger_entries AS l
       JOIN events AS e
         ON e.account_id = l.account_id AND e.order_id = l.order_id AND e.sequence = l.sequence
-      LEFT JOIN booking AS b ON b.type = e.type AND b.line = l.line
+      LEFT JOIN booking AS b ON b.type = e.type AND b.method = e.method AND b.line = l.line
      WHERE b.line IS NULL
      UNION ALL
     SELECT account_id, order_id, 'event ' || sequence || ': its entries sum to ' || sum(amount)
@@ -193,7 +208,8 @@ _LEDGER_AGREES = """
            coalesce(l.returned, 0) || ', ' || coalesce(l.kept, 0)
       FROM orders AS o
       LEFT JOIN (SELECT account_id, order_id,
-                        sum(CASE WHEN amount > 0 AND ledger_account = :card_rail THEN amount END) AS received,
+                        sum(CASE WHEN amount > 0 AND ledger_account IN (:card_rail, :transfer_rail)
+                                 THEN amount END) AS received,
                         sum(CASE WHEN amount > 0 AND ledger_account = :returns_due THEN amount END)
                             AS returned,
                         -sum(CASE WHEN ledger_account LIKE :merchant_balances THEN amount END) AS kept
@@ -277,12 +293,15 @@ _PAID_BY_ITS_ATTEMPT = """
       JOIN orders AS o ON o.account_id = a.account_id AND o.order_id = a.order_id
      WHERE a.status = :attempt_approved AND a.transaction_id <> coalesce(o.paid_by, '')
      UNION ALL
-    SELECT o.account_id, o.order_id, 'paid by ' || o.paid_by || ', which is no approved attempt of it'
+    SELECT o.account_id, o.order_id, 'paid by ' || o.paid_by || ', which is no payment of it'
       FROM orders AS o
       LEFT JOIN attempts AS a
         ON a.account_id = o.account_id AND a.transaction_id = o.paid_by AND a.order_id = o.order_id
        AND a.status = :attempt_approved
-     WHERE o.paid_by IS NOT NULL AND a.transaction_id IS NULL
+      LEFT JOIN credits AS c
+        ON c.account_id = o.account_id AND c.transaction_id = o.paid_by AND c.order_id = o.order_id
+       AND c.applied > 0
+     WHERE o.paid_by IS NOT NULL AND a.transaction_id IS NULL AND c.transaction_id IS NULL
 """
 
 _ONE_LIVE_ATTEMPT = """
@@ -301,6 +320,10 @@ _CALLS_NOTED = """
     SELECT account_id, order_id, 'refund ' || refund_id || ' is ' || status || ' and waits for no call'
       FROM refunds
      WHERE status IN (:refund_running, :refund_unknown) AND call_until IS NULL
+     UNION ALL
+    SELECT account_id, order_id, 'return ' || transaction_id || ' is ' || status || ' and waits for no call'
+      FROM returns
+     WHERE status IN (:return_due, :return_running, :return_unknown) AND call_until IS NULL
 """
 
 _OF_ONE_ACCOUNT = """
@@ -317,6 +340,16 @@ _OF_ONE_ACCOUNT = """
      UNION ALL
     SELECT r.account_id, r.order_id, 'refund ' || r.refund_id || ' of no order of this account'
       FROM refunds AS r
+      LEFT JOIN orders AS o ON o.account_id = r.account_id AND o.order_id = r.order_id
+     WHERE o.order_id IS NULL
+     UNION ALL
+    SELECT c.account_id, c.order_id, 'credit ' || c.transaction_id || ' of no order of this account'
+      FROM credits AS c
+      LEFT JOIN orders AS o ON o.account_id = c.account_id AND o.order_id = c.order_id
+     WHERE o.order_id IS NULL
+     UNION ALL
+    SELECT r.account_id, r.order_id, 'return of ' || r.transaction_id || ' of no order of this account'
+      FROM returns AS r
       LEFT JOIN orders AS o ON o.account_id = r.account_id AND o.order_id = r.order_id
      WHERE o.order_id IS NULL
 """
@@ -383,7 +416,11 @@ CHECKS: Final = (
     Check("refunds-of-the-payment", "Each refund gives back what paid.", _REFUNDS_OF_THE_PAYMENT),
     Check("attempts-counted", "The order counts its attempts.", _ATTEMPTS_COUNTED),
     Check("refunds-counted", "The order counts its refunds.", _REFUNDS_COUNTED),
-    Check("paid-by-its-attempt", "An attempt is approved just when it paid.", _PAID_BY_ITS_ATTEMPT),
+    Check(
+        "paid-by-its-attempt",
+        "An attempt is approved just when it paid; else a credit of the order did.",
+        _PAID_BY_ITS_ATTEMPT,
+    ),
     Check("one-live-attempt", "At most one attempt is under way.", _ONE_LIVE_ATTEMPT),
     Check("calls-noted", "Whatever waits for a rail has its call noted.", _CALLS_NOTED),
     Check("of-one-account", "Whatever belongs to an order is of its account.", _OF_ONE_ACCOUNT),

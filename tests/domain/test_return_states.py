@@ -1,0 +1,126 @@
+"""How money goes back to its sender: every cell of the return table, written out by hand."""
+
+import pytest
+
+from domain import given, given_transfers
+from domain.given_transfers import with_return
+from opentill.domain.commands import Command, RefundOutcome
+from opentill.domain.decisions import decide
+from opentill.domain.order import ReturnStatus, Totals
+from opentill.domain.refusals import (
+    RecordNotFound,
+    Refusal,
+    ReturnCompleted,
+    ReturnInProgress,
+    ReturnParked,
+)
+
+DUE, RUNNING, UNKNOWN, PARKED, DONE = ReturnStatus
+TRY, RETRY, BY_HAND = given_transfers.try_return(), given_transfers.retry(), given_transfers.by_hand()
+PAID, SILENT = (given_transfers.settle_return(o) for o in (RefundOutcome.DONE, RefundOutcome.SILENT))
+NO = given_transfers.settle_return(RefundOutcome.REFUSED)
+NO_AT_LAST = given_transfers.settle_return(RefundOutcome.REFUSED, max_tries=1)
+
+STEPS = [
+    (DUE, TRY, RUNNING, "return_tried"),
+    (DUE, PAID, DONE, "payment_reversal"),
+    (DUE, BY_HAND, DONE, "payment_reversal"),
+    (RUNNING, TRY, RUNNING, "return_tried"),
+    (RUNNING, PAID, DONE, "payment_reversal"),
+    (RUNNING, NO, DUE, "return_refused"),
+    (RUNNING, NO_AT_LAST, PARKED, "return_parked"),
+    (RUNNING, SILENT, UNKNOWN, "return_unknown"),
+    (UNKNOWN, TRY, RUNNING, "return_tried"),
+    (UNKNOWN, PAID, DONE, "payment_reversal"),
+    (UNKNOWN, NO, DUE, "return_refused"),
+    (UNKNOWN, NO_AT_LAST, PARKED, "return_parked"),
+    (PARKED, PAID, DONE, "payment_reversal"),
+    (PARKED, RETRY, DUE, "return_retried"),
+    (PARKED, BY_HAND, DONE, "payment_reversal"),
+]
+KNOWN = [
+    (DUE, NO),
+    (DUE, NO_AT_LAST),
+    (DUE, SILENT),
+    (UNKNOWN, SILENT),
+    (PARKED, NO),
+    (PARKED, NO_AT_LAST),
+    (PARKED, SILENT),
+    *((DONE, answer) for answer in (PAID, NO, NO_AT_LAST, SILENT)),
+]
+REFUSED = [
+    (DUE, RETRY, ReturnInProgress),
+    *((status, asked, ReturnInProgress) for status in (RUNNING, UNKNOWN) for asked in (RETRY, BY_HAND)),
+    (PARKED, TRY, ReturnParked),
+    *((DONE, asked, ReturnCompleted) for asked in (TRY, RETRY, BY_HAND)),
+]
+
+
+@pytest.mark.parametrize(("status", "command", "to", "event"), STEPS)
+def test_a_return_takes_the_step_of_its_table(
+    status: ReturnStatus, command: Command, to: ReturnStatus, event: str
+) -> None:
+    """Each answer and each wish leads where the table says; the money is back only when it is done."""
+    change = decide(with_return(status), command, given.NOW)
+    (after,) = change.after.returns
+    assert after.status is to
+    assert [(e.type.value, e.reason, e.transaction_id) for e in change.events] == [(event, "late", "C")]
+    back = Totals(received=100, returned=100) if to is DONE else Totals(received=100, returning=100)
+    assert change.after.totals == back
+    assert (after.call is None) == (to in {PARKED, DONE})
+
+
+@pytest.mark.parametrize(("status", "command"), KNOWN)
+def test_an_answer_that_tells_nothing_new_changes_nothing(status: ReturnStatus, command: Command) -> None:
+    """An answer is a fact and never refused; one that is known or comes too late has no effect."""
+    assert decide(with_return(status), command, given.NOW).events == ()
+
+
+@pytest.mark.parametrize(("status", "command", "refusal"), REFUSED)
+def test_what_may_not_be_done_with_a_return_is_refused(
+    status: ReturnStatus, command: Command, refusal: type[Refusal]
+) -> None:
+    """Nobody settles a return while the outcome of a try is unknown, nor one that is back already."""
+    with pytest.raises(refusal):
+        decide(with_return(status), command, given.NOW)
+
+
+def test_every_cell_has_a_case() -> None:
+    """The three lists above name each status with each input."""
+    inputs = (TRY, RETRY, BY_HAND, PAID, SILENT, NO, NO_AT_LAST)
+    named = [(status, id(command)) for status, command, *_ in [*STEPS, *KNOWN, *REFUSED]]
+    assert sorted(named) == sorted((status, id(command)) for status in ReturnStatus for command in inputs)
+
+
+def test_a_return_that_somebody_has_is_left_to_them() -> None:
+    """A second worker who comes by while the first is asking the bank does not ask it as well."""
+    with pytest.raises(ReturnInProgress):
+        decide(with_return(RUNNING, until=given.NOW + 1), TRY, given.NOW)
+
+
+def test_refusals_are_counted_until_a_person_retries() -> None:
+    """The second refusal of two parks the return; a person gives it two more."""
+    order = with_return(RUNNING)
+    for command, status, tries in [
+        (NO, DUE, 1),
+        (given_transfers.try_return(now=given.NOW + 60_000), RUNNING, 1),
+        (NO, PARKED, 2),
+        (RETRY, DUE, 0),
+    ]:
+        order = decide(order, command, given.NOW).after
+        assert (order.returns[0].status, order.returns[0].tries) == (status, tries)
+
+
+def test_what_was_settled_by_hand_names_the_banks_reference() -> None:
+    """The event of a return that a person settled says under which reference the money left."""
+    change = decide(with_return(PARKED), BY_HAND, given.NOW)
+    assert change.after.returns[0].bank_reference == "REF 1"
+    assert change.events[0].note == "REF 1"
+
+
+def test_a_credit_without_a_return_has_none_to_settle() -> None:
+    """Commands about a return of a credit that was not sent back find nothing."""
+    order = given_transfers.with_held(given.order(given.OrderStatus.PENDING), given_transfers.credit(100))
+    for command in (TRY, RETRY, BY_HAND, PAID):
+        with pytest.raises(RecordNotFound):
+            decide(order, command, given.NOW)

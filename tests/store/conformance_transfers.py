@@ -1,0 +1,221 @@
+"""The law of a store, fourth part: credits, returns, account numbers and advices. See ``conformance``."""
+
+from dataclasses import replace
+
+from engine.asked import received, transfer
+from given_store import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_order, read, write
+from opentill.domain.commands import AcceptCredit, BeginReturn, Command
+from opentill.domain.decisions import create, decide
+from opentill.domain.order import LateMoney, Order, Sender
+from opentill.store.interface import Store
+from opentill.store.transfers import Advice, TransferNotice
+from store.conformance import DAY, law
+from store.conformance_outbox import LAW
+
+__all__ = ["LAW"]
+
+NOTICE = TransferNotice(
+    "bank", "S1", "9000000017", 500_00, "NGN", Sender("Ọja Ltd", "0123456789", "058"), NOW - 5, "for Ọja"
+)
+CREDIT_ID = "c0000000-0000-4000-8000-000000000001"
+
+
+def _done(store: Store, order: Order, *commands: Command) -> Order:
+    """The order after these commands, each written by itself."""
+    for command in commands:
+        change = decide(order, command, NOW)
+        write(store, [change])
+        order = change.after
+    return order
+
+
+@law
+def credits_and_returns_are_read_as_they_were_written(store: Store) -> None:
+    """Every field of credits, returns and events survives, with the order and behind its transactions."""
+    (order,) = add_orders(store, "r1")
+    sender = Sender("Adé", "0000000001", "044")
+    order = _done(
+        store,
+        order,
+        received("r1", "C1", 400_00, narration="rent ₦", sender=sender),
+        received("r1", "C2", 300_00, transferred_at=NOW - 9),
+        cancel("r1"),
+        transfer(BeginReturn, "C1", now=NOW, call_until=NOW + 1),
+    )
+    assert read(store, (ACCOUNT, "r1")) == [order]
+    assert (len(order.credits), len(order.returns), order.credit_count) == (2, 2, 2)
+    with store.batch() as batch:
+        assert batch.orders_of_transactions([(ACCOUNT, "C2"), (OTHER, "C2")]) == {
+            (ACCOUNT, "C2"): (ACCOUNT, order.order_id)
+        }
+        assert batch.lock_orders([(ACCOUNT, "r1")]) == {(ACCOUNT, "r1"): order}
+    with store.snapshot() as snapshot:
+        assert [e.method for e in snapshot.events(ACCOUNT, order.order_id)][1:3] == ["transfer", "transfer"]
+        found = snapshot.order_of_transaction(ACCOUNT, "C1")
+        assert found is not None
+        assert found.order == order
+
+
+@law
+def a_transfer_is_found_by_its_session(store: Store) -> None:
+    """Requery knows a merchant's own sessions, and no other merchant's."""
+    (order,) = add_orders(store, "r1")
+    _done(store, order, received("r1", "C1", 400_00))
+    with store.snapshot() as snapshot:
+        found = snapshot.order_of_session(ACCOUNT, "S C1")
+        assert found is not None
+        assert found.order.order_id == order.order_id
+        assert snapshot.order_of_session(OTHER, "S C1") is None
+        assert snapshot.order_of_session(ACCOUNT, "S C2") is None
+
+
+@law
+def money_that_waits_for_a_person_is_listed(store: Store) -> None:
+    """Held money of expired orders is listed oldest first; partial money of an open one is not."""
+    terms = {"due_at": NOW - 1, "late_money": LateMoney.HOLD}
+    changes = [create(new_order(name, **terms), NOW - 2) for name in ("late", "later")]
+    changes.append(create(new_order("open"), NOW))
+    write(store, changes)
+    late, later, still_open = (change.after for change in changes)
+    _done(store, later, received("later", "C1", 10_000_50, arrived_at=NOW + 5))
+    late = _done(store, late, received("late", "C2", 10_000_50))
+    _done(store, still_open, received("open", "C3", 400_00))
+    with store.snapshot() as snapshot:
+        assert [v.order.reference for v in snapshot.held_credits(10)] == ["late", "later"]
+        assert [v.order.reference for v in snapshot.held_credits(1)] == ["late"]
+    _done(store, late, transfer(AcceptCredit, "C2"))
+    with store.snapshot() as snapshot:
+        assert [v.order.reference for v in snapshot.held_credits(10)] == ["later"]
+
+
+@law
+def returns_are_listed_until_they_are_done_and_swept_when_they_are_due(store: Store) -> None:
+    """A new return is overdue at once; one that somebody has is not, and stays listed."""
+    (order,) = add_orders(store, "r1")
+    order = _done(store, order, received("r1", "C1", 400_00), cancel("r1"))
+    with store.snapshot() as snapshot:
+        assert [v.order for v in snapshot.overdue_calls(NOW, 5)] == [order]
+    order = _done(store, order, transfer(BeginReturn, "C1", now=NOW, call_until=NOW + 10))
+    with store.snapshot() as snapshot:
+        assert snapshot.overdue_calls(NOW + 9, 5) == []
+        assert [v.order for v in snapshot.overdue_calls(NOW + 10, 5)] == [order]
+        assert [v.order for v in snapshot.open_returns(5)] == [order]
+
+
+# --- account numbers ------------------------------------------------------------------------------
+
+
+def _reserve(store: Store, order: Order, *candidates: str, now: int = NOW) -> str | None:
+    account = store.reserve_account(
+        order.account_id,
+        order.order_id,
+        bank_code="999",
+        candidates=candidates,
+        now=now,
+        rest_milliseconds=30 * DAY,
+    )
+    return account.account_number if account else None
+
+
+@law
+def an_order_keeps_its_account_number(store: Store) -> None:
+    """Asked again it is the same number, whatever is offered; a number that is taken is passed over."""
+    one, two = add_orders(store, "r1", "r2")
+    assert _reserve(store, one, "9000000017") == "9000000017"
+    assert _reserve(store, one, "9000000024") == "9000000017"
+    assert _reserve(store, two, "9000000017", "9000000024") == "9000000024"
+    account = store.transfer_account(ACCOUNT, one.order_id)
+    assert account is not None
+    assert (account.account_number, account.bank_code, account.reserved_at) == ("9000000017", "999", NOW)
+    assert store.transfer_account(OTHER, one.order_id) is None
+
+
+@law
+def a_number_rests_before_another_order_gets_it(store: Store) -> None:
+    """Nobody gets the number of an open order, nor of an ended one before its rest is over."""
+    one, two = add_orders(store, "r1", "r2")
+    _reserve(store, one, "9000000017")
+    assert _reserve(store, two, "9000000017", now=NOW + 90 * DAY) is None
+    write(store, [cancelled(one)])
+    ended = NOW + 1
+    assert _reserve(store, two, "9000000017", now=ended + 30 * DAY - 1) is None
+    assert _reserve(store, two, "9000000017", now=ended + 30 * DAY) == "9000000017"
+    assert store.transfer_account(ACCOUNT, one.order_id) is None
+
+
+@law
+def rest_is_business_time(store: Store) -> None:
+    """When the sandbox's clock is moved the numbers have rested as well."""
+    one, two = add_orders(store, "r1", "r2")
+    _reserve(store, one, "9000000017")
+    write(store, [cancelled(one)])
+    store.advance_clock(30 * DAY)
+    assert _reserve(store, two, "9000000017", now=NOW + 1) == "9000000017"
+
+
+# --- advices --------------------------------------------------------------------------------------
+
+
+def _advise(store: Store, notice: TransferNotice = NOTICE, credit_id: str = CREDIT_ID) -> Advice:
+    return store.record_advice(notice, credit_id, NOW, NOW + 10)
+
+
+@law
+def the_first_notice_of_a_session_counts(store: Store) -> None:
+    """A second one, whatever it says, gets the first back; the session of another bank is another one."""
+    first = _advise(store)
+    assert (first.notice, first.credit_id, first.arrived_at) == (NOTICE, CREDIT_ID, NOW)
+    assert (first.account_id, first.order_id, first.attached, first.route_by) == (None, None, False, NOW + 10)
+    other = CREDIT_ID.replace("1", "2")
+    again = _advise(store, replace(NOTICE, amount=1), other)
+    assert again == first
+    assert not again.tells_the_same(replace(NOTICE, amount=1))
+    assert again.tells_the_same(replace(NOTICE, narration="", sender=Sender()))
+    assert _advise(store, replace(NOTICE, rail="other"), other).credit_id == other
+    assert store.advice_of_credit(CREDIT_ID) == first
+    assert store.advice_of_credit("none") is None
+
+
+@law
+def an_advice_goes_to_the_order_that_has_the_number_then(store: Store) -> None:
+    """Where the money goes is fixed when the advice is written, also if the number is given away later."""
+    one, two = add_orders(store, "r1", "r2")
+    _reserve(store, one, NOTICE.account_number)
+    store.advance_clock(7)
+    advice = _advise(store)
+    assert (advice.account_id, advice.order_id, advice.arrived_at) == (ACCOUNT, one.order_id, NOW + 7)
+    write(store, [cancelled(one)])
+    assert _reserve(store, two, NOTICE.account_number, now=NOW + 31 * DAY) is not None
+    assert _advise(store).order_id == one.order_id
+    assert _advise(store, replace(NOTICE, session_id="S2"), "c2").order_id == two.order_id
+
+
+@law
+def an_advice_is_overdue_until_it_is_booked(store: Store) -> None:
+    """What a crash left between the two commits is found again, longest overdue first, and only then."""
+    first = _advise(store)
+    second = store.record_advice(replace(NOTICE, session_id="S2"), "c2", NOW, NOW + 5)
+    assert store.unrouted_advices(NOW + 4, 9) == []
+    assert store.unrouted_advices(NOW + 10, 9) == [second, first]
+    assert store.unrouted_advices(NOW + 10, 1) == [second]
+    store.note_routed("c2")
+    assert store.unrouted_advices(NOW + 10, 9) == [first]
+
+
+@law
+def only_money_of_the_house_can_be_attached(store: Store) -> None:
+    """An advice that is booked on an order, or not booked at all yet, is not given to another one."""
+    (order,) = add_orders(store, "r1")
+    _advise(store)
+    attach = (CREDIT_ID, ACCOUNT, order.order_id, NOW + 20)
+    assert not store.attach_advice(*attach)
+    store.note_routed(CREDIT_ID)
+    assert store.attach_advice(*attach)
+    attached = store.advice_of_credit(CREDIT_ID)
+    assert attached is not None
+    assert (attached.order_id, attached.attached, attached.route_by) == (order.order_id, True, NOW + 20)
+    assert not store.attach_advice(CREDIT_ID, OTHER, "O", NOW)
+    store.detach_advice(CREDIT_ID)
+    detached = store.advice_of_credit(CREDIT_ID)
+    assert detached is not None
+    assert (detached.order_id, detached.attached, detached.route_by) == (None, False, None)
