@@ -48,7 +48,7 @@ BUDGET_SECONDS: Final = {
     "engine": 180,
     "faults": 360,
     "operations": 120,
-    "races": 360,
+    "races": 480,
     "rails": 120,
     "store": 240,
     "tidy": 20,

@@ -1,12 +1,13 @@
 """What a bank transfer does to an order: the table of the design, cell by cell, written out by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from domain import given, given_transfers
 from domain.given_transfers import credit, receive, with_held
-from opentill.domain.commands import Command
+from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.decisions import decide
 from opentill.domain.lifecycle import CREDIT_TABLE, LATE_COLUMN, CreditInput
 from opentill.domain.order import (
@@ -67,8 +68,7 @@ CELLS = [
 
 
 def _order(status: OrderStatus, policy: LateMoney = back, due_at: int | None = None) -> Order:
-    changes = {"due_at": DUE if status is EXPIRED else due_at}
-    return given.order(status, late_money=policy, **changes)
+    return given.order(status, late_money=policy, due_at=DUE if status is EXPIRED else due_at)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -171,7 +171,7 @@ def test_a_card_that_pays_sends_held_money_back() -> None:
     """The card is charged in full, and the partial transfer goes back in the commit of the approval."""
     waiting = given.attempt(AttemptStatus.CALLING)
     order = with_held(given.order(PENDING, waiting), credit(400))
-    after = decide(order, given.settle(given.RailOutcome.APPROVED), given.NOW).after
+    after = decide(order, given.settle(RailOutcome.APPROVED), given.NOW).after
     assert (after.status, after.paid_by) == (PAID, "T")
     assert after.totals == Totals(received=A + 400, applied=A, returning=400)
 
@@ -277,7 +277,7 @@ def _paid() -> Order:
     return decide(order, receive(300, transaction_id=NEW), given.NOW).after
 
 
-def _refund(order: Order, amount: int | None, number: int, **to: str) -> Order:
+def _refund(order: Order, amount: int | None, number: int, **to: Any) -> Order:
     command = given.begin_refund(
         amount, number=number, refund_id=given.command_id(number), transaction_id=NEW
     )
@@ -300,7 +300,7 @@ def test_a_refused_refund_can_go_to_its_sender_again() -> None:
     """What a bank would not pay counts no more against what that sender brought."""
     first = _refund(_paid(), 300, 1)
     refused = given.settle_refund(
-        given.RefundOutcome.REFUSED, refund_id=first.refunds[0].refund_id, transaction_id=NEW
+        RefundOutcome.REFUSED, refund_id=first.refunds[0].refund_id, transaction_id=NEW
     )
     after = _refund(decide(first, refused, given.NOW).after, 300, 2)
     assert [(r.from_credit, r.status) for r in after.refunds] == [

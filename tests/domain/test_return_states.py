@@ -6,7 +6,7 @@ from domain import given, given_transfers
 from domain.given_transfers import with_return
 from opentill.domain.commands import Command, RefundOutcome
 from opentill.domain.decisions import decide
-from opentill.domain.order import ReturnStatus, Totals
+from opentill.domain.order import OrderStatus, ReturnStatus, Totals
 from opentill.domain.refusals import (
     RecordNotFound,
     Refusal,
@@ -120,7 +120,7 @@ def test_what_was_settled_by_hand_names_the_banks_reference() -> None:
 
 def test_a_credit_without_a_return_has_none_to_settle() -> None:
     """Commands about a return of a credit that was not sent back find nothing."""
-    order = given_transfers.with_held(given.order(given.OrderStatus.PENDING), given_transfers.credit(100))
+    order = given_transfers.with_held(given.order(OrderStatus.PENDING), given_transfers.credit(100))
     for command in (TRY, RETRY, BY_HAND, PAID):
         with pytest.raises(RecordNotFound):
             decide(order, command, given.NOW)

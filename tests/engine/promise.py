@@ -3,14 +3,18 @@
 It knows neither the lifecycle tables nor the store, only what a merchant and a payer may rely on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
 from opentill.domain.commands import (
+    AcceptCredit,
+    AttachCredit,
     BeginAttempt,
     BeginRefund,
+    BeginReturn,
     CancelAttempt,
     CancelOrder,
     Command,
@@ -18,17 +22,23 @@ from opentill.domain.commands import (
     ExpireOrder,
     OrderCommand,
     RailOutcome,
+    ReceiveCredit,
     RefundOutcome,
     ResendOtp,
+    RetryReturn,
+    ReturnCredit,
     ReturnFromChallenge,
     SettleAttempt,
     SettleRefund,
+    SettleReturn,
+    SettleReturnByHand,
     SubmitOtp,
     TransactionCommand,
 )
-from opentill.domain.order import DueAction
+from opentill.domain.events import event_id
+from opentill.domain.order import DueAction, LateMoney
 
-DONE, REFUSED, EITHER = "done", "refused", "either"
+DONE, REFUSED = "done", "refused"
 
 
 class Where(Enum):
@@ -65,6 +75,28 @@ class Repayment:
     amount: int
     state: str = "due"
     """Due to the payer, done, or refused by the rail."""
+    credit: str = ""
+    """Whose sender gets it; empty for a card."""
+
+
+@dataclass
+class Arrived:
+    """Money that a bank transfer brought, and where it is."""
+
+    amount: int
+    held: int
+    applied: int = 0
+    back: int = 0
+    """What of it goes, or went, back."""
+    state: str = ""
+    """DUE, RUNNING, UNKNOWN, PARKED or DONE; empty: nothing goes back."""
+    free_at: int = 0
+    """When a worker may see to it again."""
+    refusals: int = 0
+
+    def give_back(self) -> None:
+        if self.held:
+            self.back, self.held, self.state = self.held, 0, "DUE"
 
 
 @dataclass
@@ -75,7 +107,11 @@ class Promised:
     amount: int
     due_at: int | None
     due_cancels: bool
+    late: LateMoney = LateMoney.RETURN
     won: str | None = None
+    paid_by: str = ""
+    expired: bool = False
+    credits: dict[str, Arrived] = field(default_factory=dict)
     tries: dict[str, Try] = field(default_factory=dict)
     refunds: dict[str, Repayment] = field(default_factory=dict)
 
@@ -91,7 +127,30 @@ class Promised:
         return self.won is None and not self.due(now)
 
     def money(self, state: str) -> int:
-        return self.amount * sum(t.money == state for t in self.tries.values())
+        by_card = self.amount * sum(t.money == state for t in self.tries.values())
+        return by_card + sum(_in_state(credit, state) for credit in self.credits.values())
+
+    def fall_due(self, now: int) -> None:
+        """What happens to an open order at its due time, whoever comes by first."""
+        if self.won is None and not self.expired and self.due(now):
+            self.won = "cancelled" if self.due_cancels else None
+            self.expired = not self.due_cancels
+            self.put_away()
+            self.let_go()
+
+    def let_go(self) -> None:
+        """No money waits any more."""
+        for credit in self.credits.values():
+            credit.give_back()
+
+    def pay(self, transaction_id: str, credits_: Iterable[Arrived] = ()) -> None:
+        left = self.amount
+        for credit in credits_:
+            credit.applied = min(left, credit.held)
+            credit.held -= credit.applied
+            left -= credit.applied
+        self.won, self.paid_by = "paid", transaction_id
+        self.let_go()
 
     def refunded(self, *states: str) -> int:
         return sum(r.amount for r in self.refunds.values() if r.state in states)
@@ -115,7 +174,7 @@ class Promise:
 
     def find_by_try(self, account_id: str, transaction_id: str) -> Promised | None:
         mine = (o for (owner, _), o in self.orders.items() if owner == account_id)
-        return next((o for o in mine if transaction_id in o.tries), None)
+        return next((o for o in mine if transaction_id in {*o.tries, *o.credits}), None)
 
     def expect(self, command: Command, now: int) -> str:
         """Do the command to the model: ``done``, the refusal's name, or ``refused`` for one or another."""
@@ -126,15 +185,37 @@ class Promise:
         else:
             assert isinstance(command, OrderCommand)
             order = self.find(command.account_id, command.name)
-        return _EXPECT[type(command)](order, command, now) if order else "RecordNotFound"
+        return _carried_out(order, command, now) if order else "RecordNotFound"
 
     def _create(self, command: CreateOrder) -> str:
         name = (command.account_id, command.reference)
         if name in self.orders:
             return "OrderReferenceUsed"
         cancels = command.due_action is DueAction.CANCEL
-        self.orders[name] = Promised(command.order_id, command.amount, command.due_at, cancels)
+        self.orders[name] = Promised(
+            command.order_id, command.amount, command.due_at, cancels, command.late_money
+        )
         return DONE
+
+
+def _in_state(credit: Arrived, state: str) -> int:
+    gone = credit.state == "DONE"
+    going, back = (0, credit.back) if gone else (credit.back, 0)
+    return {"applied": credit.applied, "held": credit.held, "returning": going, "returned": back}[state]
+
+
+def _carried_out(order: Promised, command: Command, now: int) -> str:
+    """What is due comes first, unless the command is refused; money in time finds the order as it was."""
+    before = deepcopy(order)
+    expected = not order.expired
+    if not (isinstance(command, ReceiveCredit) and not order.due_cancels and _in_time(order, command)):
+        order.fall_due(now)
+    if isinstance(command, ExpireOrder):
+        return DONE if expected and (order.expired or order.won != before.won) else REFUSED
+    ended = _EXPECT[type(command)](order, command, now)
+    if ended != DONE:
+        vars(order).update(vars(before))
+    return ended
 
 
 def _cancel(order: Promised, _command: CancelOrder, now: int) -> str:
@@ -143,11 +224,8 @@ def _cancel(order: Promised, _command: CancelOrder, now: int) -> str:
         return f"OrderAlready{winner.capitalize()}"
     order.won = "cancelled"
     order.put_away()
+    order.let_go()
     return DONE
-
-
-def _expire(order: Promised, _command: ExpireOrder, now: int) -> str:
-    return EITHER if order.due(now) and order.won is None else REFUSED
 
 
 # --- tries ----------------------------------------------------------------------------------------
@@ -181,8 +259,8 @@ def _resend(order: Promised, command: ResendOtp, now: int) -> str:
 
 def _cancel_try(order: Promised, command: CancelAttempt, now: int) -> str:
     """A try at the rail can be ended whatever became of its order; one that waits dies with it."""
-    t = order.tries[command.transaction_id]
-    if t.where is Where.OVER or (t.where is not Where.AT_RAIL and not order.open(now)):
+    t = order.tries.get(command.transaction_id)
+    if t is None or t.where is Where.OVER or (t.where is not Where.AT_RAIL and not order.open(now)):
         return REFUSED
     t.where = Where.OVER
     return DONE
@@ -194,7 +272,7 @@ def _settle(order: Promised, command: SettleAttempt, now: int) -> str:
         return "RecordNotFound"
     match command.outcome:
         case RailOutcome.APPROVED:
-            _take_money(order, t, now)
+            _take_money(order, command.transaction_id, t, now)
         case RailOutcome.VOIDED if t.money == "applied":
             _take_back(order, command)
         case RailOutcome.VOIDED:
@@ -212,12 +290,13 @@ def _settle(order: Promised, command: SettleAttempt, now: int) -> str:
     return DONE
 
 
-def _take_money(order: Promised, t: Try, now: int) -> None:
+def _take_money(order: Promised, transaction_id: str, t: Try, now: int) -> None:
     """Money is taken once per try; it pays an open order that still waits for the try, else it goes back."""
     if not t.money:
         pays = order.open(now) and t.where is not Where.OVER
         t.money = "applied" if pays else "returning"
-        order.won = "paid" if pays else order.won
+        if pays:
+            order.pay(transaction_id)
     t.where = Where.OVER
 
 
@@ -232,14 +311,30 @@ def _take_back(order: Promised, command: SettleAttempt) -> None:
 
 
 def _refund(order: Promised, command: BeginRefund, _now: int) -> str:
-    if order.tries[command.transaction_id].money != "applied":
+    if order.paid_by != command.transaction_id:
         return "OrderNotPaid"
     left = order.amount - order.refunded("due", "done")
     amount = left if command.amount is None else command.amount
     if not 0 < amount <= left:
         return "RefundExceedsPaid"
-    order.refunds[command.refund_id] = Repayment(command.transaction_id, amount)
+    for number, (credit, part) in enumerate(_senders(order, amount)):
+        refund_id = event_id(command.refund_id, number)
+        order.refunds[refund_id] = Repayment(command.transaction_id, part, credit=credit)
     return DONE
+
+
+def _senders(order: Promised, amount: int) -> list[tuple[str, int]]:
+    """A card gets it all; of transfers the newest sender first, each at most what it paid."""
+    if order.paid_by in order.tries:
+        return [("", amount)]
+    parts = []
+    for name, credit in reversed(order.credits.items()):
+        counted = [r for r in order.refunds.values() if r.credit == name and r.state != "refused"]
+        part = min(amount, credit.applied - sum(r.amount for r in counted))
+        if part:
+            parts.append((name, part))
+            amount -= part
+    return parts
 
 
 def _settle_refund(order: Promised, command: SettleRefund, _now: int) -> str:
@@ -252,9 +347,86 @@ def _settle_refund(order: Promised, command: SettleRefund, _now: int) -> str:
     return DONE
 
 
+# --- transfers ------------------------------------------------------------------------------------
+
+
+def _in_time(order: Promised, command: ReceiveCredit) -> bool:
+    at = command.arrived_at if command.transferred_at is None else command.transferred_at
+    return order.due_at is None or min(at, command.arrived_at) <= order.due_at
+
+
+def _receive(order: Promised, command: ReceiveCredit, _now: int) -> str:
+    """Money in time pays an open order or waits in it; else it goes back, or does what was agreed."""
+    if command.transaction_id in order.credits:
+        return DONE
+    waiting = list(order.credits.values())
+    credit = order.credits[command.transaction_id] = Arrived(command.amount, command.amount)
+    if order.won is None and not order.expired:
+        if sum(each.held for each in [*waiting, credit]) >= order.amount:
+            order.pay(command.transaction_id, [*waiting, credit])
+    elif order.won is None and credit.held >= order.amount and _is_welcome(order, command):
+        order.pay(command.transaction_id, [credit])
+    elif order.won is not None or order.late is not LateMoney.HOLD:
+        credit.give_back()
+    return DONE
+
+
+def _is_welcome(order: Promised, command: ReceiveCredit) -> bool:
+    return order.late is LateMoney.ACCEPT or _in_time(order, command)
+
+
+def _decide(order: Promised, command: AcceptCredit | ReturnCredit | AttachCredit, _now: int) -> str:
+    """A person decides on what an expired order holds."""
+    credit = order.credits.get(command.transaction_id)
+    if not order.expired or order.won is not None or credit is None or not credit.held:
+        return REFUSED
+    if isinstance(command, AcceptCredit):
+        if credit.held < order.amount:
+            return "CreditBelowAmount"
+        order.pay(command.transaction_id, [credit])
+        return DONE
+    credit.give_back()
+    credit.state = "DONE" if isinstance(command, AttachCredit) else "DUE"
+    return DONE
+
+
+def _try_return(order: Promised, command: BeginReturn, _now: int) -> str:
+    credit = order.credits.get(command.transaction_id)
+    if credit is None or credit.state not in {"DUE", "RUNNING", "UNKNOWN"} or credit.free_at > command.now:
+        return REFUSED
+    credit.state, credit.free_at = "RUNNING", command.call_until
+    return DONE
+
+
+def _hear_return(order: Promised, command: SettleReturn, _now: int) -> str:
+    """Money that is gone is gone, whoever says so first; a refusal counts while a try is under way."""
+    credit = order.credits.get(command.transaction_id)
+    if credit is None or not credit.state:
+        return "RecordNotFound"
+    under_way = credit.state in {"RUNNING", "UNKNOWN"}
+    match command.outcome:
+        case RefundOutcome.DONE:
+            credit.state = "DONE"
+        case RefundOutcome.REFUSED if under_way:
+            credit.refusals += 1
+            credit.state = "PARKED" if credit.refusals >= command.max_tries else "DUE"
+            credit.free_at = command.try_again_at
+        case RefundOutcome.SILENT if credit.state == "RUNNING":
+            credit.state, credit.free_at = "UNKNOWN", command.try_again_at
+    return DONE
+
+
+def _see_to_return(order: Promised, command: RetryReturn | SettleReturnByHand, _now: int) -> str:
+    credit = order.credits.get(command.transaction_id)
+    by_hand = isinstance(command, SettleReturnByHand)
+    if credit is None or credit.state not in ({"DUE", "PARKED"} if by_hand else {"PARKED"}):
+        return REFUSED
+    credit.state, credit.free_at, credit.refusals = "DONE" if by_hand else "DUE", 0, 0
+    return DONE
+
+
 _EXPECT: Final[dict[type[Command], Callable[[Promised, Any, int], str]]] = {
     CancelOrder: _cancel,
-    ExpireOrder: _expire,
     BeginAttempt: _begin,
     SubmitOtp: _go_on,
     ReturnFromChallenge: _go_on,
@@ -263,4 +435,12 @@ _EXPECT: Final[dict[type[Command], Callable[[Promised, Any, int], str]]] = {
     SettleAttempt: _settle,
     BeginRefund: _refund,
     SettleRefund: _settle_refund,
+    ReceiveCredit: _receive,
+    AcceptCredit: _decide,
+    ReturnCredit: _decide,
+    AttachCredit: _decide,
+    BeginReturn: _try_return,
+    SettleReturn: _hear_return,
+    RetryReturn: _see_to_return,
+    SettleReturnByHand: _see_to_return,
 }

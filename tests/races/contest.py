@@ -18,18 +18,20 @@ from threading import BrokenBarrierError
 from typing import Any, Final
 
 from databases import Place
-from given_store import ACCOUNT, ACTOR, add_orders, open_store
+from given_store import ACCOUNT, ACTOR, NOW, new_order, open_store, write
 from opentill.clock import SystemClock
 from opentill.domain.commands import (
     BeginAttempt,
     BeginRefund,
     CancelOrder,
     Command,
+    ExpireOrder,
     RailOutcome,
+    ReceiveCredit,
     SettleAttempt,
 )
-from opentill.domain.decisions import Change
-from opentill.domain.order import OrderStatus
+from opentill.domain.decisions import Change, create
+from opentill.domain.order import OrderStatus, Sender
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.errors import EngineError
 from opentill.engine.threads import StoreThreads
@@ -99,6 +101,52 @@ def _refund(name: str) -> Command:
     )
 
 
+def _credit(name: str, part: str, amount: int) -> Command:
+    return ReceiveCredit(
+        **_command(name),
+        transaction_id=f"{_transaction(name)}-{part}",
+        rail="bank",
+        session_id=f"{name} {part}",
+        account_number="9000000017",
+        amount=amount,
+        currency="NGN",
+        sender=Sender("Ada Obi", "0123456789", "058"),
+        transferred_at=NOW,
+        arrived_at=NOW,
+    )
+
+
+def _on_time(name: str) -> Command:
+    return _credit(name, "whole", 10_000_50)
+
+
+def _one_part(name: str) -> Command:
+    return _credit(name, "one", 6_000_30)
+
+
+def _other_part(name: str) -> Command:
+    return _credit(name, "other", 6_000_30)
+
+
+def _too_much(name: str) -> Command:
+    return _credit(name, "more", 10_000_50)
+
+
+def _refund_transfer(name: str) -> Command:
+    """60 % of what the second transfer completed."""
+    return BeginRefund(
+        **_anonymous(),
+        transaction_id=f"{_transaction(name)}-other",
+        refund_id=str(uuid.uuid4()),
+        amount=6_000_30,
+        call_until=SystemClock().now() + 600_000,
+    )
+
+
+def _expire(name: str) -> Command:
+    return ExpireOrder(**_command(name))
+
+
 @dataclass(frozen=True)
 class Contest:
     """What is fought for. Its functions are found by name in every process."""
@@ -107,12 +155,25 @@ class Contest:
     """What is done with each order, one after the other, before the processes meet at it."""
     contestants: Sequence[tuple[Ask, Told]]
     """What each process asks, and what the order is when that was granted."""
+    due_at: int | None = None
+    """When the orders fall due."""
 
 
 FOR_THE_ENDING: Final = Contest(
     [_begin], [(_approve, Told.PAID), (_cancel, Told.CANCELLED), (_cancel, Told.CANCELLED)]
 )
 """Cards are being charged: the rail's answer and the cancels are yet to come."""
+FOR_THE_DUE: Final = Contest(
+    [], [(_on_time, Told.PAID), (_expire, Told.PAID), (_cancel, Told.CANCELLED)], due_at=NOW
+)
+"""Orders are due: a transfer that was on time, the worker that expires them, and a cancel. No expiry wins."""
+FOR_THE_REST: Final = Contest([], [(_one_part, Told.PAID), (_other_part, Told.PAID)])
+"""Two transfers of 60 % each: one waits, the other completes and has something back."""
+FOR_THE_TRANSFERS: Final = Contest(
+    [_one_part, _other_part],
+    [(_refund_transfer, Told.PAID), (_refund_transfer, Told.PAID), (_too_much, Told.PAID)],
+)
+"""Orders are paid by two transfers: two want more than half back, and a third transfer arrives."""
 FOR_THE_MONEY: Final = Contest([_begin, _approve], [(_refund, Told.PAID), (_refund, Told.PAID)])
 """Orders are paid, and two want more than half of the money back."""
 
@@ -196,7 +257,7 @@ def _process(report: Connection, *contention: Any) -> None:
 def held(contest: Contest, open_contested: OpenContested, place: Place) -> Report:
     """The wins of all rounds of a contest between processes with such stores, in this place."""
     names = [f"contested-{number}" for number in range(ROUNDS)]
-    _prepare(place, names, contest.beforehand)
+    _prepare(place, names, contest)
     context = multiprocessing.get_context("spawn")
     parties = len(contest.contestants)
     rounds = [Round(name, context.Barrier(parties), context.Barrier(parties)) for name in names]
@@ -224,15 +285,15 @@ def _received(report: Connection) -> Report:
     return received
 
 
-def _prepare(place: Place, names: Sequence[str], beforehand: Sequence[Ask]) -> None:
+def _prepare(place: Place, names: Sequence[str], contest: Contest) -> None:
     store = open_store(place)
-    add_orders(store, *names)
+    write(store, [create(new_order(name, due_at=contest.due_at), NOW) for name in names])
     threads = StoreThreads(store)
 
     async def prepare() -> None:
         engine = Engine(threads, SystemClock(), EngineSettings())
         engine.start()
-        for ask in beforehand:
+        for ask in contest.beforehand:
             await asyncio.gather(*(engine.submit(ask(name)) for name in names))
         await engine.close()
 

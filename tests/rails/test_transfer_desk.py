@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from databases import Place, url_of
+from databases import Place, rail_of, url_of
 from engine.asked import transfer
 from engine.given import FaultyStore, ask, faulty_store, running
 from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, CountingIds, ToldClock, cancel, new_order
@@ -45,7 +45,7 @@ from opentill.rails.transfer_desk import (
 from opentill.store.audit import audit, open_read_only
 from opentill.store.journal import RailJournal, RailSwitch
 from opentill.store.transfers import TransferNotice
-from rails.given import rail_of, render_late
+from rails.given import render_late
 
 T = TypeVar("T")
 AMOUNT = 10_000_50

@@ -72,8 +72,10 @@ def a_transfer_is_found_by_its_session(store: Store) -> None:
 @law
 def money_that_waits_for_a_person_is_listed(store: Store) -> None:
     """Held money of expired orders is listed oldest first; partial money of an open one is not."""
-    terms = {"due_at": NOW - 1, "late_money": LateMoney.HOLD}
-    changes = [create(new_order(name, **terms), NOW - 2) for name in ("late", "later")]
+    changes = [
+        create(new_order(name, due_at=NOW - 1, late_money=LateMoney.HOLD), NOW - 2)
+        for name in ("late", "later")
+    ]
     changes.append(create(new_order("open"), NOW))
     write(store, changes)
     late, later, still_open = (change.after for change in changes)
