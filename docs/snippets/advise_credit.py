@@ -1,4 +1,7 @@
-"""Tells opentill of a bank transfer. Run: OPENTILL_CREDIT_ADVICE_KEYS=KEY python advise_credit.py URL JSON"""
+"""Tells opentill of a bank transfer.
+
+OPENTILL_CREDIT_ADVICE_KEYS=KEY python advise_credit.py http://127.0.0.1:8480 '{"sessionId": ...}'
+"""
 
 import base64
 import hashlib
@@ -19,9 +22,9 @@ def advise(url, key, body):
         "X-Timestamp": timestamp,
         "X-Signature": base64.b64encode(signature).decode(),
     }
-    request = urllib.request.Request(url + "/v1/opentill/credit-advices", body, headers)
+    request = urllib.request.Request(url + "/v1/opentill/credit-advices", body, headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read().decode()

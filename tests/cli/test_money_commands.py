@@ -146,7 +146,7 @@ def test_too_little_is_not_accepted(till: Till) -> None:
 
 
 def test_unmatched_money_is_attached(till: Till) -> None:
-    """Attached money pays for its new order and leaves the house; a second time there is nothing to attach."""
+    """Attached money pays for its new order and leaves the house; twice it is not attached."""
     till.create("attached")
     credit_id = till.unmatched()
     told = till.json("credits", "attach", credit_id, "--to", "attached")

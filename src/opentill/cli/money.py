@@ -31,8 +31,8 @@ T = TypeVar("T")
 _SENTENCES: Final[dict[type[Refusal], str]] = {
     RecordNotFound: "there is no such credit or order; `opentill credits list` and "
     "`opentill returns list` show what there is.",
-    CreditNotHeld: "no money of this credit waits for a person: it was applied or sent back, or waits for the "
-    "rest of the amount.",
+    CreditNotHeld: "no money of this credit waits for a person: it was applied or sent back, or "
+    "waits for the rest of the amount.",
     CreditBelowAmount: "this credit alone does not pay for its order; the whole amount is needed.",
     CurrencyMismatch: "the credit is of another currency than the order.",
     ReturnInProgress: "the bank is being asked about this return, or will be by itself; look again later.",
