@@ -31,6 +31,7 @@ TOLD_AS = {
     "payment_reversal": "payment_reversal",
     "payment_refunded": "payment_reversal",
     "refund_refused": "payment_reversal",
+    "return_parked": "payment_reversal",
     "order_cancelled": "order_cancelled",
     "order_expired": "order_expired",
 }

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from domain import given
+from domain import given, given_transfers
 from opentill.domain.commands import (
     CancelOrder,
     Command,
@@ -97,6 +97,14 @@ def voided(order: CreateOrder | None = None) -> list[Told]:
     """Cancelled while the card was being charged: the approval is voided."""
     steps = (settle(RailOutcome.APPROVED, 3), settle(RailOutcome.VOIDED, 4))
     return play(order or asked(), begin(), given.cancel(number=2), *steps)
+
+
+def returned(outcome: RefundOutcome, order: CreateOrder | None = None) -> list[Told]:
+    """Cancelled, then 125.50 arrive by transfer, and the bank is asked once to send them back."""
+    credit = given_transfers.receive(125_50, number=2, transaction_id=ATTEMPT)
+    tried = given_transfers.try_return(ATTEMPT, number=3)
+    settled = given_transfers.settle_return(outcome, ATTEMPT, number=4, max_tries=1)
+    return play(order or asked(), given.cancel(number=1), credit, tried, settled)
 
 
 def refunded(outcome: RefundOutcome = RefundOutcome.DONE, order: CreateOrder | None = None) -> list[Told]:

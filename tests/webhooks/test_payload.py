@@ -100,6 +100,15 @@ EXPIRED = (
     b'"originatingFrom":"web","merchantTxRef":"","transactionAmount":0.00,"time":"2026-02-06T04:23:06Z"},'
     + UNPAID + b'"status":"EXPIRED","sequence":2}}}'
 )  # fmt: skip
+NOT_RETURNED = (
+    b'{"event_type":"payment_reversal","requestId":"00000000-0000-0004-0000-000000000000","data":{' + WHO +
+    b'"transaction":{"fee":0.00,"type":"online_checkout",'
+    b'"transactionId":"WEB-ONLINE_C-282aa-00000000-0000-4000-8000-000000000003","responseCode":"91",'
+    b'"originatingFrom":"web","merchantTxRef":"txref-00000000-0000-4000-8000-000000000003",'
+    b'"transactionAmount":125.50,"time":"2026-02-06T04:23:09Z","responseCodeMessage":"what the bank said"},'
+    + UNPAID + b'"status":"CANCELLED","sequence":6},"reversal":{"kind":"late",'
+    b'"id":"00000000-0000-4000-8000-000000000003","state":"failed"}}}'
+)  # fmt: skip
 
 STORIES = {
     EventType.PAYMENT_SUCCESS: (played.paid(), "payment_success", SUCCESS),
@@ -107,6 +116,7 @@ STORIES = {
     EventType.PAYMENT_REVERSAL: (played.voided(), "payment_reversal", VOIDED),
     EventType.PAYMENT_REFUNDED: (played.refunded(), "payment_reversal", REFUNDED),
     EventType.REFUND_REFUSED: (played.refunded(RefundOutcome.REFUSED), "payment_reversal", NOT_REFUNDED),
+    EventType.RETURN_PARKED: (played.returned(RefundOutcome.REFUSED), "payment_reversal", NOT_RETURNED),
     EventType.ORDER_CANCELLED: (played.cancelled(), "order_cancelled", CANCELLED),
     EventType.ORDER_EXPIRED: (played.expired(), "order_expired", EXPIRED),
 }
@@ -165,6 +175,18 @@ def test_the_page_shows_a_body_of_ours() -> None:
 def test_every_event_that_is_told_has_a_story_and_a_type() -> None:
     """The bodies above are of all the events that merchants are told of, and no others."""
     assert set(STORIES) | {EventType.RETURN_PARKED} == set(TYPE_OF) == TOLD_TO_MERCHANTS
+
+
+def test_money_that_went_back_is_told_by_its_return() -> None:
+    """A return that is done is a reversal of its kind under the credit's id; an attachment is none."""
+    body = body_of(EventType.PAYMENT_REVERSAL, played.returned(RefundOutcome.DONE))
+    assert body["data"]["reversal"] == {
+        "kind": "late",
+        "id": "00000000-0000-4000-8000-000000000003",
+        "state": "done",
+    }
+    event, view = played.only(played.returned(RefundOutcome.DONE), EventType.PAYMENT_REVERSAL)
+    assert told(replace(event, reason="attached"), view) is None
 
 
 def test_other_events_are_told_to_nobody() -> None:
