@@ -34,7 +34,7 @@ BANK: Final = "bank"
 _NAIRA: Final = "NGN"
 _ANY_NUMBER: Final = "0000000000"
 """Stands for the number of an order that is not looked up yet."""
-_ONE_TARGET: Final = invalid("one of accountNumber and orderReference must be given")
+_ONE_TARGET: Final = "one of accountNumber and orderReference must be given"
 
 SessionId = Annotated[str, Meta(max_length=64)]
 SenderAccount = Annotated[str, Meta(max_length=34)]
@@ -115,7 +115,7 @@ async def make_transfer(call: Call) -> Reply:
 
 def _by_number(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Reply]]:
     if body.order_reference is not None:
-        raise _ONE_TARGET
+        raise invalid(_ONE_TARGET)
     notice = _notice(body, _session_id(call, body), body.account_number or "", body.currency or _NAIRA)
     return lambda: _advise(call, notice)
 
@@ -123,7 +123,7 @@ def _by_number(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Repl
 def _by_reference(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Reply]]:
     """All that is wrong with the transfer is found before anything is done, for whose ever order it is."""
     if body.order_reference is None or body.account_number is not None:
-        raise _ONE_TARGET
+        raise invalid(_ONE_TARGET)
     name = call.reference(body.order_reference, "orderReference")
     notice = _notice(body, _session_id(call, body), _ANY_NUMBER, body.currency or _NAIRA)
 

@@ -163,11 +163,11 @@ class Witness:
 class TransferState(StrEnum):
     """What became of a transfer's money, as far as lists of transactions go."""
 
-    PAID = "PAID"
+    PAID = "paid"
     """It paid for the order, or for a part of it."""
-    HELD = "HELD"
+    HELD = "held"
     """It waits: for the rest of the amount, or for a person."""
-    SENT_BACK = "SENT_BACK"
+    SENT_BACK = "sent_back"
     """It is back with its sender, or on its way there."""
 
     @classmethod
