@@ -36,6 +36,10 @@ class Allowed:
     """The action that is allowed in its place, where there is one."""
 
 
+_ANY_UUID: Final = "00000000-0000-4000-8000-000000000000"
+"""Names what is judged: the change is thrown away."""
+
+
 def what_is_allowed(order: Order, at: int, max_attempts: int) -> list[Allowed]:
     """What ``decide`` says at business time ``at`` to each action of a merchant or payer.
 
@@ -63,7 +67,7 @@ def why_not_payable(order: Order, at: int) -> type[Refusal] | None:
 def _common(order: Order) -> dict[str, Any]:
     return {
         "account_id": order.account_id,
-        "command_id": order.order_id,  # any UUID: the change is thrown away
+        "command_id": _ANY_UUID,
         "actor": Actor(ActorKind.API_KEY),
     }
 
@@ -84,10 +88,10 @@ def _actions(order: Order, at: int, max_attempts: int) -> Iterable[tuple[str, Co
         ),
     )
     paid_by = order.paid_by or ""
-    refund = BeginRefund(
-        **common, transaction_id=paid_by, refund_id=order.order_id, amount=None, call_until=at
+    yield (
+        REFUND,
+        BeginRefund(**common, transaction_id=paid_by, refund_id=_ANY_UUID, amount=None, call_until=at),
     )
-    yield REFUND, refund
 
 
 def _refusal(order: Order, command: Command, at: int) -> type[Refusal] | None:

@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("order_id", code(36), nullable=False),
         sa.Column("rail", code(32), nullable=False),
         sa.Column("session_id", code(64), nullable=False),
-        sa.Column("account_number", code(10), nullable=False),
+        sa.Column("account_number", code(34), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("applied", sa.BigInteger(), nullable=False),
         sa.Column("held", sa.BigInteger(), nullable=False),
