@@ -153,3 +153,27 @@ def test_every_setting_is_explained() -> None:
 
     assert sections.keys() == {f"OPENTILL_{each.name.upper()}" for each in fields(Settings)}
     assert all(part.split("\n")[2].endswith(".") and "Must be " in part for part in sections.values())
+
+
+KEY = "k" * 32
+LIVE_BANK = {"mode": "live", "transfer_bank_code": "058", "secret_key": "5e" * 32}
+
+
+def test_advice_keys_are_long_and_never_repeated(tmp_path: Path) -> None:
+    """A key that is too short is refused without being shown; good ones stand in no repr."""
+    short = "too-short-to-be-a-key"
+    for value in (short, f"{KEY},{short}"):
+        with pytest.raises(InvalidSetting, match="at least 32 characters") as refused:
+            load_settings({}, data_dir=str(tmp_path), credit_advice_keys=value)
+        assert short not in str(refused.value)
+    settings = load_settings({}, data_dir=str(tmp_path), credit_advice_keys=f"{KEY}, {'n' * 40}")
+    assert settings.credit_advice_keys == (KEY, "n" * 40)
+    assert KEY not in repr(settings)
+    assert load_settings(settings.to_environment()).credit_advice_keys == settings.credit_advice_keys
+
+
+def test_live_mode_takes_transfers_at_a_real_bank_only(tmp_path: Path) -> None:
+    """With advice keys a live server would hand out account numbers, so they must not be the sandbox's."""
+    with pytest.raises(InvalidSetting, match="must be a real bank's"):
+        load_settings({}, data_dir=str(tmp_path), mode="live", credit_advice_keys=KEY)
+    assert load_settings({}, data_dir=str(tmp_path), credit_advice_keys=KEY, **LIVE_BANK).credit_advice_keys

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -170,6 +172,7 @@ class _Running:
                 reader=self._reader,
                 threads=self._threads,
                 desk=self._desk,
+                transfers=self._transfers,
                 keyring=keyring,
                 clock=clock,
                 ids=ids,
@@ -236,9 +239,8 @@ class _Telling:
         self._keys = EndpointKeys(keyring)
         vault = CardVault(keyring)
         fee = payload.Fee(settings.fee_basis_points, settings.fee_cap_minor)
-        self._sequencer = Sequencer(
-            threads=threads, clock=clock, holder=ids.uuid(), render=partial(payload.render, fee=fee)
-        )
+        render = partial(payload.render, fee=fee, account_name=settings.transfer_account_name)
+        self._sequencer = Sequencer(threads=threads, clock=clock, holder=ids.uuid(), render=render)
         self._sender = Sender(
             threads=threads,
             poster=self.poster,
@@ -320,6 +322,42 @@ def _collect_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """What a command of a person at the keyboard decides on money with, also beside running servers."""
+
+    engine: Engine
+    reader: Reader
+    threads: StoreThreads
+    transfers: TransferDesk
+    ids: Ids
+
+
+@asynccontextmanager
+async def operating(prepared: Prepared) -> AsyncIterator[Operating]:
+    """An engine for the length of one command. No rail is called: the servers' workers do that."""
+    clock, ids, settings = SystemClock(), RandomIds(), prepared.settings
+    threads = StoreThreads(prepared.store)
+    engine, reader = Engine(threads, clock, engine_settings(settings)), Reader(threads, settings.queue_limit)
+    transfers = TransferDesk(
+        engine=engine,
+        reader=reader,
+        threads=threads,
+        rail=NoTransferRail(),
+        clock=clock,
+        ids=ids,
+        settings=transfer_settings(settings),
+    )
+    engine.start()
+    reader.start()
+    try:
+        yield Operating(engine, reader, threads, transfers, ids)
+    finally:
+        await engine.close()
+        await reader.close()
+        threads.close()
 
 
 def desk_settings(settings: Settings) -> DeskSettings:

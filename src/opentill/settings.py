@@ -20,6 +20,9 @@ CONFIG_VARIABLE: Final = "OPENTILL_CONFIG"
 CONFIG_FILE: Final = "opentill.toml"
 DATABASE_FILE: Final = "opentill.db"
 MOST_PAUSE_SECONDS: Final = 604_800
+ADVICE_KEY_MIN_CHARACTERS: Final = 32
+SANDBOX_BANK: Final = "999"
+"""The bank code of made-up money, which no bank has."""
 
 _DATABASE_URL = re.compile(r"sqlite:///(?!:memory:)[^?#]+|postgres(?:ql)?://\S+")
 _BY_MODE: Any = None
@@ -234,11 +237,19 @@ class Settings:
     transfer_bank_code: Annotated[
         str,
         _about("Its code, 3 to 6 digits; the check digits follow from it.", pattern=r"^[0-9]{3,6}$"),
-    ] = "999"
+    ] = SANDBOX_BANK
     transfer_account_prefix: Annotated[
         str,
         _about("The digits that our account numbers begin with.", pattern=r"^[0-9]{0,6}$"),
     ] = "90"
+    transfer_account_name: Annotated[
+        str,
+        _about(
+            "The name that our account numbers have at their bank, as a payer's bank shows it.",
+            min_length=1,
+            max_length=255,
+        ),
+    ] = "opentill Checkout"
     transfer_account_rest_days: Annotated[
         float,
         _about(
@@ -257,6 +268,14 @@ class Settings:
             "Until a return that the bank refused is tried again; doubled at each refusal.", gt=0, le=86_400
         ),
     ] = 60.0
+    credit_advice_keys: Annotated[
+        tuple[str, ...],
+        _about(
+            "Keys of the adapter that tells us of bank transfers, separated by commas, each of at least 32 "
+            "characters; an advice must be signed under one of them, so that two let the key be changed. "
+            "None: the route for advices does not exist, and live mode takes no transfers."
+        ),
+    ] = field(default=(), repr=False)
     return_max_tries: Annotated[
         int, _about("How often a return may be refused before it is left to a person.", ge=1, le=20)
     ] = 5
@@ -328,6 +347,16 @@ class Settings:
             raise InvalidSetting(
                 "OPENTILL_CARD_ENCRYPTION has no use in live mode, which never takes card details."
             )
+        if not all(len(key) >= ADVICE_KEY_MIN_CHARACTERS for key in self.credit_advice_keys):
+            raise InvalidSetting(
+                "OPENTILL_CREDIT_ADVICE_KEYS must be keys of at least "
+                f"{ADVICE_KEY_MIN_CHARACTERS} characters each."
+            )
+        if self.mode is Mode.LIVE and self.credit_advice_keys and self.transfer_bank_code == SANDBOX_BANK:
+            raise InvalidSetting(
+                "OPENTILL_CREDIT_ADVICE_KEYS lets live mode take transfers, so OPENTILL_TRANSFER_BANK_CODE "
+                "must be a real bank's, with its name, account prefix and account name."
+            )
         if not all(0 < pause <= MOST_PAUSE_SECONDS for pause in self.webhook_schedule_seconds):
             raise InvalidSetting(
                 f"OPENTILL_WEBHOOK_SCHEDULE_SECONDS must have pauses from 1 to {MOST_PAUSE_SECONDS} seconds."
@@ -358,6 +387,8 @@ class Settings:
 
 
 _TYPES: Final = get_type_hints(Settings, include_extras=True)
+_SECRETS: Final = frozenset({"secret_key", "credit_advice_keys"})
+"""Settings of which no message repeats what they are set to."""
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **chosen: object) -> Settings:
@@ -400,7 +431,7 @@ def _convert(name: str, value: object, source: str) -> Any:
     try:
         return msgspec.convert(value, _TYPES[name], strict=False, dec_hook=_path)
     except msgspec.ValidationError:
-        shown = "what it is set to" if name == "secret_key" else repr(value)
+        shown = "what it is set to" if name in _SECRETS else repr(value)
         raise InvalidSetting(f"{source} must be {_expected(name)}, not {shown}.") from None
 
 
@@ -455,7 +486,7 @@ def _range(limits: Meta) -> str:
 
 
 def _default(each: Field[Any]) -> str:
-    if each.default is MISSING or each.default in ("", None):
+    if each.default is MISSING or each.default in ("", None, ()):
         return "none"
     return f"`{_as_text(each.default)}`"
 

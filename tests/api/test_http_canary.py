@@ -1,5 +1,8 @@
 """Card data and secrets go through a server that logs all it can; then every file it wrote is searched."""
 
+import base64
+import hmac
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ VISA: Final = "4111111111111111"
 CVV: Final = "CVVcanary"
 PIN: Final = "PINcanary"
 OTP: Final = "OTPcanary"
+ADVICE_KEYS: Final = ("the-advice-key-canary-0123456789ab", "the-next-advice-key-canary-0123456")
 CARD_DATA: Final = (OTP_CARD, VISA, "4111 1111 1111 1111", "5434-6210-7425-2808", CVV, PIN, OTP)
 MEANT_FOR_SECRETS: Final = {"sandbox.env", "secret.key"}
 
@@ -88,6 +92,11 @@ def use_secrets(server: Server, http: httpx2.Client) -> Iterator[tuple[str, str]
     yield "wrong secret", "a-wrong-secret-canary"
     end = {"clientId": credentials["OPENTILL_CLIENT_ID"], "access_token": refreshed["access_token"]}
     http.post("/v1/auth/token/revoke", json=end)
+    for key in ADVICE_KEYS:  # also where a careless adapter sends the key itself
+        for headers in (signed(b"{}", key), signed(b"{}", key) | {"X-Signature": key, "X-Timestamp": key}):
+            http.post("/v1/opentill/credit-advices", content=b"{}", headers=headers)
+        http.get("/v1/opentill/credit-advices", params={"key": key})
+        yield f"advice key {key}", key
     yield "client secret", credentials["OPENTILL_CLIENT_SECRET"]
     yield "webhook key", credentials["OPENTILL_WEBHOOK_KEY"]
     endpoint = {"url": "http://127.0.0.1:1/", "signingKey": "a-signing-key-canary"}
@@ -98,6 +107,17 @@ def use_secrets(server: Server, http: httpx2.Client) -> Iterator[tuple[str, str]
     rotated = operate(server, "clients", "rotate", credentials["OPENTILL_CLIENT_ID"])
     yield "rotated secret", rotated.strip().rpartition("OPENTILL_CLIENT_SECRET=")[2]
     yield "secret key", (server.data / "secret.key").read_text().strip()
+
+
+def signed(body: bytes, key: str) -> dict[str, str]:
+    """The headers of a bank's adapter."""
+    timestamp = str(int(time.time()))
+    signature = hmac.digest(key.encode(), timestamp.encode() + b"." + body, "sha256")
+    return {
+        "Content-Type": "application/json",
+        "X-Timestamp": timestamp,
+        "X-Signature": base64.b64encode(signature).decode(),
+    }
 
 
 def secrets_of(pair: dict[str, str], name: str) -> Iterator[tuple[str, str]]:
@@ -128,7 +148,12 @@ def database_kind(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="module")
 def seen(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    chosen: dict[str, Any] = {"database_url": new_database(), "access_log": True, "log_level": "debug"}
+    chosen: dict[str, Any] = {
+        "database_url": new_database(),
+        "access_log": True,
+        "log_level": "debug",
+        "credit_advice_keys": ",".join(ADVICE_KEYS),
+    }
     with Server(tmp_path_factory.mktemp("canary"), **chosen) as server, client(server) as http:
         answers = [each.text for each in use_cards(http)]
         secrets = dict(use_secrets(server, http))
@@ -158,7 +183,7 @@ def test_the_canaries_flew(seen: Seen) -> None:
     assert len(seen.tables["rail_payments"]) > 1
     own = {"opentill.db", "sandbox-rail.db", "opentill.db-wal, running"}
     assert own <= set(seen.files) or 'relation "attempts" does not exist' in seen.logged
-    assert len(seen.secrets) == 13
+    assert len(seen.secrets) == 15
 
 
 @pytest.mark.parametrize("canary", CARD_DATA)

@@ -56,6 +56,26 @@ def test_it_really_happens(server: Serving, data: Path, event: str) -> None:
     assert order["money"]["refunded"] == ("250.50" if event == "payment_reversal" else "0.00")
 
 
+BY_TRANSFER = {
+    "payment_success": ("PAID", EventType.PAYMENT_SUCCESS, "applied", "applied"),
+    "payment_reversal": ("CANCELLED", EventType.PAYMENT_REVERSAL, "late", "returned"),
+}
+
+
+@pytest.mark.parametrize("event", BY_TRANSFER)
+def test_it_really_happens_by_transfer(server: Serving, data: Path, event: str) -> None:
+    """A transfer to the order's own number pays it, or comes after the cancel and goes back."""
+    answer = run("trigger", event, "--method", "transfer", "--data", str(data), "--amount", "75", "--json")
+    said = json.loads(answer.stdout)
+    status, type_, disposition, where = BY_TRANSFER[event]
+
+    order = in_full(server, said["orderReference"])
+    assert (order["status"], order["money"][where]) == (status, "75.00")
+    assert [each["disposition"] for each in order["credits"]] == [disposition]
+    happened = {each["id"]: each["type"] for each in order["timeline"]}
+    assert happened[said["eventId"]] == type_
+
+
 def test_it_says_each_step_and_a_webhook_goes_out(server: Serving) -> None:
     """Found by its URL alone, the server is made to tell an endpoint, by the id that was printed last."""
     with Receiver() as receiver, endpoint(server, receiver.url):
@@ -86,6 +106,10 @@ REFUSED = {
     "no URL": (["payment_failed", "--url", "127.0.0.1:8480"], "the server's URL must be like"),
     "a secret in the URL": (["payment_failed", "--url", "http://me:pw@127.0.0.1/"], "the server's URL must"),
     "no such event": (["payout_success"], 'Invalid value "payout_success" for EVENT'),
+    "no transfer is declined": (
+        ["payment_failed", "--method", "transfer"],
+        "no payment_failed comes of a transfer",
+    ),
     "no such amount": (
         ["payment_failed", "--amount", "1.234"],
         "was refused with HTTP 400: amount can not have",

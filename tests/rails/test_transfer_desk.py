@@ -266,7 +266,7 @@ def test_money_for_nobody_is_kept_until_a_person_returns_it(place: Place) -> Non
         assert counter.sent() == [(told.credit_id, "done", AMOUNT)]
         await counter.open()
         with pytest.raises(CreditNotHeld):
-            await counter.desk.attach(told.credit_id, ACCOUNT, "r")
+            await counter.desk.attach(told.credit_id, ACCOUNT, "r", ACTOR)
         assert (await counter.order()).credit_count == 0
 
     at_the_counter(place, work)
@@ -279,9 +279,9 @@ def test_money_for_nobody_is_attached_to_the_order_it_was_meant_for(place: Place
         told = await counter.desk.advise(STRAY)
         await counter.open()
         await counter.open("other", OTHER)
-        assert (await counter.desk.attach(told.credit_id, ACCOUNT, "r")).disposition == "applied"
+        assert (await counter.desk.attach(told.credit_id, ACCOUNT, "r", ACTOR)).disposition == "applied"
         with pytest.raises(CreditNotHeld):
-            await counter.desk.attach(told.credit_id, OTHER, "other")
+            await counter.desk.attach(told.credit_id, OTHER, "other", ACTOR)
         assert (await counter.order()).status is OrderStatus.PAID
         assert (await counter.order("other", OTHER)).credit_count == 0
         await counter.sweep()
@@ -337,9 +337,9 @@ def test_money_of_another_currency_goes_back(place: Place) -> None:
         assert (await counter.order()).credit_count == 0
         stray = await counter.desk.advise(replace(STRAY, currency="USD"))
         with pytest.raises(CurrencyMismatch):
-            await counter.desk.attach(stray.credit_id, ACCOUNT, "r")
+            await counter.desk.attach(stray.credit_id, ACCOUNT, "r", ACTOR)
         with pytest.raises(RecordNotFound):
-            await counter.desk.attach(stray.credit_id, ACCOUNT, "nothing")
+            await counter.desk.attach(stray.credit_id, ACCOUNT, "nothing", ACTOR)
 
     at_the_counter(place, work)
 

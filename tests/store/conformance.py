@@ -361,7 +361,7 @@ def transactions_are_listed_newest_first_and_filtered(store: Store) -> None:
     def listed(**changes: object) -> list[str]:
         wanted = replace(every, **changes)  # type: ignore[arg-type]
         with store.snapshot() as snapshot:
-            return [view.attempt.transaction_id for view in snapshot.transactions(wanted)]
+            return [view.transaction_id for view in snapshot.transactions(wanted)]
 
     assert listed() == ["T2", "T1", "T0"]
     assert listed(limit=2) == ["T2", "T1"]
@@ -630,4 +630,4 @@ def _wholly_refunded(store: Store) -> list[str]:
         every, kept, gone = (snapshot.transactions(each) for each in (everything, approved, refunded))
     assert gone == [view for view in every if view.wholly_refunded]
     assert kept == [view for view in every if not view.wholly_refunded]
-    return [view.attempt.transaction_id for view in gone]
+    return [view.transaction_id for view in gone]

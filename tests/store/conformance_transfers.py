@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from engine.asked import received, transfer
+from engine.asked import answer, received, transfer
+from engine.given import begin
 from given_store import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_order, read, write
-from opentill.domain.commands import AcceptCredit, BeginReturn, Command
+from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOutcome
 from opentill.domain.decisions import create, decide
-from opentill.domain.order import LateMoney, Order, Sender
-from opentill.store.interface import Store
+from opentill.domain.order import AttemptStatus, LateMoney, Order, Sender
+from opentill.store.interface import Store, TransactionFilter, TransferState
 from opentill.store.transfers import Advice, TransferNotice
 from store.conformance import DAY, law
 from store.conformance_cards import LAW
@@ -54,6 +55,41 @@ def credits_and_returns_are_read_as_they_were_written(store: Store) -> None:
         found = snapshot.order_of_transaction(ACCOUNT, "C1")
         assert found is not None
         assert found.order == order
+
+
+@law
+def transfers_stand_in_lists_beside_cards(store: Store) -> None:
+    """Both are listed newest first under one key of pages; what became part of a payment is not repeated."""
+    paid, open_ = add_orders(store, "r1", "r2")
+    tried = _done(store, paid, begin("r1", "T1"), answer("r1", "T1", RailOutcome.DECLINED))
+    arrive = {"C1": 400_00, "C2": paid.amount - 400_00, "C3": 5_00}
+    arrivals = (received("r1", name, money, arrived_at=NOW) for name, money in arrive.items())
+    _done(store, tried, *arrivals)
+    _done(store, open_, received("r2", "C4", 1_00, arrived_at=NOW - 1))
+    every = TransactionFilter(account_id=ACCOUNT)
+
+    def listed(**changes: object) -> list[str]:
+        wanted = replace(every, **changes)  # type: ignore[arg-type]
+        with store.snapshot() as snapshot:
+            return [view.transaction_id for view in snapshot.transactions(wanted)]
+
+    assert listed() == ["T1", "C3", "C2", "C4"]
+    pages = [listed(limit=1)]
+    for began_at in (NOW, NOW, NOW, NOW - 1):
+        pages.append(listed(limit=1, before=(began_at, pages[-1][0])))
+    assert pages == [["T1"], ["C3"], ["C2"], ["C4"], []]
+    assert listed(transaction_ids=("C1",)) == ["C1"]
+    assert listed(statuses=frozenset({TransferState.PAID})) == ["C2"]
+    assert listed(statuses=frozenset({TransferState.HELD})) == ["C4"]
+    assert listed(statuses=frozenset({TransferState.SENT_BACK, AttemptStatus.DECLINED})) == ["T1", "C3"]
+    assert listed(order_names=("r2",)) == ["C4"]
+    assert listed(started_from=NOW) == ["T1", "C3", "C2"]
+    assert listed(started_to=NOW - 1) == ["C4"]
+    assert listed(account_id=OTHER) == []
+    with store.snapshot() as snapshot:
+        (back,) = snapshot.transactions(replace(every, transaction_ids=("C3",)))
+    assert [each.amount for each in back.order.returns] == [5_00]
+    assert not back.wholly_refunded
 
 
 @law

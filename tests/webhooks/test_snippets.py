@@ -34,7 +34,7 @@ KEYS = SigningKeys(OLD, NEW)
 STOP_SECONDS = 10
 LANGUAGES = os.environ.get("SNIPPET_LANGUAGES", "python").split()
 """Python is there wherever tests run; `make test-snippets` installs the others and names all three."""
-told = partial(render, fee=Fee(140, 1_800_00))
+told = partial(render, fee=Fee(140, 1_800_00), account_name="opentill Checkout")
 
 
 def program(language: str, port: int) -> list[str]:

@@ -4,10 +4,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opentill.domain.commands import Actor, ActorKind, BeginAttempt, BeginRefund, CancelOrder, Command
+from opentill.domain.commands import (
+    Actor,
+    ActorKind,
+    BeginAttempt,
+    BeginRefund,
+    CancelOrder,
+    Command,
+    ExpireOrder,
+)
 from opentill.domain.decisions import decide
+from opentill.domain.lifecycle import REFUSAL_OF
 from opentill.domain.order import Order
-from opentill.domain.refusals import Refusal
+from opentill.domain.refusals import OrderNotDue, Refusal
 
 CANCEL: Final = "cancel"
 PAY: Final = "pay"
@@ -41,12 +50,30 @@ def what_is_allowed(order: Order, at: int, max_attempts: int) -> list[Allowed]:
     return [Allowed(each, why, _instead(each, refused) if why else None) for each, why in refused.items()]
 
 
-def _actions(order: Order, at: int, max_attempts: int) -> Iterable[tuple[str, Command]]:
-    common: dict[str, Any] = {
+def why_not_payable(order: Order, at: int) -> type[Refusal] | None:
+    """The refusal that a payer meets at business time ``at``, though no worker has come by since it was due.
+
+    None while the order waits for money.
+    """
+    try:
+        after = decide(order, ExpireOrder(**_common(order), name=order.order_id), at).after
+    except OrderNotDue:
+        return None
+    except Refusal as refusal:
+        return type(refusal)
+    return REFUSAL_OF[after.status]
+
+
+def _common(order: Order) -> dict[str, Any]:
+    return {
         "account_id": order.account_id,
         "command_id": _ANY_UUID,
         "actor": Actor(ActorKind.API_KEY),
     }
+
+
+def _actions(order: Order, at: int, max_attempts: int) -> Iterable[tuple[str, Command]]:
+    common = _common(order)
     yield CANCEL, CancelOrder(**common, name=order.order_id)
     yield (
         PAY,

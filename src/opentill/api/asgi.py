@@ -61,6 +61,7 @@ _STREAM: Final = (
     (b"x-accel-buffering", b"no"),  # a proxy must not collect it
 )
 _AUTHENTICATE: Final = (b"www-authenticate", b"Bearer")
+_SIGN: Final = (b"www-authenticate", b"X-Signature")
 _TRY_SOON: Final = (b"retry-after", b"1")
 _MOST_REQUEST_ID_CHARACTERS: Final = 64
 _REQUEST_ID_CHARACTERS: Final = frozenset(
@@ -96,7 +97,10 @@ class ApiApp:
         self._deps = deps
         self._gate = Gate(deps)
         self._router = Router(
-            OPERATIONS, sandbox=deps.sandbox, refusal_http_status=settings.refusal_http_status
+            OPERATIONS,
+            sandbox=deps.sandbox,
+            refusal_http_status=settings.refusal_http_status,
+            advised=bool(settings.credit_advice_keys),
         )
         self._unknown = Route(_UNKNOWN, (), settings.refusal_http_status)
         self._window = (b"x-rate-limit-window", b"%ds" % settings.rate_window_seconds)
@@ -182,6 +186,8 @@ class ApiApp:
         is_json = content_type == b"application/json" or _is_json(content_type)
         most = max(self._deps.settings.max_body_bytes, call.route.operation.body_bytes)
         body = await _body(call, receive, most)
+        if call.route.operation.auth is Auth.SIGNED:
+            self._gate.check_signature(call, body)
         if not body and call.route.operation.body_optional:
             return
         if not is_json:
@@ -225,7 +231,9 @@ class ApiApp:
     def _what_next(self, call: Call, status: int) -> tuple[bytes, bytes]:
         if status == 429:
             return (b"retry-after", b"%d" % self._gate.limiter.retry_after_seconds(call.now))
-        return _AUTHENTICATE if status == 401 else _TRY_SOON
+        if status == 401:
+            return _SIGN if call.route.operation.auth is Auth.SIGNED else _AUTHENTICATE
+        return _TRY_SOON
 
     def _log_access(self, call: Call, status: int) -> None:
         _log.info(

@@ -24,6 +24,7 @@ from opentill.engine.threads import StoreThreads
 from opentill.expiry import Expiry
 from opentill.keyring import CardKey, Keyring
 from opentill.rails.desk import Asking, CardDesk
+from opentill.rails.transfer_desk import TransferDesk
 from opentill.settings import Settings
 from opentill.store.interface import KeyClaim, Mode, Reply, TokenId
 from opentill.vault import CardVault
@@ -46,6 +47,7 @@ class ApiDeps:
     reader: Reader
     threads: StoreThreads
     desk: CardDesk
+    transfers: TransferDesk
     keyring: Keyring
     clock: Clock
     ids: Ids
@@ -98,6 +100,11 @@ class ApiDeps:
     def sandbox(self) -> bool:
         """Whether this server is a sandbox."""
         return self.settings.mode is Mode.SANDBOX
+
+    @property
+    def takes_transfers(self) -> bool:
+        """Whether somebody would tell us of a bank transfer, so that payers may be asked for one."""
+        return self.sandbox or bool(self.settings.credit_advice_keys)
 
 
 class Call:

@@ -16,6 +16,7 @@ from opentill.api.wire import RECORD_NOT_FOUND, WireStruct
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CancelOrRefund, EnsureCancelled
 from opentill.domain.decisions import Change, decide
 from opentill.domain.money import major_units
+from opentill.domain.names import uuid_of
 from opentill.domain.order import Order, OrderStatus
 from opentill.domain.refusals import Refusal
 from opentill.store.interface import OrderView, Reply, Snapshot
@@ -86,6 +87,15 @@ class AttemptFate(WireStruct):
     """Of one that goes on, an approval would be voided."""
 
 
+class CreditFate(WireStruct):
+    """A transfer whose held money the cancel would send back."""
+
+    credit_id: str
+    transaction_id: str
+    amount: str
+    currency: str
+
+
 class RefundBegun(WireStruct):
     """The refund that would be begun."""
 
@@ -107,8 +117,7 @@ class Cancellation(WireStruct, kw_only=True):
     version: int
     """Which the order has now; to be sent as ``ifVersion``."""
     attempts: list[AttemptFate]
-    credits: list[dict[str, Any]]
-    """Transfers whose money would go back; empty, for this server takes cards alone."""
+    credits: list[CreditFate]
     refund: RefundBegun | None
     events: list[str]
     """What would be added to the timeline at once, in this order."""
@@ -163,7 +172,7 @@ def _thought_of(order: Order, mode: CancelMode, at: int) -> CancelOrder:
     }
     if mode is CancelMode.ONLY_IF_UNPAID:
         return EnsureCancelled(**common)
-    return CancelOrRefund(**common, refund_id="", call_until=at)
+    return CancelOrRefund(**common, refund_id=order.order_id, call_until=at)
 
 
 def _granted(order: Order, change: Change) -> Cancellation:
@@ -178,7 +187,7 @@ def _granted(order: Order, change: Change) -> Cancellation:
         already_refunded=after.status is OrderStatus.PAID and not refunded,
         version=order.version,
         attempts=list(_fates(order, after)),
-        credits=[],
+        credits=list(_sent_back(order, after)),
         refund=RefundBegun(major_units(refunded, order.currency), order.currency) if refunded else None,
         events=[event.type.value for event in change.events],
     )
@@ -188,6 +197,13 @@ def _fates(before: Order, after: Order) -> Iterator[AttemptFate]:
     for was, becomes in zip(before.attempts, after.attempts, strict=True):
         if was.status is not becomes.status or was.call is not None:
             yield AttemptFate(was.transaction_id, was.status.value, becomes.status.value)
+
+
+def _sent_back(before: Order, after: Order) -> Iterator[CreditFate]:
+    for was, becomes in zip(before.credits, after.credits, strict=True):
+        if gone := was.held - becomes.held:
+            name, currency = was.transaction_id, before.currency
+            yield CreditFate(uuid_of(name), name, major_units(gone, currency), currency)
 
 
 def _refused(order: Order, refusal: Refusal, at: int) -> Cancellation:

@@ -25,6 +25,11 @@ AmountText = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["nu
 """A number as it was written: money never passes through a float (ruling 10)."""
 
 
+_ACCOUNT_NUMBER: Final = re.compile("[0-9]{10}")
+AccountNumber = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{_ACCOUNT_NUMBER.pattern}$"})]
+"""The number of a Nigerian bank account; ``account_number`` checks it."""
+BankCode = Annotated[str, msgspec.Meta(max_length=16)]
+
 _ABSENT: Final = b"null"
 OptionalAmountText = Annotated[
     msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["number", "string", "null"]})
@@ -164,6 +169,13 @@ def reference(text: str, field: str, limit: int) -> str:
     if len(text) > limit:
         raise invalid(f"{field} is too long")
     return filled(text, field)
+
+
+def account_number(text: str, field: str) -> str:
+    """The number of a bank account; raises Rejected when it is not 10 digits."""
+    if not _ACCOUNT_NUMBER.fullmatch(text):
+        raise invalid(f"{field} must be 10 digits")
+    return text
 
 
 def moment(text: str, field: str, time_of_day: time) -> int:

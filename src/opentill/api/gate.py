@@ -5,6 +5,7 @@ from typing import Final
 from opentill.api.call import ApiDeps, Call
 from opentill.api.ratelimit import UNLIMITED, RateLimiter
 from opentill.api.routing import Auth
+from opentill.api.signed import is_signed
 from opentill.api.wire import FORBIDDEN, TOO_MANY_REQUESTS, UNAUTHORIZED, Rejected, invalid
 from opentill.domain.commands import Actor, ActorKind
 from opentill.store.interface import Merchant, TokenId
@@ -50,7 +51,7 @@ class Gate:
     async def _identify(self, call: Call) -> Merchant | None:
         """Set the call's account, actor and token; the merchant only where a token says who it is."""
         auth = call.route.operation.auth
-        if auth is Auth.OPEN:
+        if auth in {Auth.OPEN, Auth.SIGNED}:
             return None
         sent = call.headers.get(b"authorization")
         if sent is None:
@@ -70,6 +71,11 @@ class Gate:
         call.token = TokenId(claims.account_id, claims.jti, until)
         call.token_until = claims.expires_at
         return await self._deps.directory.merchant(claims.account_id, call.now)
+
+    def check_signature(self, call: Call, body: bytes) -> None:
+        """An adapter's word that this body is its own, and of now; raises Rejected (401) otherwise."""
+        if not is_signed(self._deps.settings.credit_advice_keys, call.headers, body, call.now):
+            raise Rejected(UNAUTHORIZED)
 
     @staticmethod
     def _check_account(call: Call) -> None:

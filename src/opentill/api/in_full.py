@@ -8,7 +8,8 @@ from opentill.api.shown import OrderShown, order_members
 from opentill.api.wire import WireStruct, iso_time
 from opentill.domain.events import Event, EventType
 from opentill.domain.money import major_units
-from opentill.domain.order import Attempt, Order, OrderStatus, Refund
+from opentill.domain.names import return_id, uuid_of
+from opentill.domain.order import Attempt, Credit, Method, Order, OrderStatus, Refund, Return
 from opentill.store.interface import OrderView
 
 
@@ -54,6 +55,43 @@ class RefundShown(WireStruct):
     message: str
 
 
+class CreditShown(WireStruct):
+    """One bank transfer that arrived; where its money is says ``applied``, ``held`` and its return.
+
+    ``disposition`` is what was decided when it arrived: applied, held, excess or late.
+    """
+
+    credit_id: str
+    transaction_id: str
+    disposition: str
+    amount: str
+    applied: str
+    held: str
+    session_id: str
+    account_number: str
+    sender_name: str
+    sender_account_number: str
+    sender_bank_code: str
+    narration: str
+    transferred_at: str
+    arrived_at: str
+
+
+class ReturnShown(WireStruct):
+    """Money of a transfer that goes back, never applied; ``status`` as in docs/states.md."""
+
+    id: str
+    transaction_id: str
+    kind: str
+    status: str
+    amount: str
+    started_at: str
+    updated_at: str
+    bank_reference: str
+    response_code: str
+    message: str
+
+
 class ActorShown(WireStruct):
     """Who was behind an event."""
 
@@ -78,9 +116,9 @@ class EventShown(WireStruct):
     note: str | None
     at: str
     data: Mapping[str, str | dict[str, str]]
-    """What of transaction, refund, money and metadata the event has; of a new order, what was agreed.
+    """Transaction, method, refund, return, money and metadata of the event, those that it has.
 
-    Of what happened to an endpoint, its id.
+    Of a new order, what was agreed. Of what happened to an endpoint, its id.
     """
 
 
@@ -107,11 +145,9 @@ class OrderInFull(OrderInList, kw_only=True):
 
     money: Money
     attempts: list[AttemptShown]
-    credits: list[dict[str, Any]]
-    """Transfers that arrived; empty, for this server takes cards alone."""
+    credits: list[CreditShown]
     refunds: list[RefundShown]
-    returns: list[dict[str, Any]]
-    """Transfers sent back; empty as ``credits``."""
+    returns: list[ReturnShown]
     timeline: list[EventShown]
     allowed: list[AllowedShown]
 
@@ -139,9 +175,9 @@ def in_full(view: OrderView, events: list[Event], allowed: list[Allowed]) -> Ord
         **_list_members(view),
         money=money_shown(order),
         attempts=[_attempt(order, each) for each in order.attempts],
-        credits=[],
+        credits=[_credit(order, each) for each in order.credits],
         refunds=[refund_shown(order, each) for each in order.refunds],
-        returns=[],
+        returns=[_return(order, each) for each in order.returns],
         timeline=[event_shown(each, order.reference, view) for each in events],
         allowed=[_allowed(each) for each in allowed],
     )
@@ -207,6 +243,41 @@ def refund_shown(order: Order, refund: Refund) -> RefundShown:
     )
 
 
+def _credit(order: Order, credit: Credit) -> CreditShown:
+    sender = credit.sender
+    return CreditShown(
+        credit_id=uuid_of(credit.transaction_id),
+        transaction_id=credit.transaction_id,
+        disposition=credit.disposition.value,
+        amount=major_units(credit.amount, order.currency),
+        applied=major_units(credit.applied, order.currency),
+        held=major_units(credit.held, order.currency),
+        session_id=credit.session_id,
+        account_number=credit.account_number,
+        sender_name=sender.name,
+        sender_account_number=sender.account_number,
+        sender_bank_code=sender.bank_code,
+        narration=credit.narration,
+        transferred_at=iso_time(credit.transferred_at),
+        arrived_at=iso_time(credit.arrived_at),
+    )
+
+
+def _return(order: Order, return_: Return) -> ReturnShown:
+    return ReturnShown(
+        id=return_id(return_.transaction_id),
+        transaction_id=return_.transaction_id,
+        kind=return_.kind.value,
+        status=return_.status.value,
+        amount=major_units(return_.amount, order.currency),
+        started_at=iso_time(return_.started_at),
+        updated_at=iso_time(return_.updated_at),
+        bank_reference=return_.bank_reference,
+        response_code=return_.response_code,
+        message=return_.message,
+    )
+
+
 def event_shown(event: Event, reference: str, view: OrderView | None) -> EventShown:
     """An event of the order of this reference; ``view`` is that order, needed where it was created."""
     return EventShown(
@@ -224,10 +295,30 @@ def event_shown(event: Event, reference: str, view: OrderView | None) -> EventSh
     )
 
 
+_OF_A_RETURN: Final = frozenset(
+    {
+        EventType.RETURN_STARTED,
+        EventType.RETURN_TRIED,
+        EventType.RETURN_UNKNOWN,
+        EventType.RETURN_REFUSED,
+        EventType.RETURN_PARKED,
+        EventType.RETURN_RETRIED,
+        EventType.PAYMENT_REVERSAL,
+    }
+)
+
+
 def _moved(event: Event) -> Mapping[str, str | dict[str, str]]:
     metadata = {"metadata": dict(event.metadata)} if event.metadata else {}
     money = {"amount": major_units(event.amount, event.currency), "currency": event.currency}
-    about = {"transactionId": event.transaction_id, "refundId": event.refund_id}
+    by_transfer = event.method is Method.TRANSFER
+    goes_back = by_transfer and event.type in _OF_A_RETURN
+    about = {
+        "transactionId": event.transaction_id,
+        "method": event.method.value if by_transfer else None,
+        "refundId": event.refund_id,
+        "returnId": return_id(event.transaction_id) if goes_back and event.transaction_id else None,
+    }
     moved = {name: text for name, text in about.items() if text} | (money if event.amount else {})
     return {**moved, **metadata}
 

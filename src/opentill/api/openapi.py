@@ -18,7 +18,7 @@ _ERRORS: Final = {
     401: "The token is missing, wrong, expired or revoked",
     403: "accountId is not the token's parent account",
     404: "No such record of this merchant",
-    409: "The idempotency key belongs to another request, or its first request is still running",
+    409: "The idempotency key, or session id, belongs to another request, or its first is still running",
     429: "Too many requests in this window",
     500: "A fault of the server",
     503: "The server is too busy or stopping, or can not tell yet; try again",
@@ -44,6 +44,13 @@ _ERROR_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
+_SECURITY_SCHEMES: Final[dict[str, Any]] = {
+    "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "adviceTimestamp": {"type": "apiKey", "in": "header", "name": "X-Timestamp"},
+    "adviceSignature": {"type": "apiKey", "in": "header", "name": "X-Signature"},
+}
+
+
 async def get_openapi(call: Call) -> Reply:
     """The description of this server's API."""
     return _rendered(call.route.table, call.deps.settings.public_url, sandbox=call.deps.sandbox)
@@ -56,7 +63,7 @@ def _rendered(operations: tuple[Operation, ...], public_url: str, *, sandbox: bo
 
 def document(operations: Iterable[Operation], public_url: str, *, sandbox: bool) -> dict[str, Any]:
     """The OpenAPI document of these operations, for a server in sandbox or live mode."""
-    operations = offered(operations, sandbox=sandbox)
+    operations = offered(operations, sandbox=sandbox, advised=True)
     types = {kind for each in operations for kind in (each.body, each.data) if kind is not None}
     _, components = msgspec.json.schema_components(
         sorted(types, key=lambda kind: kind.__name__), ref_template=_REFERENCE
@@ -82,7 +89,7 @@ def document(operations: Iterable[Operation], public_url: str, *, sandbox: bool)
             "schemas": components | {"Error": _ERROR_SCHEMA},
             "headers": _HEADERS,
             "responses": {f"Error{status}": _error(text) for status, text in _ERRORS.items()},
-            "securitySchemes": {"accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": _SECURITY_SCHEMES,
         },
     }
 
@@ -107,6 +114,8 @@ def _security(operation: Operation, *, sandbox: bool) -> list[dict[str, Any]]:
     """In the open sandbox nobody needs a token, but one that is sent is checked (ruling 6)."""
     if operation.auth is Auth.OPEN:
         return []
+    if operation.auth is Auth.SIGNED:
+        return [{"adviceSignature": [], "adviceTimestamp": []}]
     return [{"accessToken": []}, {}] if sandbox else [{"accessToken": []}]
 
 
@@ -121,7 +130,7 @@ def _parameters(operation: Operation, *, sandbox: bool) -> list[dict[str, Any]]:
     ]
     if operation.query is not None:
         found += _query_parameters(operation.query)
-    if operation.auth is not Auth.OPEN or operation.account_required:
+    if operation.auth in {Auth.TOKEN, Auth.OLD_TOKEN} or operation.account_required:
         required = operation.account_required and (not sandbox or operation.auth is Auth.OPEN)
         found.append({"name": "accountId", "in": "header", "required": required, "schema": text})
     if operation.mutating:
@@ -159,7 +168,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 def _can_answer(operation: Operation, status: int) -> bool:
     takes_input = operation.auth is not Auth.OPEN or operation.body is not None
     when = {
-        409: operation.mutating,
+        409: operation.mutating or operation.auth is Auth.SIGNED,
         429: operation.rate_limited,
         500: True,
         503: operation.enveloped or operation.streams,

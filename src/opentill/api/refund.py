@@ -1,22 +1,14 @@
 """Give paid money back, in whole or in part, to the payer or to a bank account (contract 3.6)."""
 
-import re
-from typing import Annotated, Final
-
 import msgspec
-from msgspec import Meta
 
 from opentill.api import decode
 from opentill.api.call import Call
-from opentill.api.decode import OptionalAmountText, Text, no_amount
+from opentill.api.decode import AccountNumber, BankCode, OptionalAmountText, Text, no_amount
 from opentill.api.told import refund_reply
 from opentill.api.wire import MAGIC_TRANSACTION, REQUEST_FAILED, Rejected, WireStruct, invalid
 from opentill.domain.commands import BeginRefund
 from opentill.store.interface import Reply
-
-_ACCOUNT_NUMBER: Final = re.compile("[0-9]{10}")
-AccountNumber = Annotated[str, Meta(extra_json_schema={"pattern": f"^{_ACCOUNT_NUMBER.pattern}$"})]
-BankCode = Annotated[str, Meta(max_length=16)]
 
 
 class RefundRequest(WireStruct, kw_only=True):
@@ -52,8 +44,8 @@ async def refund_payment(call: Call) -> Reply:
 
 def _check_account(body: RefundRequest) -> None:
     """A bank account is named whole or not at all."""
-    if body.account_number is not None and not _ACCOUNT_NUMBER.fullmatch(body.account_number):
-        raise invalid("accountNumber must be 10 digits")
+    if body.account_number is not None:
+        decode.account_number(body.account_number, "accountNumber")
     if body.bank_code is not None:
         decode.filled(body.bank_code, "bankCode")
     if body.account_number is not None and body.bank_code is None:

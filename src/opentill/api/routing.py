@@ -50,6 +50,7 @@ class Auth(Enum):
 
     OPEN = "no token"
     TOKEN = "an access token, or nobody's in the open sandbox"  # noqa: S105 - no secret, a rule
+    SIGNED = "a signature over the body, by a key of the settings"
     OLD_TOKEN = "as TOKEN, and the token may have expired"  # noqa: S105 - no secret, a rule
 
 
@@ -127,8 +128,15 @@ class Route:
 class Router:
     """Finds routes by method and raw path, so that an encoded slash stays part of its segment."""
 
-    def __init__(self, operations: Iterable[Operation], *, sandbox: bool, refusal_http_status: int):
-        table = offered(operations, sandbox=sandbox)
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        *,
+        sandbox: bool,
+        refusal_http_status: int,
+        advised: bool = False,
+    ):
+        table = offered(operations, sandbox=sandbox, advised=advised)
         self._fixed: dict[tuple[str, bytes], Route] = {}
         self._of_method: dict[str, list[Route]] = {}
         for operation in table:
@@ -157,9 +165,13 @@ class Router:
         return None
 
 
-def offered(operations: Iterable[Operation], *, sandbox: bool) -> tuple[Operation, ...]:
-    """Those of the operations that a server of this mode has."""
-    return tuple(each for each in operations if sandbox or not each.sandbox_only)
+def offered(operations: Iterable[Operation], *, sandbox: bool, advised: bool) -> tuple[Operation, ...]:
+    """Those of the operations that a server of this mode has; ``advised``: one with a key for advices."""
+    return tuple(
+        each
+        for each in operations
+        if (sandbox or not each.sandbox_only) and (advised or each.auth is not Auth.SIGNED)
+    )
 
 
 def _paths(operation: Operation, *, sandbox: bool) -> list[bytes]:

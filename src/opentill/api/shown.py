@@ -5,8 +5,8 @@ from typing import Any, Final
 from opentill.api.wire import WireStruct, iso_time
 from opentill.domain.money import major_units
 from opentill.domain.names import merchant_tx_ref
-from opentill.domain.order import Attempt, AttemptStatus, Order
-from opentill.store.interface import Merchant, OrderView, TransactionView
+from opentill.domain.order import Attempt, AttemptStatus, Credit, Order, ReturnStatus
+from opentill.store.interface import Merchant, OrderView, TransactionView, TransferState
 from opentill.store.outbox import Delivery, DeliveryState
 
 NONE: Final = "N/A"
@@ -29,6 +29,13 @@ TRANSACTION_STATUS: Final[dict[AttemptStatus, str]] = {
 }
 """The word of the wire for each state of an attempt; an approved one reads REFUND once all is back."""
 
+TRANSFER_STATUS: Final[dict[TransferState, str]] = {
+    TransferState.PAID: "SUCCESS",
+    TransferState.HELD: "PENDING_BILLING",
+    TransferState.SENT_BACK: "REFUND",
+}
+"""The same for transfers; money that no order wanted reads REFUND from the moment it is to go back."""
+
 _SAME_AS: Final = {"PAYMENT_SUCCESSFUL": "SUCCESS", "PENDING_PAYMENT": "PENDING_BILLING"}
 FILTER_WORDS: Final = (*sorted(set(TRANSACTION_STATUS.values())), *_SAME_AS, "NEW", "REVERSED_BY_VENDOR")
 """The words a list can be filtered by; the last two are of the wire and never found here."""
@@ -39,12 +46,13 @@ REFUNDED: Final = TRANSACTION_STATUS[_A.VOIDED]
 
 
 def statuses_of(word: str) -> frozenset[str]:
-    """The attempt statuses that a filter word stands for; empty for one that nothing here has.
+    """The statuses of attempts and transfers that a filter word stands for; empty where nothing has it.
 
-    A payment that was wholly refunded is found by ``REFUNDED`` instead of by its attempt's status.
+    A payment that was wholly refunded is found by ``REFUNDED`` instead of by its own status.
     """
     wanted = _SAME_AS.get(word, word)
-    return frozenset(status.value for status, shown in TRANSACTION_STATUS.items() if shown == wanted)
+    words = TRANSACTION_STATUS | TRANSFER_STATUS
+    return frozenset(status.value for status, shown in words.items() if shown == wanted)
 
 
 DELIVERY_STATUS: Final[dict[tuple[DeliveryState, bool], str]] = {
@@ -122,7 +130,7 @@ def order_members(view: OrderView) -> dict[str, Any]:
 
 
 class TransactionShown(WireStruct, kw_only=True):
-    """One attempt to pay an order (contract 3.4)."""
+    """One try to pay an order, by card or by transfer (contract 3.4)."""
 
     id: str
     status: str
@@ -149,7 +157,7 @@ class TransactionShown(WireStruct, kw_only=True):
     online_checkout_currency: str
     online_checkout_customer_email: str
     online_checkout_customer_id: str
-    online_checkout_payment_method: str = "card_payment"
+    online_checkout_payment_method: str
     online_checkout_token_key: str = NONE
     online_checkout_token_expiry_month: str = NONE
     online_checkout_token_expiry_year: str = NONE
@@ -159,45 +167,87 @@ class TransactionShown(WireStruct, kw_only=True):
     online_checkout_tokenized_card_payment: str = "false"
 
 
+CARD: Final = "card_payment"
+TRANSFER: Final = "bank_transfer"
+
+
 def transaction_shown(view: TransactionView) -> TransactionShown:
-    """One attempt with the order that it tried to pay."""
-    attempt, order, currency = view.attempt, view.order, view.order.currency
+    """One transaction with the order that it is about."""
+    payment, order, currency = view.payment, view.order, view.order.currency
+    own = _of_card(payment) if isinstance(payment, Attempt) else _of_transfer(payment, order)
+    if view.wholly_refunded:
+        own["status"] = REFUNDED
     return TransactionShown(
-        id=attempt.transaction_id,
-        status=REFUNDED if view.wholly_refunded else TRANSACTION_STATUS[attempt.status],
-        amount=major_units(attempt.amount, currency),
+        id=payment.transaction_id,
         fixed_charge=major_units(0, currency),
-        wallet_balance=major_units(_left_in_wallet(attempt, order), currency),
-        gateway_message=_gateway_message(attempt),
-        time_created=iso_time(attempt.started_at),
-        time_updated=iso_time(attempt.updated_at),
+        wallet_balance=major_units(_left_in_wallet(payment, order), currency),
+        time_created=iso_time(view.began_at),
         currency=currency,
         wallet_currency=currency,
-        customer_biller_id=attempt.card_masked,
-        billing_vendor_reference=attempt.transaction_id,
-        payment_vendor_reference=attempt.transaction_id,
+        billing_vendor_reference=payment.transaction_id,
         user_id=order.account_id,
-        merchant_tx_ref=merchant_tx_ref(attempt.transaction_id),
+        merchant_tx_ref=merchant_tx_ref(payment.transaction_id),
         online_checkout_order_id=order.order_id,
         online_checkout_order_reference=order.reference,
         online_checkout_amount=major_units(order.amount, currency),
         online_checkout_currency=currency,
         online_checkout_customer_email=view.terms.customer_email,
         online_checkout_customer_id=view.terms.customer_id or NONE,
-        online_checkout_card_pan=attempt.card_masked,
-        online_checkout_card_pan_last4_digits=attempt.card_masked[-4:],
-        online_checkout_card_type=attempt.card_brand,
-        online_checkout_tokenized_card_payment="true" if attempt.saved_card else "false",
+        amount=major_units(own.pop("amount"), currency),
+        time_updated=iso_time(own.pop("updated_at")),
+        **own,
     )
 
 
-def _left_in_wallet(attempt: Attempt, order: Order) -> int:
-    if attempt.transaction_id != order.paid_by:
+def _of_card(attempt: Attempt) -> dict[str, Any]:
+    status = TRANSACTION_STATUS[attempt.status]
+    approved = attempt.status is _A.APPROVED
+    return {
+        "status": status,
+        "amount": attempt.amount,
+        "gateway_message": APPROVED_MESSAGE if approved else attempt.message or status,
+        "updated_at": attempt.updated_at,
+        "customer_biller_id": attempt.card_masked,
+        "payment_vendor_reference": attempt.transaction_id,
+        "online_checkout_payment_method": CARD,
+        "online_checkout_card_pan": attempt.card_masked,
+        "online_checkout_card_pan_last4_digits": attempt.card_masked[-4:],
+        "online_checkout_card_type": attempt.card_brand,
+        "online_checkout_tokenized_card_payment": "true" if attempt.saved_card else "false",
+    }
+
+
+_TRANSFER_MESSAGE: Final[dict[TransferState, str]] = {
+    TransferState.PAID: APPROVED_MESSAGE,
+    TransferState.HELD: "The money is held",
+    TransferState.SENT_BACK: "The money is being returned",
+}
+
+
+def _of_transfer(credit: Credit, order: Order) -> dict[str, Any]:
+    """What completed an order is the payment, with all that was applied; else the transfer alone counts."""
+    state, left = TransferState.of(credit), order.return_of(credit.transaction_id)
+    paid = credit.transaction_id == order.paid_by
+    back = state is TransferState.SENT_BACK and left is not None and left.status is ReturnStatus.DONE
+    if paid:
+        amount, updated_at = order.totals.applied, order.paid_at
+    else:
+        amount, updated_at = credit.applied or credit.amount, left.updated_at if left else None
+    return {
+        "status": TRANSFER_STATUS[state],
+        "amount": amount,
+        "gateway_message": "The money was returned" if back else _TRANSFER_MESSAGE[state],
+        "updated_at": updated_at or credit.arrived_at,
+        "customer_biller_id": credit.sender.account_number or NONE,
+        "payment_vendor_reference": credit.session_id,
+        "online_checkout_payment_method": TRANSFER,
+        "online_checkout_card_pan": NONE,
+        "online_checkout_card_pan_last4_digits": NONE,
+        "online_checkout_card_type": NONE,
+    }
+
+
+def _left_in_wallet(payment: Attempt | Credit, order: Order) -> int:
+    if payment.transaction_id != order.paid_by:
         return 0
     return order.totals.applied - order.totals.refunded
-
-
-def _gateway_message(attempt: Attempt) -> str:
-    if attempt.status is _A.APPROVED:
-        return APPROVED_MESSAGE
-    return attempt.message or TRANSACTION_STATUS[attempt.status]

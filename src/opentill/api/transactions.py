@@ -12,7 +12,8 @@ from opentill.api.decode import Text, moment
 from opentill.api.shown import FILTER_WORDS, REFUNDED, TransactionShown, statuses_of, transaction_shown
 from opentill.api.wire import RECORD_NOT_FOUND, TRANSACTION_NOT_FOUND, Rejected, WireStruct, invalid
 from opentill.domain.names import transaction_of_tx_ref
-from opentill.store.interface import Reply, TransactionFilter
+from opentill.domain.order import Order
+from opentill.store.interface import Reply, Snapshot, TransactionFilter, TransactionView
 
 _MOST_LISTED: Final = 50
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -53,14 +54,28 @@ async def _single(call: Call, sub_account: str | None) -> Reply:
     found = await call.deps.reader.ask(lambda snapshot: snapshot.transactions(wanted), call.token)
     if not found:
         return TRANSACTION_NOT_FOUND
-    paying = (one for one in found if one.attempt.transaction_id == one.order.paid_by)
+    paying = (one for one in found if one.transaction_id == one.order.paid_by)
     return call.success(transaction_shown(next(paying, found[0])))
 
 
 async def requery(call: Call) -> Reply:
-    """The payment of a transfer's session id. Transfers are not taken, so no session id names one."""
-    call.path_text("sessionId")
-    raise Rejected(TRANSACTION_NOT_FOUND)
+    """The transaction of a transfer's session id: the payment that its money became part of, or its own."""
+    account_id, session_id = call.account_id, call.path_text("sessionId")
+
+    def ask(snapshot: Snapshot) -> list[TransactionView]:
+        view = snapshot.order_of_session(account_id, session_id)
+        if view is None:
+            return []
+        named = _payment_of(view.order, session_id)
+        return snapshot.transactions(TransactionFilter(account_id=account_id, transaction_ids=(named,)))
+
+    found = await call.deps.reader.ask(ask, call.token)
+    return call.success(transaction_shown(found[0])) if found else TRANSACTION_NOT_FOUND
+
+
+def _payment_of(order: Order, session_id: str) -> str:
+    credit = next(each for each in reversed(order.credits) if each.session_id == session_id)
+    return order.paid_by if credit.applied and order.paid_by else credit.transaction_id
 
 
 def _named(
@@ -138,7 +153,7 @@ async def _list(call: Call, sub_account: str | None) -> Reply:
     page = found[: query.limit]
     cursor = ""
     if len(found) > query.limit:
-        cursor = to_cursor(page[-1].attempt.started_at, page[-1].attempt.transaction_id)
+        cursor = to_cursor(page[-1].began_at, page[-1].transaction_id)
     return call.success(TransactionList([transaction_shown(one) for one in page], cursor))
 
 

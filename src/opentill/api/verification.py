@@ -13,7 +13,8 @@ from opentill.api.shown import (
     order_with_business,
 )
 from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
-from opentill.domain.order import OrderStatus
+from opentill.domain.order import Attempt, Credit, Order, OrderStatus
+from opentill.settings import Settings
 from opentill.store.interface import OrderView, Reply
 
 _ID_TYPES: Final = frozenset({"order_id", "order_reference", "orderid", "orderreference"})
@@ -97,7 +98,7 @@ async def checkout_transaction(call: Call) -> Reply:
     if call.deps.sandbox and name == MAGIC_REFERENCE:
         raise Rejected(RECORD_NOT_FOUND)
     view = await call.deps.reader.order(call.account_id, name, call.token)
-    return call.success(_UNKNOWN if view is None else _checkout_transaction(view))
+    return call.success(_UNKNOWN if view is None else _checkout_transaction(view, call.deps.settings))
 
 
 async def confirm_receipt(call: Call) -> Reply:
@@ -113,21 +114,41 @@ async def confirm_receipt(call: Call) -> Reply:
     return call.success(Receipt(paid, message, order_with_business(view, merchant)))
 
 
-def _checkout_transaction(view: OrderView) -> CheckoutTransaction:
+def _checkout_transaction(view: OrderView, settings: Settings) -> CheckoutTransaction:
     order = view.order
-    attempt = order.attempt(order.paid_by) if order.paid_by else None
-    if order.status is not OrderStatus.PAID or attempt is None:
+    transaction_id = order.paid_by or ""
+    payment = order.attempt(transaction_id) or order.credit(transaction_id)
+    if order.status is not OrderStatus.PAID or payment is None:
         return CheckoutTransaction(success=False, message=order.status.value, order=order_shown(view))
     return CheckoutTransaction(
         success=True,
         message=APPROVED_MESSAGE,
         order=order_shown(view),
         transaction_details=TransactionDetails(
-            transaction_date=iso_time(order.paid_at or attempt.updated_at),
-            payment_reference=attempt.transaction_id,
-            payment_vendor_reference=attempt.transaction_id,
-            tokenized_card_payment=attempt.saved_card is not None,
+            transaction_date=iso_time(order.paid_at or order.updated_at),
+            payment_reference=transaction_id,
+            payment_vendor_reference=payment.session_id if isinstance(payment, Credit) else transaction_id,
+            tokenized_card_payment=isinstance(payment, Attempt) and payment.saved_card is not None,
             status_code=APPROVED_MESSAGE,
         ),
-        card_details=CardPaid(attempt.card_masked, attempt.card_brand, order.currency, NONE),
+        transfer_details=_transfer_paid(payment, settings) if isinstance(payment, Credit) else None,
+        card_details=_card_paid(payment, order) if isinstance(payment, Attempt) else None,
+    )
+
+
+def _card_paid(attempt: Attempt, order: Order) -> CardPaid:
+    return CardPaid(attempt.card_masked, attempt.card_brand, order.currency, NONE)
+
+
+def _transfer_paid(credit: Credit, settings: Settings) -> TransferPaid:
+    """The transfer that completed the payment; what its bank did not say is empty."""
+    return TransferPaid(
+        session_id=credit.session_id,
+        beneficiary_account_name=settings.transfer_account_name,
+        beneficiary_account_number=credit.account_number,
+        originator_account_name=credit.sender.name,
+        originator_account_number=credit.sender.account_number,
+        narration=credit.narration,
+        destination_institution_code=settings.transfer_bank_code,
+        payment_reference=credit.transaction_id,
     )

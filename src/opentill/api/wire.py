@@ -109,6 +109,19 @@ NO_PASSWORD_SENT: Final = reply(
 )
 NO_ROTATION: Final = reply(400, "01", "No rotation of the signing key is under way", reason="no-rotation")
 
+TRANSFERS_NOT_TAKEN: Final = reply(
+    400, "01", "Bank transfers are not taken here", reason="transfers-not-taken"
+)
+"""Of a live server that no bank tells of transfers: a payer must be given no account number."""
+
+SESSION_ID_REUSED: Final = reply(
+    409,
+    "409",
+    "This session id was told before with another amount, currency or account",
+    reason="session-id-reused",
+)
+"""Two advices of one transfer contradict each other (contract 10); the first one counts."""
+
 MAGIC_TRANSACTION: Final = "WEB-ONLINE_C-97922-db88d4c3-a0af-4887-a089-b5d2e51b8f19"
 """In sandbox mode its refund fails with code ``400`` (contract, section 6)."""
 

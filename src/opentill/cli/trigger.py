@@ -16,27 +16,36 @@ from opentill.cli.printing import AsJson, say, say_json
 from opentill.cli.server import RunningServer
 from opentill.webhooks.payload import TYPE_OF
 
+_SENDER: Final = {
+    "senderName": "Ada Obi",
+    "senderAccountNumber": "0123456789",
+    "senderBankCode": "058",
+    "narration": "opentill trigger",
+}
 HAPPENS_SECONDS: Final = 30.0
 """How long an event may take that is finished by a worker, as when the rail was told to be slow."""
 LOOK_SECONDS: Final = 0.2
 
 Wanted: TypeAlias = Literal["payment_success", "payment_failed", "order_cancelled", "payment_reversal"]
+Method: TypeAlias = Literal["card", "transfer"]
 
 
 def trigger(
     event: Wanted,
     /,
     *,
+    method: Method = "card",
     amount: str = "100.00",
     currency: str = "NGN",
     url: str | None = None,
     as_json: AsJson = False,
     where: Where | None = None,
 ) -> None:
-    """Open an order in a running sandbox and pay it, have its card declined, cancel it or refund it.
+    """Open an order in a running sandbox and pay it, have its card declined, cancel it or give money back.
 
     Args:
         event: What is to happen.
+        method: How it is paid; a transfer that is to be given back comes after the order was cancelled.
         amount: Amount of the order, in major units.
         currency: Its currency.
         url: Where the server is; that of the data folder when left out.
@@ -47,7 +56,7 @@ def trigger(
         server = RunningServer(url or served_url((where or Where()).settings()))
         scene = _Scene(server, (lambda _: None) if as_json else say)
         scene.open_order(amount, currency)
-        for step in _STEPS[event]:
+        for step in _steps(event, method):
             step(scene)
         told = scene.wait_for(event)
     if as_json:
@@ -76,9 +85,12 @@ class _Scene:
         self._say = say
         self._reference = ""
         self._transaction = ""
+        self._account = ""
+        self._money: dict[str, str] = {}
 
     def open_order(self, amount: str, currency: str) -> None:
-        order = {"amount": amount, "currency": currency, "customerEmail": "payer@example.com"}
+        self._money = {"amount": amount, "currency": currency}
+        order = self._money | {"customerEmail": "payer@example.com"}
         self._reference = self._post("/v1/checkout/order", order=order)["orderReference"]
         self._say(f"Order {self._reference} of {amount} {currency} was opened.")
 
@@ -89,6 +101,14 @@ class _Scene:
         paid = submit_password(self._server, self._reference, self._transaction, PASSWORD)
         _expect(paid["status"], "the payment did not go through", paid)
         self._say(f"It was paid by the test card and its password: {self._transaction}.")
+
+    def ask_for_account(self) -> None:
+        self._account = self._get("/v1/checkout/get-checkout-kta")["accountNumber"]
+        self._say(f"It can be paid by a transfer to {self._account}.")
+
+    def transfer(self) -> None:
+        arrived = self._post("/sandbox/transfers", accountNumber=self._account, **self._money, **_SENDER)
+        self._say(f"The transfer arrived: {arrived['disposition']}, credit {arrived['creditId']}.")
 
     def be_declined(self) -> None:
         submitted = submit_card(self._server, self._reference, DECLINED)
@@ -131,6 +151,19 @@ _STEPS: Final[Mapping[Wanted, tuple[Callable[[_Scene], None], ...]]] = {
     "payment_reversal": (_Scene.pay, _Scene.refund),
 }
 """What is done to a new order so that it happens."""
+
+_BY_TRANSFER: Final[Mapping[Wanted, tuple[Callable[[_Scene], None], ...]]] = {
+    "payment_success": (_Scene.ask_for_account, _Scene.transfer),
+    "payment_reversal": (_Scene.ask_for_account, _Scene.cancel, _Scene.transfer),
+}
+"""The same where money comes by transfer, which no bank declines."""
+
+
+def _steps(event: Wanted, method: Method) -> tuple[Callable[[_Scene], None], ...]:
+    steps = (_STEPS if method == "card" else _BY_TRANSFER).get(event)
+    if steps is None:
+        raise OperatorError(f"no {event} comes of a transfer; leave --method out.")
+    return steps
 
 
 def _expect(came: object, otherwise: str, answer: Mapping[str, Any]) -> None:

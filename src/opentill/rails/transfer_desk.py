@@ -158,7 +158,7 @@ class TransferDesk:
             raise AdviceContradicts
         return Advised(advice.credit_id, await self._route(advice))
 
-    async def attach(self, credit_id: str, account_id: str, order_name: str) -> Advised:
+    async def attach(self, credit_id: str, account_id: str, order_name: str, actor: Actor) -> Advised:
         """A person gives money of the house to an order.
 
         Raises RecordNotFound, CurrencyMismatch, or CreditNotHeld where the house has the money no more.
@@ -176,7 +176,7 @@ class TransferDesk:
             raise CreditNotHeld
         attached = await self._threads.read(store.advice_of_credit, credit_id)
         assert attached is not None
-        return Advised(credit_id, await self._route(attached))
+        return Advised(credit_id, await self._route(attached, actor))
 
     async def route_overdue(self) -> int:
         """Book advices that were written down and not booked in time; returns how many it tried."""
@@ -189,15 +189,14 @@ class TransferDesk:
                 _log.warning("attachment_too_late", credit_id=advice.credit_id)
         return len(overdue)
 
-    async def _route(self, advice: Advice) -> str:
+    async def _route(self, advice: Advice, actor: Actor = BANK) -> str:
         """Book an advice on its order, or on the house; every step may be repeated, by anybody."""
         if advice.attached:
-            await self._leave_house(advice)
+            await self._leave_house(advice, actor)
         booked: Outcome | None = RecordNotFound()
         if advice.account_id is not None and advice.order_id is not None:
-            booked = await self._book(
-                advice, advice.account_id, advice.order_id, advice.notice.transferred_at
-            )
+            at = advice.notice.transferred_at
+            booked = await self._book(advice, advice.account_id, advice.order_id, at, actor)
         if isinstance(booked, Refusal):
             booked = await self._book_on_house(advice, booked)
         assert isinstance(booked, Change)
@@ -205,14 +204,14 @@ class TransferDesk:
         return _told(booked, advice)
 
     async def _book(
-        self, advice: Advice, account_id: str, order_id: str, transferred_at: int | None
+        self, advice: Advice, account_id: str, order_id: str, transferred_at: int | None, actor: Actor
     ) -> Outcome | None:
         notice = advice.notice
         return await self._submit(
             ReceiveCredit(
                 account_id=account_id,
                 command_id=self._ids.uuid(),
-                actor=BANK,
+                actor=actor,
                 name=order_id,
                 transaction_id=transaction_id(account_id, advice.credit_id),
                 rail=notice.rail,
@@ -235,16 +234,16 @@ class TransferDesk:
             advice.credit_id, notice.amount, notice.currency, late_money, self._ids.uuid(), BANK
         )
         await self._submit(command)  # refused where an earlier try opened it
-        return await self._book(advice, HOUSE, advice.credit_id, None)
+        return await self._book(advice, HOUSE, advice.credit_id, None, BANK)
 
-    async def _leave_house(self, advice: Advice) -> None:
+    async def _leave_house(self, advice: Advice, actor: Actor) -> None:
         """The house gives an attached credit away; raises CreditNotHeld if it has sent it back meanwhile."""
         transaction = house_transaction(advice.credit_id)
         outcome = await self._submit(
             AttachCredit(
                 account_id=HOUSE,
                 command_id=self._ids.uuid(),
-                actor=BANK,
+                actor=actor,
                 transaction_id=transaction,
                 attached_to=f"{advice.account_id}/{advice.order_id}",
             )

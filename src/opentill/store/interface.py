@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
-from opentill.domain.order import Attempt, LateMoney, Order, Terms
+from opentill.domain.order import Attempt, Credit, LateMoney, Order, Terms
 from opentill.store.cards import Cards
 from opentill.store.outbox import Outbox
 from opentill.store.transfers import Transfers
@@ -195,20 +195,52 @@ class Witness:
     """Instead of an event: an idempotency key, answered by the command of this ``event_id``."""
 
 
+class TransferState(StrEnum):
+    """What became of a transfer's money, as far as lists of transactions go."""
+
+    PAID = "paid"
+    """It paid for the order, or for a part of it."""
+    HELD = "held"
+    """It waits: for the rest of the amount, or for a person."""
+    SENT_BACK = "sent_back"
+    """It is back with its sender, or on its way there."""
+
+    @classmethod
+    def of(cls, credit: Credit) -> "TransferState":
+        """The state of this transfer."""
+        if credit.applied:
+            return cls.PAID
+        return cls.HELD if credit.held else cls.SENT_BACK
+
+
 @dataclass(frozen=True, slots=True)
 class TransactionView:
-    """One attempt together with the order that it tried to pay."""
+    """One try to pay an order, by card or by transfer, together with that order.
 
-    attempt: Attempt
+    Of what belongs to the order only this payment, and the return of a transfer, is read.
+    """
+
+    payment: Attempt | Credit
     order: Order
     terms: Terms
     wholly_refunded: bool
     """Whether it paid the order and all of that is back; a refund that is still running is not back."""
 
+    @property
+    def transaction_id(self) -> str:
+        """What merchants call it."""
+        return self.payment.transaction_id
+
+    @property
+    def began_at(self) -> int:
+        """When the attempt was started, or the transfer arrived; lists are in this order."""
+        payment = self.payment
+        return payment.started_at if isinstance(payment, Attempt) else payment.arrived_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionFilter:
-    """Which attempts of a merchant are wanted; None means any. Times are UTC milliseconds, inclusive."""
+    """Which transactions of a merchant are wanted; None means any. Times are UTC milliseconds, inclusive."""
 
     account_id: str
     sub_account_id: str | None = None
@@ -217,13 +249,13 @@ class TransactionFilter:
     order_names: tuple[str, ...] = ()
     """References or order ids; all must match."""
     statuses: frozenset[str] | None = None
-    """Attempt statuses of the domain; a payment that was wholly refunded has none of them."""
+    """Attempt statuses of the domain and transfer states; a payment wholly refunded has none of them."""
     wholly_refunded: bool = False
     """With ``statuses``: whether payments that were wholly refunded are wanted too."""
     started_from: int | None = None
     started_to: int | None = None
     before: tuple[int, str] | None = None
-    """The (started_at, transaction id) of the last one already shown."""
+    """The (began_at, transaction id) of the last one already shown."""
     limit: int = 50
 
 

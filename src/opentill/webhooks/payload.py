@@ -16,7 +16,7 @@ from opentill.domain.cards import SavedCard
 from opentill.domain.events import Event, EventType
 from opentill.domain.money import major_units
 from opentill.domain.names import merchant_tx_ref, return_id
-from opentill.domain.order import Attempt, Method, Order, ReturnKind
+from opentill.domain.order import Attempt, Credit, Method, Order, ReturnKind
 from opentill.store.outbox import Told
 from opentill.store.views import OrderView
 from opentill.webhooks.signature import rfc3339
@@ -51,7 +51,8 @@ TYPE_OF: Final = {
 
 _FAILURES: Final = frozenset({EventType.PAYMENT_FAILED, EventType.REFUND_REFUSED, EventType.RETURN_PARKED})
 _NONE: Final = "N/A"
-_CARD: Final = "card_payment"
+_METHOD: Final = {Method.CARD: "card_payment", Method.TRANSFER: "bank_transfer"}
+_ACCOUNT_TYPE: Final = "VIRTUAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,10 @@ class Fee:
         return min((amount * self.basis_points + 5_000) // 10_000, self.cap)
 
 
-def render(event: Event, view: OrderView, fee: Fee) -> Told | None:
+def render(event: Event, view: OrderView, fee: Fee, account_name: str) -> Told | None:
     """What this event says to endpoints, or None if it is told to nobody.
+
+    ``account_name`` is the name of the accounts that transfers are paid to.
 
     ``view`` may be younger than the event: only what never changes is read from it, or what is known to
     be the event's own.
@@ -79,11 +82,12 @@ def render(event: Event, view: OrderView, fee: Fee) -> Told | None:
         return None
     order = view.order
     attempt = order.attempt(event.transaction_id) if event.transaction_id else None
+    credit = order.credit(event.transaction_id) if event.transaction_id else None
     data = _Data(
         merchant=_Merchant(wallet_balance=_number(0, order), user_id=order.account_id),
         tokenized_card_data=_tokenized_card(view.saved_card),
-        transaction=_transaction(event, order, attempt, fee),
-        customer=_customer(attempt),
+        transaction=_transaction(event, order, attempt, fee, _alias(credit, order, account_name)),
+        customer=_sender(credit) if credit else _customer(attempt),
         order=_order(event, view, attempt),
         reversal=_reversal(event) if type_ is WebhookType.PAYMENT_REVERSAL else UNSET,
     )
@@ -121,11 +125,24 @@ class _Transaction(_Struct, kw_only=True):
     transaction_amount: Raw
     time: str
     response_code_message: str | UnsetType = UNSET
+    alias_account_number: str | UnsetType = UNSET
+    alias_account_name: str | UnsetType = UNSET
+    alias_account_reference: str | UnsetType = UNSET
+    alias_account_type: str | UnsetType = UNSET
+    session_id: str | UnsetType = UNSET
+    narration: str | UnsetType = UNSET
 
 
 class _Customer(_Struct):
     biller_id: str = _NONE
     product_id: str = _NONE
+
+
+class _Sender(_Struct):
+    bank_code: str
+    bank_name: str
+    sender_name: str
+    account_number: str
 
 
 class _Order(_Struct, kw_only=True):
@@ -158,7 +175,7 @@ class _Data(_Struct, kw_only=True):
     terminal: dict[str, str] = {}
     tokenized_card_data: _TokenizedCard
     transaction: _Transaction
-    customer: _Customer
+    customer: _Customer | _Sender
     order: _Order
     reversal: _Reversal | UnsetType = UNSET
 
@@ -177,7 +194,9 @@ def _number(minor: int, order: Order) -> Raw:
     return Raw(major_units(minor, order.currency).encode())
 
 
-def _transaction(event: Event, order: Order, attempt: Attempt | None, fee: Fee) -> _Transaction:
+def _transaction(
+    event: Event, order: Order, attempt: Attempt | None, fee: Fee, alias: dict[str, str]
+) -> _Transaction:
     code, message = _why_it_failed(event, order, attempt) if event.type in _FAILURES else ("", UNSET)
     cost = fee.of(event.amount) if event.type is EventType.PAYMENT_SUCCESS else 0
     return _Transaction(
@@ -188,7 +207,28 @@ def _transaction(event: Event, order: Order, attempt: Attempt | None, fee: Fee) 
         transaction_amount=_number(_amount(event, order, attempt), order),
         time=rfc3339(event.at),
         response_code_message=message,
+        **alias,
     )
+
+
+def _alias(credit: Credit | None, order: Order, account_name: str) -> dict[str, str]:
+    """The virtual account that a transfer was paid to, and the transfer itself; nothing for a card."""
+    if credit is None:
+        return {}
+    return {
+        "alias_account_number": credit.account_number,
+        "alias_account_name": account_name,
+        "alias_account_reference": order.reference,
+        "alias_account_type": _ACCOUNT_TYPE,
+        "session_id": credit.session_id,
+        "narration": credit.narration,
+    }
+
+
+def _sender(credit: Credit) -> _Sender:
+    """Where a transfer came from, as far as its bank said; a bank's name it never says, only the code."""
+    sender = credit.sender
+    return _Sender(sender.bank_code or _NONE, _NONE, sender.name or _NONE, sender.account_number or _NONE)
 
 
 def _amount(event: Event, order: Order, attempt: Attempt | None) -> int:
@@ -237,7 +277,7 @@ def _order(event: Event, view: OrderView, attempt: Attempt | None) -> _Order:
         customer_id=terms.customer_id or _NONE,
         is_tokenized_card_payment="true" if attempt and attempt.saved_card else "false",
         order_reference=order.reference,
-        payment_method=_CARD if attempt else _NONE,
+        payment_method=_METHOD[event.method] if event.transaction_id else _NONE,
         callback_url=terms.callback_url or _NONE,
         currency=order.currency,
         order_meta_data=dict(terms.metadata),

@@ -3,7 +3,8 @@
 A file ``*.http`` holds one case. It begins with a sentence (``# ...``) and the server it needs
 (``@server name``, one of ``SERVERS``; the plain sandbox when left out). Then come requests (``>>>``) and
 their answers (``<<<``), each with headers and body as they are sent. A line before a request changes it:
-``@until words`` repeats it until the answer has these words, ``@begin`` does not wait for its answer.
+``@until words`` repeats it until the answer has these words, ``@begin`` does not wait for its answer,
+``@sign`` signs it as a bank's adapter does, under ``<text:advice-key>`` and with the time of now.
 
 ``<kind:name>`` stands for what is made by chance. Where it first appears in an answer its value must be of
 the kind (``KINDS``) and is remembered; everywhere else it stands for the remembered value. Names of the
@@ -13,6 +14,8 @@ Headers that no case can know (``UNSEEN``) are left out of the files; the runner
 answer has.
 """
 
+import base64
+import hmac
 import http.client
 import json
 import re
@@ -31,17 +34,19 @@ KINDS: Final = {
     "time": r"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{3}Z",
     "link": r"[\w-]{40,}",
     "cursor": r"[\w-]{40,}=*",
+    "nuban": r"90\d{8}",
     "key": r"[\w+/]{43}=",
     "tokenkey": r"[\w-]{43}",
     "seconds": r"[1-9]\d{0,3}",
     "document": r'\{"openapi":"3\.1\.0",.+\}',
 }
-_BY_CHANCE: Final = ("jwt", "refresh", "uuid", "time", "link", "cursor", "key", "tokenkey")
+_BY_CHANCE: Final = ("jwt", "refresh", "uuid", "time", "link", "cursor", "nuban", "key", "tokenkey")
 _BEFORE: Final = {
     "link": r'"(?P<member>checkoutLink)":"[^"]*/checkout/',
     "cursor": r'"(?P<member>cursor)":"',
     "key": r'"(?P<member>signingKey)":"',
     "tokenkey": r'"(?P<member>tokenKey)":"',
+    "nuban": r'"(?P<member>accountNumber)":"',
 }
 """What stands before a kind that could be taken for another; before the others any text of a member."""
 UNSEEN: Final = {"content-length", "x-request-id"}
@@ -84,7 +89,7 @@ class Conversation:
 
     @classmethod
     def read(cls, text: str) -> "Conversation":
-        head, *parts = re.split(r"^(?=@until |@begin$|>>> |<<< )", text, flags=re.MULTILINE)
+        head, *parts = re.split(r"^(?=@until |@begin$|@sign$|>>> |<<< )", text, flags=re.MULTILINE)
         claim = " ".join(line[2:] for line in head.splitlines() if line.startswith("# "))
         servers = re.findall(r"^@server (\w+)$", head, flags=re.MULTILINE)
         return cls(claim, servers[0] if servers else "sandbox", list(_exchanges(parts)))
@@ -159,6 +164,8 @@ class Replay:
         method, target = line.split(" ", 1)
         connection = http.client.HTTPConnection(*self._address, timeout=20)
         pairs = {name: value.strip() for name, _, value in (each.partition(":") for each in headers)}
+        if "@sign" in exchange.marks:
+            pairs |= self._signed(body.encode())
         connection.request(method, target, body.encode() or None, pairs)
         if exchange.is_begun_only:
             self._begun.append(connection)
@@ -175,6 +182,13 @@ class Replay:
         unseen = UNSEEN if self._show_rate else UNSEEN.union(RATE)
         shown = [f"{name}: {value}" for name, value in headers if name not in unseen]
         return "\n".join([str(answer.status), *shown, "", body]).strip()
+
+    def _signed(self, body: bytes) -> dict[str, str]:
+        """The headers of an adapter (contract 10)."""
+        timestamp = str(int(time.time()))
+        key = (self._value("text:advice-key") or "").encode()
+        signature = hmac.digest(key, timestamp.encode() + b"." + body, "sha256")
+        return {"X-Timestamp": timestamp, "X-Signature": base64.b64encode(signature).decode()}
 
     def _matches(self, expected: str, answer: str) -> bool:
         """Whether this is the expected answer; remembers what its new placeholders stand for."""
