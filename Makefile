@@ -7,7 +7,7 @@ SERVE  ?=
 PROCESSES ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 4 ? cores + 1 : 4)))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-postgres test test-ha test-snippets check format docs bench bench-postgres bench-drivers bench-webhooks bench-expiry bench-ledger clean system-postgres system-pgbouncer
+.PHONY: help serve serve-postgres test test-ha test-snippets check format docs bench bench-postgres bench-drivers bench-webhooks bench-expiry bench-ledger bench-pages screenshots clean system-postgres system-pgbouncer system-chromium
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,7 +18,7 @@ serve: $(VENV)/.serves  ## Start the server in sandbox mode on an embedded SQLit
 serve-postgres: $(VENV)/.postgres  ## The same on an embedded PostgreSQL, started and stopped together (SERVE as above).
 	@exec $(BIN)/python tools/serve_postgres.py $(SERVE)
 
-test: $(VENV)/.tests system-postgres system-pgbouncer  ## Install what the tests need and run all of them.
+test: $(VENV)/.tests system-postgres system-pgbouncer system-chromium  ## Install what the tests need and run all of them.
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-ha: $(VENV)/.tests $(VENV)/.patroni system-postgres  ## Kill the primary of a PostgreSQL under Patroni while cancels and payments meet (a minute).
@@ -64,6 +64,12 @@ bench-expiry: $(VENV)/.postgres  ## Measure how fast due orders end beside cance
 bench-ledger: $(VENV)/.postgres  ## Measure the ledger check over a million orders, on both databases (about three minutes).
 	PYTHONPATH=tests $(BIN)/python bench/ledger.py $(BENCH)
 
+bench-pages: $(VENV)/.tests  ## Measure 1,000 open payer pages: memory, news, and how soon the server stops (a minute).
+	PYTHONPATH=tests $(BIN)/python bench/pages.py $(BENCH)
+
+screenshots: $(VENV)/.tests system-chromium  ## Write a picture of every state of the payer's page to docs/screenshots.
+	PYTHONPATH=tests $(BIN)/python tools/screenshots.py
+
 clean:  ## Remove the environment and everything that tools left.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 
@@ -100,6 +106,11 @@ system-postgres:
 system-pgbouncer:
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { \
 	  apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends pgbouncer; }
+
+# The browser that plays the payer.
+system-chromium:
+	@test -x /usr/bin/chromium || { \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; }
 
 $(VENV)/.tests: pyproject.toml $(VENV)/.serves
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev

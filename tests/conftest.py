@@ -72,6 +72,7 @@ BUDGET_SECONDS: Final = {
     "engine": 180,
     "faults": 360,
     "operations": 120,
+    "payer": 300,  # pages on three databases, and a browser for 90 seconds of it
     "races": 480,
     "rails": 120,
     "store": 240,

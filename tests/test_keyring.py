@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opentill import keyring as module
-from opentill.keyring import Keyring, TokenClaims, Unsealable, _Tokens, open_keyring
+from opentill.keyring import FORM_LIFE_MINUTES, Keyring, TokenClaims, Unsealable, _Tokens, open_keyring
 from opentill.settings import InvalidSetting, Settings
 from opentill.store.interface import Mode
 
@@ -113,6 +113,27 @@ def test_a_changed_link_leads_nowhere(at: int, put: str) -> None:
     changed = link[:at] + put + link[at + 1 :]
 
     assert changed == link or KEYRING.open_link(changed) is None
+
+
+@given(account=uuids, order=uuids, age=st.integers(0, FORM_LIFE_MINUTES - 1))
+def test_a_form_token_is_good_for_its_order_for_a_day(account: str, order: str, age: int) -> None:
+    """It is good until its time is over, for no other order, and only to the keyring that made it."""
+    made, minute = 2**41, 60_000
+    token = KEYRING.form_token(account, order, made)
+    then = made + age * minute
+    assert KEYRING.is_form_token(token, account, order, then)
+    assert not OTHER.is_form_token(token, account, order, then)
+    assert not KEYRING.is_form_token(token, order, account, then) or order == account
+    assert not KEYRING.is_form_token(token, account, order, made + (FORM_LIFE_MINUTES + 1) * minute)
+    assert not KEYRING.is_form_token(token, account, order, made - minute)
+
+
+@given(text=st.text())
+def test_no_text_is_taken_for_a_form_token(text: str) -> None:
+    """Any text is answered with no, and a changed minute does not make an old form young."""
+    assert not KEYRING.is_form_token(text, ACCOUNT, CLIENT, 2**41)
+    mac = KEYRING.form_token(ACCOUNT, CLIENT, 0).partition(".")[2]
+    assert not KEYRING.is_form_token(f"{2**41 // 60_000:x}.{mac}", ACCOUNT, CLIENT, 2**41)
 
 
 @given(text=st.text())

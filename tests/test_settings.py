@@ -78,6 +78,11 @@ def test_a_child_process_gets_the_very_same_settings(tmp_path: Path) -> None:
             "NGN,XYZ",
             "OPENTILL_CURRENCIES can not name 'XYZ': only NGN, CDF, USD, EUR, GBP are known.",
         ),
+        (
+            "EMBEDDING_ORIGINS",
+            "https://a.example,https://b.example/shop",
+            "OPENTILL_EMBEDDING_ORIGINS must name origins like https://shop.example, without a path.",
+        ),
         ("PUBLIC_URL", "javascript:x", "OPENTILL_PUBLIC_URL must begin with http:// or https://."),
     ],
 )

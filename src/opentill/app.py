@@ -14,22 +14,27 @@ import structlog
 from opentill.api import told
 from opentill.api.asgi import ApiApp, ApiDeps
 from opentill.api.metrics import Metrics
-from opentill.api.routing import STOPPING, AsgiApp
+from opentill.api.routing import AsgiApp
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
-from opentill.domain.names import transaction_id
 from opentill.domain.order import Challenge, OrderStatus, Terms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.expiry import Expiry
 from opentill.keyring import Keyring
-from opentill.payer.challenge import BANK_PATH, BankPages, ReturnPage
-from opentill.payer.pages import PayerPages, Templates
+from opentill.payer.challenge import BANK_PATH, BankPages
+from opentill.payer.live import OpenPages
+from opentill.payer.pages import PayerDeps, ReturnUrl
+from opentill.payer.rendering import Templates
+from opentill.payer.site import payer_site
+from opentill.payer.transfer import Bank
+from opentill.payer.view import Limits, Offer
 from opentill.prepared import Prepared, prepare
 from opentill.rails.desk import CardDesk, DeskSettings
 from opentill.rails.rail import NoCardRail, NoTransferRail
 from opentill.rails.sandbox_card import SandboxCardRail
+from opentill.rails.transfer import RAIL as SANDBOX_RAIL
 from opentill.rails.transfer import SandboxTransferRail
 from opentill.rails.transfer_desk import TransferDesk, TransferSettings
 from opentill.settings import Settings, load_settings
@@ -37,6 +42,7 @@ from opentill.store.interface import Mode, Store, StoreUnusable
 from opentill.store.journal import RailJournal, RailSwitch
 from opentill.store.opening import is_postgres
 from opentill.store.outbox import Outgoing, Patience
+from opentill.streaming import STOPPING
 from opentill.vault import CardVault
 from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
@@ -165,6 +171,7 @@ class _Running:
             sweep_seconds=settings.sweep_interval_seconds,
             purge_seconds=settings.purge_interval_seconds,
         )
+        self._open_pages = OpenPages(self._threads, keyring, settings.max_open_pages)
         self.api = ApiApp(
             ApiDeps(
                 settings=settings,
@@ -183,19 +190,36 @@ class _Running:
                 metrics=Metrics(self._engine, self._reader, self._threads, clock)
                 if settings.metrics
                 else None,
-                pages=self._pages(keyring, clock, ids),
+                pages=self._pages(keyring, clock, ids, return_url),
                 guard=self._telling.guard,
                 poster=self._telling.poster,
             )
         )
 
-    def _pages(self, keyring: Keyring, clock: Clock, ids: Ids) -> AsgiApp:
+    def _pages(self, keyring: Keyring, clock: Clock, ids: Ids, return_url: ReturnUrl) -> AsgiApp:
         """Everything that payers' browsers ask for."""
-        templates = Templates(sandbox=self._bank is not None)
-        pages = PayerPages(self._reader, self._threads, keyring, templates)
-        back = ReturnPage(keyring, self._desk, self._reader, ids, pages, transaction_id)
-        bank = BankPages(keyring, clock, self._bank.rail.answer_challenge, templates) if self._bank else None
-        return pages.application([*back.routes(), *(bank.routes() if bank else ())])
+        settings, bank = self._settings, self._bank
+        templates = Templates(sandbox=bank is not None, embedding_origins=settings.embedding_origins)
+        deps = PayerDeps(
+            engine=self._engine,
+            reader=self._reader,
+            threads=self._threads,
+            desk=self._desk,
+            transfers=self._transfers,
+            keyring=keyring,
+            clock=clock,
+            ids=ids,
+            templates=templates,
+            offer=Offer(
+                card_rail=bank is not None,
+                bank=Bank(settings.transfer_bank_name, sandbox_rail=SANDBOX_RAIL if bank else ""),
+                limits=Limits(max_attempts=settings.max_attempts, max_otp_sends=settings.max_otp_sends),
+            ),
+            return_url=return_url,
+            public_url=settings.public_url,
+        )
+        bank_pages = BankPages(keyring, clock, bank.rail.answer_challenge, templates).routes() if bank else ()
+        return payer_site(deps, self._open_pages, bank_pages)
 
     def start(self) -> None:
         _collect_garbage_seldom()
@@ -210,6 +234,7 @@ class _Running:
     def stopping(self) -> None:
         """The server begins to stop: what would never end by itself ends now."""
         self.api.stopping()
+        self._open_pages.end()
 
     async def close(self) -> None:
         """Stop what begins work before what carries it out, so that nothing accepted is lost."""
@@ -217,6 +242,7 @@ class _Running:
         hanging = loop.call_later(_LAST_COMMITS_SECONDS, store.interrupt)
         await self._workers.close()
         await self.api.close()
+        await self._open_pages.close()
         await self._telling.close()
         await self._desk.close(_LAST_CALLS_SECONDS)
         await self._engine.close()

@@ -34,10 +34,14 @@ MAX_TOKEN_CHARACTERS: Final = 1024
 MAX_CHALLENGE_CHARACTERS: Final = 8192
 """As MAX_TOKEN_CHARACTERS, for challenges, which hold a URL of ours."""
 
+FORM_LIFE_MINUTES: Final = 24 * 60
+"""How long a payer page that was left open can still be sent."""
+
 _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
 _LINK_MAC_BYTES = 16
 _TOKEN_KEY_BYTES = 32
+_FORM_MINUTE = re.compile(r"[0-9a-f]{1,12}")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
@@ -110,6 +114,7 @@ class Keyring:
         self._key_id = _derive(secret, "key id")[:_KEY_ID_BYTES]
         self._link_key = _derive(secret, "payer link")
         self._return_key = _derive(secret, "return from a challenge")
+        self._form_key = _derive(secret, "form of a payer page")
         self._challenge_key = _derive(secret, "sandbox challenge")
         self._card_key_passphrase = _derive(secret, "card key at rest").hex().encode()
         self._request_key = _derive(secret, "request fingerprint")
@@ -158,6 +163,27 @@ class Keyring:
     def open_return(self, token: str) -> tuple[str, str] | None:
         """The (account id, transaction's UUID) of a return token, or None when we did not make it."""
         return _opened(self._return_key, token)
+
+    def form_token(self, account_id: str, order_id: str, now: int) -> str:
+        """What the forms of an order's page carry, so that only this page can act on this order.
+
+        ``now`` is real time in UTC milliseconds.
+        """
+        minute = now // 60_000
+        return f"{minute:x}.{self._form_mac(account_id, order_id, minute)}"
+
+    def is_form_token(self, token: str, account_id: str, order_id: str, now: int) -> bool:
+        """Whether the token was made for this order's page, at most FORM_LIFE_MINUTES ago."""
+        made, _, _ = token.partition(".")
+        if not _FORM_MINUTE.fullmatch(made) or not token.isascii():
+            return False
+        minute = int(made, 16)
+        fresh = 0 <= now // 60_000 - minute <= FORM_LIFE_MINUTES
+        return fresh and hmac.compare_digest(f"{made}.{self._form_mac(account_id, order_id, minute)}", token)
+
+    def _form_mac(self, account_id: str, order_id: str, minute: int) -> str:
+        named = f"{account_id} {order_id} {minute}".encode()
+        return hmac.digest(self._form_key, named, "sha256")[:_LINK_MAC_BYTES].hex()
 
     def sign_challenge(self, transaction_id: str, return_url: str, expires_at: int) -> str:
         """The sandbox bank's challenge for a transaction (JWT, HS256); ``expires_at`` is real time, in ms."""

@@ -12,12 +12,20 @@ from opentill.keyring import Keyring
 from opentill.store.interface import Client, Merchant, Mode, Store, SubAccount
 
 DEFAULT_NAME: Final = "Sandbox Merchant"
+MOST_LOGO_BYTES: Final = 8192
+"""It travels inside the payer's page, which has to be small."""
+_LOGO_KINDS: Final = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
+"""By how such a file begins. No SVG: it could hold a script."""
 _SECRET_BYTES = 32
 _MAX_NAME_CHARACTERS = 90
 
 
 class InvalidName(ValueError):
     """A merchant or sub-account can not be called that; the message is one sentence."""
+
+
+class InvalidLogo(ValueError):
+    """This can not be a merchant's logo; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -88,6 +96,10 @@ class Registry:
             return self.ensure_default_merchant(url)  # another process made it at this moment
         sub_account = self._first_sub_account(merchant)
         return self._credentials(merchant, sub_account, self.add_client(account_id), url)
+
+    def set_logo(self, account_id: str, image: bytes) -> bool:
+        """Give a merchant another logo; False when there is no such merchant. Raises InvalidLogo."""
+        return self.store.set_logo(account_id, _data_url(image))
 
     def add_sub_account(self, account_id: str, name: str) -> SubAccount:
         """Add a sub-account to a merchant. Raises InvalidName."""
@@ -190,6 +202,15 @@ def write_env_file(file: Path, credentials: Credentials) -> None:
 def new_secret() -> str:
     """32 random bytes in base64: 44 characters, the length in which Nomba's are documented."""
     return base64.b64encode(os.urandom(_SECRET_BYTES)).decode()
+
+
+def _data_url(image: bytes) -> str:
+    kind = next((kind for begin, kind in _LOGO_KINDS.items() if image.startswith(begin)), None)
+    if kind is None:
+        raise InvalidLogo("a logo is a PNG, JPEG or WebP image.")
+    if len(image) > MOST_LOGO_BYTES:
+        raise InvalidLogo(f"a logo has at most {MOST_LOGO_BYTES} bytes.")
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _checked(name: str) -> str:

@@ -25,6 +25,7 @@ SANDBOX_BANK: Final = "999"
 """The bank code of made-up money, which no bank has."""
 
 _DATABASE_URL = re.compile(r"sqlite:///(?!:memory:)[^?#]+|postgres(?:ql)?://\S+")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?")
 _BY_MODE: Any = None
 _DEFAULT_RATES = {Mode.SANDBOX: (100_000, 100_000), Mode.LIVE: (15, 75)}
 """POST and other requests per window; live has the default tier of contract 1.4."""
@@ -228,6 +229,22 @@ class Settings:
             le=10_000,
         ),
     ] = 200
+    max_open_pages: Annotated[
+        int,
+        _about(
+            "Payer pages that one process keeps up to date by a stream; a page beyond it asks every few "
+            "seconds instead.",
+            ge=0,
+            le=100_000,
+        ),
+    ] = 5000
+    embedding_origins: Annotated[
+        tuple[str, ...],
+        _about(
+            "Origins of merchants' sites that may show the payer's page in a frame, separated by commas, "
+            "each like `https://shop.example`. Empty: it is never shown in a frame."
+        ),
+    ] = ()
     sequencer_interval_seconds: Annotated[
         float, _about("Pause between two looks for committed events to tell.", gt=0, le=60)
     ] = 0.1
@@ -347,6 +364,18 @@ class Settings:
             raise InvalidSetting(
                 "OPENTILL_CARD_ENCRYPTION has no use in live mode, which never takes card details."
             )
+        self._check_money_and_pages()
+        if not all(0 < pause <= MOST_PAUSE_SECONDS for pause in self.webhook_schedule_seconds):
+            raise InvalidSetting(
+                f"OPENTILL_WEBHOOK_SCHEDULE_SECONDS must have pauses from 1 to {MOST_PAUSE_SECONDS} seconds."
+            )
+        if self.mode is Mode.SANDBOX and not (self.allow_public_sandbox or _is_loopback(self.host)):
+            raise InvalidSetting(
+                f"a sandbox is open to everyone who reaches it, so listening on {self.host} "
+                "needs --allow-public-sandbox (OPENTILL_ALLOW_PUBLIC_SANDBOX=true)."
+            )
+
+    def _check_money_and_pages(self) -> None:
         if not all(len(key) >= ADVICE_KEY_MIN_CHARACTERS for key in self.credit_advice_keys):
             raise InvalidSetting(
                 "OPENTILL_CREDIT_ADVICE_KEYS must be keys of at least "
@@ -357,14 +386,9 @@ class Settings:
                 "OPENTILL_CREDIT_ADVICE_KEYS lets live mode take transfers, so OPENTILL_TRANSFER_BANK_CODE "
                 "must be a real bank's, with its name, account prefix and account name."
             )
-        if not all(0 < pause <= MOST_PAUSE_SECONDS for pause in self.webhook_schedule_seconds):
+        if not all(_ORIGIN.fullmatch(origin) for origin in self.embedding_origins):
             raise InvalidSetting(
-                f"OPENTILL_WEBHOOK_SCHEDULE_SECONDS must have pauses from 1 to {MOST_PAUSE_SECONDS} seconds."
-            )
-        if self.mode is Mode.SANDBOX and not (self.allow_public_sandbox or _is_loopback(self.host)):
-            raise InvalidSetting(
-                f"a sandbox is open to everyone who reaches it, so listening on {self.host} "
-                "needs --allow-public-sandbox (OPENTILL_ALLOW_PUBLIC_SANDBOX=true)."
+                "OPENTILL_EMBEDDING_ORIGINS must name origins like https://shop.example, without a path."
             )
 
     @property

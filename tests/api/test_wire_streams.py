@@ -11,7 +11,6 @@ import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
 from opentill.api.feed import START, Feed, Wanted, from_cursor, to_cursor
-from opentill.api.sending import send_stream
 from opentill.api.streams import EventStream, Pace, Streams
 from opentill.api.wire import Rejected
 from opentill.engine.errors import Overloaded
@@ -19,6 +18,7 @@ from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import Mode
 from opentill.store.sqlite import SqliteStore
+from opentill.streaming import send_stream
 
 QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05)
 LONG_SECONDS = 10

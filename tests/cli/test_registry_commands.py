@@ -1,11 +1,13 @@
 """Merchants, sub-accounts and clients from the command line."""
 
+import base64
 import stat
 from pathlib import Path
 
 import pytest
 
 from cli.program import run, serving
+from opentill.store.sqlite import SqliteStore
 
 
 def lines_of(text: str) -> dict[str, str]:
@@ -34,6 +36,33 @@ class Till:
 @pytest.fixture
 def till(tmp_path: Path) -> Till:
     return Till(tmp_path / "data")
+
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def test_a_merchant_gets_a_logo_that_its_payers_see(till: Till, tmp_path: Path) -> None:
+    """The image stands in the page itself; what is no image, too large, or of nobody is refused."""
+    account = lines_of(till.say("merchants", "create", "--name", "Shop"))["OPENTILL_ACCOUNT_ID"]
+    logo, drawing, large = tmp_path / "logo.png", tmp_path / "logo.svg", tmp_path / "large.png"
+    logo.write_bytes(PNG)
+    drawing.write_text("<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
+    large.write_bytes(PNG + b"0" * 8192)
+    for file, why in (
+        (drawing, "PNG, JPEG or WebP"),
+        (large, "at most 8192 bytes"),
+        (tmp_path / "x", "read"),
+    ):
+        assert why in till.refused("merchants", "logo", str(file), "--merchant", account)
+    assert "there is no merchant" in till.refused("merchants", "logo", str(logo), "--merchant", "nobody")
+    assert str(logo) in till.say("merchants", "logo", str(logo), "--merchant", account)
+    stored = SqliteStore(till.data / "opentill.db")
+    merchant = stored.merchant(account)
+    stored.close()
+    assert merchant is not None
+    assert merchant.logo_url == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 
 
 def test_a_merchant_is_made_listed_and_written_to_a_file(till: Till, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ from opentill.store.interface import (
     StoreError,
     TransactionFilter,
     Transient,
+    Versions,
     Witness,
 )
 
@@ -159,6 +160,18 @@ def a_reference_that_looks_like_an_order_id_is_tried_as_a_reference_first(store:
     (mine,) = add_orders(store, "plain")
     (theirs,) = add_orders(store, mine.order_id, account_id=OTHER)
     assert read(store, (ACCOUNT, mine.order_id), (OTHER, mine.order_id)) == [mine, theirs]
+
+
+@law
+def versions_are_told_by_order_id_with_the_clock(store: Store) -> None:
+    """The committed version of each order of this merchant, and the clock also where there is none."""
+    first, second = add_orders(store, "r1", "r2")
+    write(store, [cancelled(second)])
+    store.advance_clock(1_500)
+    names = [(ACCOUNT, first.order_id), (ACCOUNT, second.order_id), (OTHER, first.order_id), (ACCOUNT, "r1")]
+    with store.snapshot() as snapshot:
+        assert snapshot.versions(names) == Versions(1_500, {names[0]: 1, names[1]: 2})
+        assert snapshot.versions([]) == Versions(1_500, {})
 
 
 @law

@@ -51,6 +51,21 @@ def the_clock_never_moves_back(store: Store) -> None:
 
 
 @law
+def a_merchant_has_the_logo_it_was_given_last(store: Store) -> None:
+    """It changes nothing else of the merchant, and nothing of another one."""
+    mine, other = (
+        Merchant(account, "Shop", "", "", None, None, NOW, b"sealed") for account in (ACCOUNT, OTHER)
+    )
+    for each in (mine, other):
+        store.add_merchant(each, default=False)
+    assert store.set_logo(ACCOUNT, "data:a")
+    assert store.set_logo(ACCOUNT, "data:b")
+    assert not store.set_logo("nobody", "data:c")
+    assert store.merchant(ACCOUNT) == replace(mine, logo_url="data:b")
+    assert store.merchant(OTHER) == other
+
+
+@law
 def a_token_is_revoked_only_by_its_client(store: Store) -> None:
     """Another client's name on a revocation leaves the token alive."""
     add_token(store)

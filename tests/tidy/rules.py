@@ -97,7 +97,9 @@ def _within(name: str, prefixes: Collection[str]) -> bool:
 
 FREE_STANDING = {"clock", "keyring", "observe", "settings", "__version__"}
 _DESKS = {"rails.desk", "rails.transfer_desk"}
-_FRONT = {"engine", "expiry", "domain", "store.interface", "store.transfers"} | _DESKS | FREE_STANDING
+_FRONT = (
+    {"engine", "expiry", "domain", "store.interface", "store.transfers", "streaming"} | _DESKS | FREE_STANDING
+)
 
 LAYERS: Mapping[str, Collection[str]] = {
     "": set(),
@@ -115,6 +117,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     "rails.desk": {"domain", "engine", "rails.rail", "store.interface", "vault"} | FREE_STANDING,
     "rails.transfer_desk": {"domain", "engine", "rails.rail", "store.transfers"} | FREE_STANDING,
     "engine": {"domain", "engine", "store.interface"} | FREE_STANDING,
+    "streaming": {"domain", "engine", "store.interface"},
     "clock": set(),
     "observe": set(),
     "settings": {"domain", "store.interface"},
@@ -139,7 +142,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     "webhooks.sender": {"engine", "store.interface", "store.outbox", "webhooks"} | FREE_STANDING,
     "webhooks.sequencer": {"domain", "engine", "store.outbox", "store.views"} | FREE_STANDING,
     "api": {"api", "merchants", "rails.rail", "store.cards", "store.outbox", "vault", "webhooks"} | _FRONT,
-    "payer": {"payer"} | _FRONT,
+    "payer": {"payer", "rails.rail"} | _FRONT,
     "expiry": {"domain", "engine", "store.interface"} | FREE_STANDING,
     "workers": _FRONT,
     "docs": {"api", "domain", "settings"},
@@ -155,6 +158,7 @@ LAYERS: Mapping[str, Collection[str]] = {
         "expiry",
         "payer",
         "prepared",
+        "streaming",
         "workers",
         "merchants",
         "rails",

@@ -16,21 +16,7 @@ from opentill.api.call import ApiDeps, Call
 from opentill.api.gate import Gate, idempotency_key
 from opentill.api.metrics import PATH as METRICS_PATH
 from opentill.api.operations import OPERATIONS
-from opentill.api.routing import (
-    ANSWER,
-    HANG_UP,
-    Answer,
-    Auth,
-    Headers,
-    Operation,
-    Receive,
-    Route,
-    Router,
-    Scope,
-    Send,
-    Stream,
-)
-from opentill.api.sending import send_stream
+from opentill.api.routing import ANSWER, Answer, Auth, Headers, Operation, Route, Router
 from opentill.api.wire import (
     CARD_ENTRY_NOT_PERMITTED,
     ROUTE_NOT_FOUND,
@@ -43,6 +29,7 @@ from opentill.domain.refusals import Refusal
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.observe import request_id
 from opentill.store.interface import Reply, StoreError
+from opentill.streaming import HANG_UP, Receive, Scope, Send, Stream, send_stream
 
 __all__ = ["ApiApp", "ApiDeps"]
 

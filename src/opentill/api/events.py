@@ -8,9 +8,9 @@ from opentill.api.call import Call
 from opentill.api.decode import Text
 from opentill.api.feed import LATEST, START, Wanted, from_cursor, to_cursor, types_of
 from opentill.api.in_full import EventShown
-from opentill.api.routing import Stream
 from opentill.api.wire import WireStruct
 from opentill.store.interface import Reply
+from opentill.streaming import Stream
 
 _MOST_LISTED: Final = 500
 _TYPES_CHARACTERS: Final = 500

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from opentill.api.routing import ANSWER, HANG_UP, STOPPING, Headers
+from opentill.api.routing import ANSWER, Headers
 from opentill.api.wire import UNAVAILABLE, envelope
+from opentill.streaming import HANG_UP, STOPPING
 
 MAX_HEAD_BYTES: Final = 65_536
 """Request line and headers together; the parser itself knows no limit."""

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -11,30 +11,17 @@ import msgspec
 from opentill.api.wire import SUCCESS, SUCCESS_CODE, RefusalRow, Success, refusal_replies
 from opentill.domain.refusals import Refusal
 from opentill.store.interface import Reply
+from opentill.streaming import Stream
 
 if TYPE_CHECKING:
     from opentill.api.call import Call
 
 
-STOPPING: Final = "opentill.stopping"
-"""In the lifespan's state: called when the server begins to stop, before it waits for open requests."""
-HANG_UP: Final = "opentill.hang_up"
-"""In the scope of a request: ends its connection at once, with whatever is still waiting to be sent."""
 ANSWER: Final = "opentill.answer"
 """In the scope of a request where the server can send an answer in one piece: an ``Answer``."""
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 Answer: TypeAlias = Callable[[int, Headers, bytes], Awaitable[None]]
 """Takes status, headers and body. The headers say how long it is and can not end a line."""
-
-
-class Stream(Protocol):
-    """An answer of type ``text/event-stream``, made piece by piece for as long as somebody listens."""
-
-    async def next(self) -> bytes | None:
-        """The next piece, as soon as there is one; None when the stream is over."""
-
-    def end(self) -> None:
-        """Make the next piece the last one; called again it does nothing."""
 
 
 Handler: TypeAlias = "Callable[[Call], Awaitable[Reply | Stream]]"
@@ -186,8 +173,4 @@ def parameter_names(operation: Operation) -> list[str]:
     return [segment[1:-1] for segment in operation.path.split("/") if segment.startswith("{")]
 
 
-Scope: TypeAlias = Mapping[str, Any]
-Message: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]

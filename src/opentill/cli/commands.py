@@ -21,6 +21,7 @@ merchants = App(name="merchants", help="Merchants: parent accounts that create o
 merchants.command("opentill.cli.merchants:create", name="create")
 merchants.command("opentill.cli.merchants:set_", name="set")
 merchants.command("opentill.cli.merchants:show", name="list")
+merchants.command("opentill.cli.merchants:logo", name="logo")
 app.command(merchants)
 
 accounts = App(name="accounts", help="Sub-accounts of a merchant, which orders can credit.")

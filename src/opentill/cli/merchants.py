@@ -10,7 +10,7 @@ from opentill.cli.durations import seconds_of, written
 from opentill.cli.preflight import OperatorError, Where
 from opentill.cli.printing import print_table, say, shown_time
 from opentill.domain.order import LateMoney
-from opentill.merchants import Credentials, write_env_file
+from opentill.merchants import Credentials, InvalidLogo, write_env_file
 from opentill.store.interface import Merchant
 
 MOST_EXPIRY_SECONDS: Final = 315_360_000
@@ -87,6 +87,24 @@ def _defaults(merchant: Merchant) -> str:
     expiry = "never" if seconds is None else f"after {written(seconds)}"
     late_money = merchant.late_money or LateMoney.RETURN
     return f"an order that says nothing itself expires {expiry}; late money: {late_money}"
+
+
+def logo(file: Path, *, merchant: str | None = None, where: Where | None = None) -> None:
+    """Give a merchant the logo that its payers see.
+
+    Args:
+        file: A small PNG, JPEG or WebP image, as high as it is wide.
+        merchant: Account id of the merchant; the default merchant when left out.
+        where: Which database.
+    """
+    with open_registry(where or Where()) as (registry, _):
+        try:
+            registry.set_logo(account_of(registry, merchant), file.read_bytes())
+        except OSError as error:
+            raise OperatorError(f"{file} can not be read ({error.strerror}).") from None
+        except InvalidLogo as error:
+            raise OperatorError(str(error)) from None
+        say(f"Payers now see {file}.")
 
 
 def show(*, where: Where | None = None) -> None:

@@ -3,127 +3,138 @@
 The link's token finds its order by key and carries a MAC, so one order's page can never show another.
 """
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response
 
-from opentill.domain.money import major_units
-from opentill.domain.order import Order, OrderStatus
+from opentill.clock import Clock, Ids
+from opentill.engine.engine import Engine
 from opentill.engine.errors import EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.keyring import Keyring
-from opentill.store.interface import StoreError
+from opentill.payer.forms import WrongFields
+from opentill.payer.rendering import Templates
+from opentill.payer.sandbox import TEST_CARDS, TEST_PASSWORDS
+from opentill.payer.view import Offer, OrderPage, Seen, page_of
+from opentill.rails.desk import CardDesk
+from opentill.rails.transfer_desk import NoAccountFree, TransferDesk
+from opentill.store.interface import Merchant, Name, OrderView, Snapshot, Store, StoreError
+from opentill.store.transfers import TransferAccount
 
-_HERE: Final = Path(__file__).parent
-_NOWHERE: Final = "'none'"
+ReturnUrl: TypeAlias = Callable[[str, str], str]
+"""Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""
+PAGE_PATH: Final = "/checkout/{token}"
+RETURNING: Final = "return=auto"
+"""Query of the page of a payer who has just paid, and wants to get back to the shop."""
 
-_SAYS: Final = {
-    OrderStatus.PENDING: "This order has not been paid yet.",
-    OrderStatus.PAID: "This order is paid. Thank you.",
-    OrderStatus.CANCELLED: "This order was cancelled. It can not be paid any more.",
-    OrderStatus.EXPIRED: "The time to pay this order has passed.",
-}
-_UNKNOWN: Final = "This payment link is not valid. Please ask the merchant for a new one."
-_BUSY: Final = "This page can not be shown right now. Please try again in a moment."
-
-
-class Templates:
-    """Makes pages from ``templates/``, each with the headers that keep it to itself."""
-
-    def __init__(self, *, sandbox: bool):
-        self._templates = Environment(
-            loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
-        )
-        self._templates.globals["sandbox"] = sandbox
-
-    def page(self, name: str, status: int = 200, *, forms_to: str = _NOWHERE, **values: Any) -> Response:
-        """A page; ``forms_to`` is where its forms may lead, as a source list of its content policy."""
-        return HTMLResponse(self._templates.get_template(name).render(values), status, _headers(forms_to))
+_NOTHING_WRONG: Final = WrongFields({})
 
 
-def _headers(forms_to: str) -> dict[str, str]:
-    return {
-        "Content-Security-Policy": (
-            f"default-src 'none'; style-src 'self'; base-uri 'none'; form-action {forms_to}; "
-            "frame-ancestors 'none'"
-        ),
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-    }
+@dataclass(frozen=True, kw_only=True)
+class PayerDeps:
+    """What the payer's pages stand on."""
+
+    engine: Engine
+    reader: Reader
+    threads: StoreThreads
+    desk: CardDesk
+    transfers: TransferDesk
+    keyring: Keyring
+    clock: Clock
+    ids: Ids
+    templates: Templates
+    offer: Offer
+    return_url: ReturnUrl
+    public_url: str
+
+    @property
+    def trouble(self) -> tuple[type[Exception], ...]:
+        """What is raised when the server can not tell now."""
+        return (EngineError, StoreError, NoAccountFree)
+
+
+def page_location(token: str, *, returning: bool = False) -> str:
+    """Where the page of this link is; ``returning`` for a payer who has just acted on it."""
+    return PAGE_PATH.format(token=token) + (f"?{RETURNING}" if returning else "")
 
 
 class PayerPages:
     """What a payer's browser is shown of an order."""
 
-    def __init__(self, reader: Reader, threads: StoreThreads, keyring: Keyring, templates: Templates):
-        self._reader = reader
-        self._threads = threads
-        self._keyring = keyring
-        self._templates = templates
+    def __init__(self, deps: PayerDeps):
+        self._deps = deps
 
-    def application(self, more: Iterable[BaseRoute]) -> Starlette:
-        """Everything a payer's browser asks for: these pages, what they look like, and ``more``."""
-        return Starlette(
-            routes=[
-                Mount("/checkout/static", StaticFiles(directory=_HERE / "static")),
-                Route("/checkout/{token}", self._show),
-                *more,
-            ]
-        )
-
-    async def _show(self, request: Request) -> Response:
-        found = self._keyring.open_link(request.path_params["token"])
+    async def show(self, request: Request) -> Response:
+        """The page as it is now."""
+        token = request.path_params["token"]
+        name = self._deps.keyring.open_link(token)
+        if name is None:
+            return self._deps.templates.unknown()
         try:
-            view = await self._reader.order(*found, None) if found else None
-            return await self.of_order(view.order, says(view.order)) if view else self.unknown()
-        except (EngineError, StoreError):
-            return self.busy()
+            return await self.of_order(name, token, returning=request.url.query == RETURNING)
+        except self._deps.trouble:
+            return self._deps.templates.busy()
 
-    async def of_order(self, order: Order, sentence: str, reload_seconds: int | None = None) -> Response:
-        """The page of an order with a sentence about it; reloads itself when asked."""
-        merchant = await self._threads.read(self._threads.store.merchant, order.account_id)
-        return self._templates.page(
+    async def of_order(
+        self,
+        name: Name,
+        token: str,
+        status: int = 200,
+        *,
+        returning: bool = False,
+        stale: bool = False,
+        wrong: WrongFields = _NOTHING_WRONG,
+    ) -> Response:
+        """The page of an order; raises what reading raises.
+
+        ``stale``: the form that was sent is too old. ``wrong``: what has to be corrected in it.
+        """
+        page = await self._page(name, token)
+        if page is None:
+            return self._deps.templates.unknown()
+        return self._deps.templates.page(
             "order.html",
-            sentence=sentence,
-            order=order,
-            amount=f"{order.currency} {_grouped(major_units(order.amount, order.currency))}",
-            merchant=merchant.name if merchant else "",
-            reload_seconds=reload_seconds,
+            status,
+            forms_to=_forms_to(page),
+            page=page,
+            token=token,
+            form_token=self._deps.keyring.form_token(*name, self._deps.clock.now()),
+            returning=returning and page.returns and page.shop_location is not None,
+            stale=stale,
+            wrong=wrong.sentences,
+            test_cards=TEST_CARDS,
+            test_passwords=TEST_PASSWORDS,
         )
 
-    def unknown(self) -> Response:
-        """What a link that is not one of ours leads to."""
-        return self._without_order(404, _UNKNOWN)
+    async def _page(self, name: Name, token: str) -> OrderPage | None:
+        def ask(snapshot: Snapshot) -> tuple[OrderView | None, int]:
+            return snapshot.orders([name]).get(name), snapshot.facts(()).clock_offset
 
-    def busy(self) -> Response:
-        """The server can not tell now."""
-        return self._without_order(503, _BUSY)
-
-    def _without_order(self, status: int, sentence: str) -> Response:
-        return self._templates.page(
-            "order.html", status, sentence=sentence, order=None, merchant="", reload_seconds=None
+        view, clock_offset = await self._deps.reader.ask(ask, None)
+        if view is None:
+            return None
+        merchant, account = await self._deps.threads.read(_beside, self._deps.threads.store, name)
+        seen = Seen(
+            view=view,
+            clock_offset=clock_offset,
+            merchant=merchant,
+            account=account,
+            page_url=self._deps.public_url + page_location(token),
         )
+        return page_of(seen, self._deps.clock.now(), self._deps.offer)
 
 
-def says(order: Order) -> str:
-    """What the page says of an order; about money only what its totals show."""
-    totals = order.totals
-    if totals.returning:
-        return f"{_SAYS[order.status]} A payment that it could not take is on its way back to you."
-    if totals.returned:
-        return f"{_SAYS[order.status]} A payment that it could not take has been given back."
-    return _SAYS[order.status]
+def _beside(store: Store, name: Name) -> tuple[Merchant | None, TransferAccount | None]:
+    """What stands beside an order: whose it is, and its account number."""
+    return store.merchant(name[0]), store.transfer_account(*name)
 
 
-def _grouped(amount: str) -> str:
-    whole, _, fraction = amount.partition(".")
-    return f"{int(whole):,}.{fraction}"
+def _forms_to(page: OrderPage) -> str:
+    """Our own forms lead to ourselves; that of a challenge to the payer's bank, which leads on from there."""
+    bank = urlsplit(page.waiting.acs_url) if page.waiting else None
+    return f"'self' {bank.scheme}://{bank.netloc}" if bank and bank.netloc else "'self'"

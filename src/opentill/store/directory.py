@@ -125,6 +125,12 @@ class Directory(ABC):
         )
         return self._write(lambda c: c.execute(changed).rowcount == 1)
 
+    def set_logo(self, account_id: str, logo_url: str) -> bool:
+        """See ``Store.set_logo``."""
+        merchants = schema.merchants
+        changed = update(merchants).where(merchants.c.account_id == account_id).values(logo_url=logo_url)
+        return self._write(lambda c: c.execute(changed).rowcount == 1)
+
     def merchants(self) -> list[Merchant]:
         """See ``Store.merchants``."""
         wanted = select(schema.merchants).order_by(schema.merchants.c.created_at)

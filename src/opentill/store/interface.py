@@ -297,6 +297,16 @@ class Balance:
     credit: int
 
 
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """How far some orders have come, as of one moment."""
+
+    clock_offset: int
+    """As in ``Facts``."""
+    of: Mapping[Name, int]
+    """By (account id, order id); orders that do not exist are left out."""
+
+
 class Snapshot(Protocol):
     """One read transaction: every verb sees the same moment."""
 
@@ -305,6 +315,9 @@ class Snapshot(Protocol):
 
     def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
         """The orders of these names with all that belongs to them; unknown names are left out."""
+
+    def versions(self, orders: Collection[Name]) -> Versions:
+        """How far the orders of these (account id, order id) have come; one statement for all of them."""
 
     def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
         """The order that this attempt or credit belongs to."""
@@ -361,6 +374,7 @@ class Merchant:
     name: str
     email: str
     logo_url: str
+    """An image as a ``data:`` URL; empty for none."""
     post_limit: int | None
     """Requests per window; None: the server's default."""
     other_limit: int | None
@@ -460,6 +474,9 @@ class Store(Outbox, Transfers, Cards, Protocol):
         self, account_id: str, expires_in_seconds: int | None, late_money: LateMoney | None
     ) -> bool:
         """What a merchant's orders are that say nothing themselves; False when there is no such merchant."""
+
+    def set_logo(self, account_id: str, logo_url: str) -> bool:
+        """Give a merchant another logo, or none; False when there is no such merchant."""
 
     def merchants(self) -> list[Merchant]:
         """All merchants, oldest first."""

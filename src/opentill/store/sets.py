@@ -29,6 +29,7 @@ from opentill.store.interface import (
     TransactionFilter,
     TransactionView,
     Transient,
+    Versions,
     Witness,
 )
 from opentill.store.order_lists import select_orders
@@ -85,6 +86,12 @@ class SetSnapshot:
             by_id = self._run(self._statements.views_by_id, (as_set(rest),))
             found |= {(row[0], row[1]): row for row in by_id.fetchall()}
         return found
+
+    def versions(self, orders: Collection[Name]) -> Versions:
+        """See ``Snapshot.versions``."""
+        found = self._run(self._statements.versions, (as_set(list(orders)),)).fetchall()
+        of = {(account_id, order_id): version for _, account_id, order_id, version in found if order_id}
+        return Versions(found[0][0], of)
 
     def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
         """See ``Snapshot.order_of_transaction``."""

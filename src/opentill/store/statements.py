@@ -177,6 +177,18 @@ class Statements:
         return self._orders_by("order_id", ORDER + TERMS, _HAS_SAVED_CARDS)
 
     @cached_property
+    def versions(self) -> str:
+        """The clock's offset, once for each of these orders that exists (at least once)."""
+        return f"""
+            SELECT i.clock_offset, v.account_id, v.order_id, v.version
+              FROM installation AS i
+              LEFT JOIN (SELECT o.account_id, o.order_id, o.version
+                           FROM {self._set}
+                           {self._join} orders AS o
+                                ON o.account_id = w.value ->> 0 AND o.order_id = w.value ->> 1) AS v ON true
+        """
+
+    @cached_property
     def attempts_of_orders(self) -> str:
         """The attempts of these orders, oldest first."""
         return f"""

@@ -1,12 +1,11 @@
-"""Sending a stream to whoever listens, and hanging up on those who do not take what they are sent."""
+"""Streams: sending them to whoever listens, and hanging up on those who do not take what they are sent."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
-from opentill.api.routing import Receive, Send, Stream
 from opentill.domain.refusals import Refusal
 from opentill.engine.errors import EngineError
 from opentill.store.interface import StoreError
@@ -14,7 +13,27 @@ from opentill.store.interface import StoreError
 PATIENCE_SECONDS: Final = 5.0
 """How long a piece may wait until the connection takes it; the reader then comes again where it was."""
 
-_log = structlog.get_logger("opentill.api")
+_log = structlog.get_logger("opentill.streaming")
+
+Scope: TypeAlias = Mapping[str, Any]
+Message: TypeAlias = Mapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+
+STOPPING: Final = "opentill.stopping"
+"""In the lifespan's state: called when the server begins to stop, before it waits for open requests."""
+HANG_UP: Final = "opentill.hang_up"
+"""In the scope of a request: ends its connection at once, with whatever is still waiting to be sent."""
+
+
+class Stream(Protocol):
+    """An answer of type ``text/event-stream``, made piece by piece for as long as somebody listens."""
+
+    async def next(self) -> bytes | None:
+        """The next piece, as soon as there is one; None when the stream is over."""
+
+    def end(self) -> None:
+        """Make the next piece the last one; called again it does nothing."""
 
 
 async def send_stream(

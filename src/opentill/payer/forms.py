@@ -1,0 +1,73 @@
+"""What payers' browsers send: forms, where they come from, and the card in them."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import Request
+
+from opentill.rails.rail import Card
+
+_MOST_FORM_BYTES: Final = 16_384
+_MOST_FIELDS: Final = 20
+
+_SPACES: Final = re.compile(r"[\s-]+")
+_NUMBER: Final = re.compile(r"\d{12,19}", re.ASCII)
+_EXPIRY: Final = re.compile(r"(0[1-9]|1[0-2])/?(?:20)?(\d{2})", re.ASCII)
+_CVV: Final = re.compile(r"\d{3,4}", re.ASCII)
+_PIN: Final = re.compile(r"(?:\d{4})?", re.ASCII)
+
+Form = dict[str, str]
+
+
+async def read_form(request: Request) -> Form:
+    """The fields of a posted form; empty for one that is too long or no form at all."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_FORM_BYTES:
+            return {}
+    try:
+        return dict(parse_qsl(body.decode("ascii"), max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        return {}
+
+
+def is_from_here(request: Request) -> bool:
+    """Whether a page of ours sent this, as far as the browser tells.
+
+    Every browser of today tells one of the two; a program that tells neither acts for nobody but itself.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+@dataclass(frozen=True, slots=True)
+class WrongFields:
+    """What has to be corrected: a sentence for each field, by its name."""
+
+    sentences: dict[str, str]
+
+
+_ASKED: Final = {
+    "number": (_NUMBER, "Enter the number on the front of your card."),
+    "expiry": (_EXPIRY, "Enter the month and year, such as 10/30."),
+    "cvv": (_CVV, "Enter the 3 or 4 digits from the back of your card."),
+    "pin": (_PIN, "Enter the 4 digits of your card PIN, or leave it empty."),
+}
+
+
+def read_card(form: Form) -> Card | WrongFields:
+    """The card in a form, or what is wrong with its fields."""
+    sent = {name: _SPACES.sub("", form.get(name, "")) for name in _ASKED}
+    wrong = {name: text for name, (wanted, text) in _ASKED.items() if not wanted.fullmatch(sent[name])}
+    if wrong:
+        return WrongFields(wrong)
+    expiry = _EXPIRY.fullmatch(sent["expiry"])
+    assert expiry is not None
+    month, year = expiry.groups()
+    return Card(number=sent["number"], cvv=sent["cvv"], expiry_month=month, expiry_year=year, pin=sent["pin"])

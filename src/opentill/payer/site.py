@@ -1,0 +1,34 @@
+"""Everything that payers' browsers ask for, put together."""
+
+from collections.abc import Iterable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from opentill.payer.actions import Actions
+from opentill.payer.challenge import ReturnPage
+from opentill.payer.live import OpenPages
+from opentill.payer.pages import PAGE_PATH, PayerDeps, PayerPages
+from opentill.payer.rendering import Static
+
+
+def payer_site(deps: PayerDeps, open_pages: OpenPages, more: Iterable[BaseRoute]) -> Starlette:
+    """The payer's pages as one application; ``more`` are routes beside them."""
+    pages = PayerPages(deps)
+
+    async def unknown(_request: Request, _error: Exception) -> Response:
+        return deps.templates.unknown()
+
+    return Starlette(
+        routes=[
+            Mount("/checkout/static", Static()),
+            *ReturnPage(deps).routes(),
+            Route(PAGE_PATH, pages.show),
+            open_pages.route(),
+            *Actions(deps, pages).routes(),
+            *more,
+        ],
+        exception_handlers={404: unknown},
+    )
