@@ -1,6 +1,7 @@
 """The law of a store, fourth part: saved cards and shoppers' passwords. See ``conformance``."""
 
 from dataclasses import replace
+from typing import Any
 
 from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, new_order, write
 from opentill.domain.cards import KeptCard
@@ -24,7 +25,12 @@ def kept(name: str) -> KeptCard:
 def pay(store: Store, name: str, *, tokenize: bool, account_id: str = ACCOUNT, at: int = NOW) -> None:
     """A card pays for a new order of this name, and is kept."""
     created = create(new_order(name, account_id, tokenize_card=tokenize), at)
-    common = {"account_id": account_id, "actor": ACTOR, "name": name, "transaction_id": f"T-{name}"}
+    common: dict[str, Any] = {
+        "account_id": account_id,
+        "actor": ACTOR,
+        "name": name,
+        "transaction_id": f"T-{name}",
+    }
     begin = BeginAttempt(
         **common,
         command_id=IDS.uuid(),
