@@ -200,8 +200,8 @@ def test_what_is_not_rightly_signed_tells_nothing(server: Server, http: httpx2.C
 
 def test_a_token_is_no_signature(server: Server, http: httpx2.Client) -> None:
     """A merchant, signed in and sure of itself, can not tell of a transfer."""
+    headers = signed_in(server) | {"Content-Type": "application/json"}
     with unchanged(server):
-        headers = signed_in(server) | {"Content-Type": "application/json"}
         assert told(http, advice("by-token", "9012345678"), headers).status_code == 401
 
 
