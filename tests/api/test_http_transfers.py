@@ -18,6 +18,7 @@ import pytest
 from api.golden.state import cancel, create, given_orders, unchanged
 from databases import NewDatabase, reading
 from opentill.domain.nuban import is_account_number
+from polling import until
 from server import Server, client, new_merchant, signed_in
 from tidy.rules import ROOT
 
@@ -273,6 +274,15 @@ def test_what_is_no_amount_is_not_booked(server: Server, http: httpx2.Client, am
         assert told(http, body).status_code == 400
         made = http.post("/sandbox/transfers", json={"orderReference": "victim", "amount": amount})
         assert made.status_code == 400
+
+
+def test_made_up_money_that_does_not_say_where_from_has_a_way_back(http: httpx2.Client) -> None:
+    """A sandbox transfer without a sender that comes after a cancel is returned, not refused by its bank."""
+    account_of(http, "way-back")
+    assert cancel(http, "way-back").status_code == 200
+    made = http.post("/sandbox/transfers", json={"orderReference": "way-back", "amount": "75.00"})
+    assert made.json()["data"]["disposition"] == "late"
+    until(lambda: money_of(http, "way-back")["returned"] == "75.00", "the money is back")
 
 
 def test_a_narration_of_any_letters_is_kept_in_one_line(http: httpx2.Client) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 
 from opentill.api import decode
@@ -107,9 +108,15 @@ async def advise_credit(call: Call) -> Reply:
     return await _advise(call, _notice(body, body.session_id, body.account_number, body.currency))
 
 
+_SOMEBODY: Final = {"sender_account_number": "0123456789", "sender_bank_code": "058"}
+"""Where a made-up transfer comes from that does not say: money that is not wanted must have a way back."""
+
+
 async def make_transfer(call: Call) -> Reply:
     """A transfer arrives in the sandbox, as if its bank had told of it."""
     body: SandboxTransfer = call.body
+    if body.sender_account_number is None:
+        body = msgspec.structs.replace(body, **_SOMEBODY)
     return await once(call, _by_number(call, body) if body.account_number else _by_reference(call, body))
 
 

@@ -9,6 +9,7 @@ from opentill.cli.printing import AsJson, printable, say, say_json
 from opentill.cli.server import Asked
 from opentill.domain.commands import ActorKind
 from opentill.domain.events import EventType
+from opentill.domain.order import Method
 
 _E: Final = EventType
 
@@ -31,6 +32,13 @@ SENTENCES: Final[Mapping[str, str]] = {
     _E.REFUND_UNKNOWN: "the card processor did not answer in time about the refund, so it is asked again",
     _E.REFUND_REFUSED: "{who} refused to give back {amount}, which is the merchant's again",
     _E.PAYMENT_REFUNDED: "{who} gave back {amount} of the payment",
+    _E.CREDIT_RECEIVED: "a bank transfer of {amount} arrived, {transaction}",
+    _E.RETURN_STARTED: "{amount} of {transaction} were not wanted, to be sent back to their sender",
+    _E.RETURN_TRIED: "the bank was asked to send them back",
+    _E.RETURN_UNKNOWN: "the bank did not answer in time, so it is asked again about the same return",
+    _E.RETURN_REFUSED: "the bank refused to send them back, so it is asked again later",
+    _E.RETURN_PARKED: "the bank refused as often as it was to be asked, so a person must see to it",
+    _E.RETURN_RETRIED: "{who} had the bank asked once more",
 }
 """What each event means. An event of a newer server, that stands here no more, is told by its name."""
 
@@ -39,6 +47,7 @@ _WHO: Final = {
     "open_sandbox": "somebody without a token",
     "payer": "the payer",
     "rail": "the card processor",
+    "bank": "the bank",
     "worker": "the server itself",
     "operator": "the operator {id}",
 }
@@ -75,15 +84,16 @@ def sentence_of(event: Mapping[str, Any]) -> str:
     data = event["data"]
     template = SENTENCES.get(event["type"], f"{event['type'].replace('_', ' ')}, by {{who}}")
     told = template.format(
-        who=_who(event["actor"]),
+        who=_who(event["actor"], by_transfer=data.get("method") == Method.TRANSFER),
         amount=f"{data['amount']} {data['currency']}" if "amount" in data else "money",
         transaction=data.get("transactionId", "by card"),
     )
     return f"{told[0].upper()}{told[1:]}{_why(event)}{_became(event)}."
 
 
-def _who(actor: Mapping[str, str]) -> str:
-    template = _WHO.get(actor["kind"], actor["kind"])
+def _who(actor: Mapping[str, str], *, by_transfer: bool) -> str:
+    kind = "bank" if by_transfer and actor["kind"] == ActorKind.RAIL else actor["kind"]
+    template = _WHO.get(kind, kind)
     return template.format(id=printable(actor["id"])).strip()
 
 
