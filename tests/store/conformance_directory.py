@@ -17,7 +17,8 @@ from opentill.store.interface import (
     SubAccount,
     TokenId,
 )
-from store.conformance import DAY, LAW, claim, law
+from store.conformance import DAY, claim, law
+from store.conformance_keys import LAW
 
 __all__ = ["LAW"]
 
