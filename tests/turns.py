@@ -28,9 +28,7 @@ def turn(item: pytest.Item) -> Iterator[None]:
         try:
             yield
         finally:
-            fcntl.flock(
-                room, fcntl.LOCK_UN
-            )  # in so many words: a process that the test forked has the file too
+            fcntl.flock(room, fcntl.LOCK_UN)  # a process that the test forked may hold the file, too
 
 
 def _kind(item: pytest.Item) -> int:
