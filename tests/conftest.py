@@ -2,13 +2,14 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from databases import KINDS, Kind, NewDatabase, Place, databases, emptied
+from turns import turn
 
 # --- databases ------------------------------------------------------------------------------------
 
@@ -61,6 +62,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Only files change their places; within each the order stays."""
     places = {file: place for place, file in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.nodeid.split("::", maxsplit=1)[0], len(places)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Waiting for its turn is outside of a test's own time."""
+    with turn(item):
+        return (yield)
 
 
 # --- time -----------------------------------------------------------------------------------------

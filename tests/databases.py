@@ -229,12 +229,27 @@ def rows_of(run: Run, table: str) -> list[tuple[object, ...]]:
     return sorted((tuple(row.values()) for row in run(f"SELECT * FROM {table}")), key=repr)
 
 
+_LOCK_ALL_AT_ONCE: Final = """
+    DO $$ BEGIN
+      LOOP
+        BEGIN
+          LOCK TABLE {tables} IN EXCLUSIVE MODE NOWAIT;
+          EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+          PERFORM pg_sleep(0.005);
+        END;
+      END LOOP;
+    END $$
+"""
+"""Waits while it holds none of them: one by one they would meet a writer who has the next one already."""
+
+
 def locking(place: Place) -> tuple[str, ...]:
     """What another program runs to keep everybody from writing, until it says ROLLBACK; reading goes on."""
     if isinstance(place, Path):
         return ("BEGIN EXCLUSIVE",)
     with reading(place) as run:
-        return ("BEGIN", f"LOCK TABLE {', '.join(tables(place, run))} IN EXCLUSIVE MODE")
+        return ("BEGIN", _LOCK_ALL_AT_ONCE.format(tables=", ".join(tables(place, run))))
 
 
 def drop_constraints(url: str, kind: str = "c", of: Collection[str] = ()) -> None:

@@ -148,6 +148,7 @@ def test_a_cursor_of_another_merchant_shows_nothing_of_theirs(server: Server, sh
 # --- the stream -----------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_the_stream_tells_what_happens_as_it_happens(tmp_path: Path) -> None:
     """Whichever process an event came from, an open stream tells it soon, in the words of the feed."""
     with Server(tmp_path, workers=2) as server, client(server) as http:
@@ -200,6 +201,7 @@ def test_a_long_past_is_told_in_full(shop: httpx2.Client) -> None:
     assert told == [f"o{number}" for number in range(130)]
 
 
+@pytest.mark.alone
 def test_a_stream_ends_with_its_token(server: Server) -> None:
     """Revoking the token ends the stream, in order and soon; what happens then is not told any more."""
     credentials = open_shop(server)
@@ -234,6 +236,7 @@ def _opens(http: httpx2.Client) -> bool:
         return answer.status_code == 200
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 def test_open_streams_end_at_once_when_the_server_stops(tmp_path: Path, workers: int) -> None:
     """SIGTERM: each stream ends in order, and nobody waits for the time that open requests may take."""

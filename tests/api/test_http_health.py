@@ -99,6 +99,7 @@ def test_other_programs_may_open_the_database(tmp_path: Path, database_url: str 
 SLOW_RAIL = {"sandbox_rail_delay_milliseconds": 60_000, "card_timeout_seconds": 60}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sigterm_ends_it_in_time(tmp_path: Path, database_url: str | None, workers: int) -> None:
     """With twenty idle connections and a payment in flight it exits cleanly within three seconds."""

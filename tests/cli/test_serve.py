@@ -88,6 +88,7 @@ def test_a_second_start_shows_the_same_credentials(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_in_time_whatever_is_open(tmp_path: Path, workers: str, how: signal.Signals) -> None:

@@ -83,6 +83,7 @@ def test_a_lock_held_too_long_is_answered_503_and_nothing_was_done(tmp_path: Pat
         assert complaints(read_books(server.data), [Heard("held", Told.CANCELLED)]) == []
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("hold", [write_lock, siblings_turn])
 def test_a_stop_does_not_wait_for_the_lock(tmp_path: Path, hold: Hold) -> None:
     """SIGTERM while a write waits for the lock: exit code 0 in time, and the write is not acknowledged."""

@@ -100,6 +100,7 @@ def _when_it_writes(proxy: Proxy, reference: str, act: Callable[[], object]) -> 
     return done
 
 
+@pytest.mark.alone
 def test_a_stopped_server_gives_up_its_locks(pair: tuple[Server, Server, Proxy]) -> None:
     """A server that hangs in its batch keeps others from that order alone, and loses it after ten seconds."""
     first, second, proxy = pair
@@ -122,6 +123,7 @@ def test_a_stopped_server_gives_up_its_locks(pair: tuple[Server, Server, Proxy])
     assert event_types(proxy.direct, "held") == ["order_created", "order_cancelled"]
 
 
+@pytest.mark.alone
 def test_the_locks_of_a_killed_server_are_gone(pair: tuple[Server, Server, Proxy]) -> None:
     """SIGKILL in the middle of a batch that holds an order: the next server is not kept waiting for it."""
     first, second, proxy = pair

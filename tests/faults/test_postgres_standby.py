@@ -167,6 +167,7 @@ def test_a_server_whose_standby_is_away_is_not_ready(tmp_path: Path, database: M
         assert server.stop() == 0
 
 
+@pytest.mark.alone
 def test_a_server_whose_commit_hangs_still_stops(tmp_path: Path, database: MortalCluster) -> None:
     """SIGTERM ends it in time; the cancel that waited for the standby was not acknowledged."""
     with Server(tmp_path, database_url=database.fresh_database()) as server, client(server) as http:

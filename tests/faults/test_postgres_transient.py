@@ -75,6 +75,7 @@ def test_what_does_not_pass_is_not_tried_again(failing: str) -> None:
 # --- somebody else holds the row ------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_foreign_lock_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a row is held the answer about it is a bounded Overloaded, and others of its batch are done."""
     hurry = postgres._BEGIN_WRITING.replace("lock_timeout = '2s'", "lock_timeout = '200ms'")

@@ -21,6 +21,7 @@ QUICK: dict[str, Any] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_under_load_is_quick_clean_and_honest(tmp_path: Path, workers: int) -> None:
     """SIGTERM under load: exit code 0 in time, acknowledged is kept, the rest is whole or absent."""
@@ -53,6 +54,7 @@ def test_a_stop_under_load_is_quick_clean_and_honest(tmp_path: Path, workers: in
     assert diary.strange == []
 
 
+@pytest.mark.alone
 def test_a_payer_whom_the_rail_keeps_waiting_is_told_at_the_stop(tmp_path: Path) -> None:
     """A call to the rail that outlasts the stop is answered 503, and the next start finds out its end."""
 

@@ -260,6 +260,7 @@ def held_up(url: str, seconds: float) -> float:
     return longest
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_a_migration_that_must_wait_holds_nobody_up_for_long(url: str) -> None:
     """While a reader's transaction stays open it gives up and asks again, so that others get their turn."""
