@@ -59,7 +59,10 @@ BEGINNINGS: list[list[Step]] = [
     [],
     [("begin", 0, 6), (RailOutcome.SILENT, 0, 7)],
     [("begin", 0, 6), (RailOutcome.CHALLENGE_REQUIRED, 0, 7)],
-    [("begin", 0, 6), (RailOutcome.APPROVED, 0, 7), ("refund most", 0, 8)],
+    *(
+        [("begin", 0, 6), (RailOutcome.APPROVED, 0, 7), ("refund most", 0, 8), (outcome, 0, 9)]
+        for outcome in RefundOutcome
+    ),
     [("begin", 0, 6), ("cancel", 0, 7), (RailOutcome.APPROVED, 0, 8)],
     [("credit 40 %", 0, 6), ("credit 70 %", 0, 7), ("refund most", 0, 8)],
     [("credit 40 %", 0, 6), ("expire", 0, 40), ("credit in full", 1, 40)],

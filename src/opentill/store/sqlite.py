@@ -36,6 +36,9 @@ PATIENCE_MILLISECONDS: Final = 500
 """How long a writer waits for its turn, and then for a foreign program that holds the file beside our
 turnstile. A write in good health takes a hundredth of it; the engine asks three times."""
 
+_OPENING_PATIENCE_MILLISECONDS: Final = 10_000
+"""How long a process that starts waits for another one that is making the tables at this moment."""
+
 _WRITER_PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -91,7 +94,7 @@ class SqliteStore(TransferVerbs):
         self._writer = _connect(path, _WRITER_PRAGMAS)
         self._writer_sql = _core(self._writer)
         self._write_lock = Lock()
-        with self._transaction():
+        with self._transaction(_OPENING_PATIENCE_MILLISECONDS):
             (bring_up_to_date if migrate else expect_up_to_date)(self._writer_sql)
         self._checkpointer = _connect(path, ())
         self._checkpoint_lock = Lock()
@@ -100,9 +103,9 @@ class SqliteStore(TransferVerbs):
         self._read_lock = Lock()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, patience_milliseconds: int | None = None) -> Iterator[None]:
         """A write transaction: committed at the end of the block unless the block has ended it."""
-        with self._write_lock, self._turnstile.turn(), _translated():
+        with self._write_lock, self._turnstile.turn(patience_milliseconds), _translated():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield

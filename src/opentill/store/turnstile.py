@@ -26,12 +26,13 @@ class Turnstile:
         self._patience_milliseconds = patience_milliseconds
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for this process's turn to write, and hold it for the length of the block.
+    def turn(self, patience_milliseconds: int | None = None) -> Iterator[None]:
+        """Wait for this process's turn to write, as long as that or as usual; hold it while in the block.
 
         Raises Transient when it does not come in time: another process hangs, or was stopped, in its own.
         """
-        deadline = self._clock.now() + self._patience_milliseconds
+        patience = self._patience_milliseconds if patience_milliseconds is None else patience_milliseconds
+        deadline = self._clock.now() + patience
         self._lock(self._queue, deadline)
         try:
             self._lock(self._turn, deadline)
