@@ -11,7 +11,7 @@ from opentill.api.gate import bearer, idempotency_key
 from opentill.api.operations import OPERATIONS
 from opentill.api.ratelimit import UNLIMITED, RateLimiter
 from opentill.api.routing import Router
-from opentill.api.shown import FILTER_WORDS, TRANSACTION_STATUS, statuses_of
+from opentill.api.shown import FILTER_WORDS, TRANSACTION_STATUS, TRANSFER_STATUS, statuses_of
 from opentill.api.told import late_reply
 from opentill.api.wire import REFUSALS, Rejected, refusal_replies
 from opentill.domain import refusals
@@ -29,6 +29,7 @@ from opentill.domain.decisions import Change, create, decide
 from opentill.domain.names import merchant_tx_ref, transaction_id, transaction_of_tx_ref
 from opentill.domain.order import AttemptStatus, CallKind, Order, Terms
 from opentill.domain.refusals import Refusal
+from opentill.store.interface import TransferState
 
 ACCOUNT = "69923a52-0000-4000-8000-000000000001"
 TRANSACTION = f"WEB-ONLINE_C-69923-{ACCOUNT}"
@@ -215,11 +216,12 @@ def test_operations_are_named_and_routed_once() -> None:
 
 
 def test_every_attempt_status_has_a_word() -> None:
-    """The wire has a word for each attempt status, and each word finds the statuses it stands for."""
+    """The wire has a word for each status of attempts and transfers, and each finds what it stands for."""
     assert set(TRANSACTION_STATUS) == set(AttemptStatus)
-    for status, word in TRANSACTION_STATUS.items():
+    assert set(TRANSFER_STATUS) == set(TransferState)
+    for status, word in (TRANSACTION_STATUS | TRANSFER_STATUS).items():
         assert status.value in statuses_of(word)
-    assert statuses_of("PAYMENT_SUCCESSFUL") == statuses_of("SUCCESS") == {"APPROVED"}
+    assert statuses_of("PAYMENT_SUCCESSFUL") == statuses_of("SUCCESS") == {"APPROVED", "paid"}
     assert statuses_of("NEW") == frozenset()
     assert {"NEW", "PENDING_PAYMENT", "PAYMENT_SUCCESSFUL", "PAYMENT_FAILED"} <= set(FILTER_WORDS)
     assert {"PENDING_BILLING", "SUCCESS", "REFUND"} <= set(FILTER_WORDS)

@@ -53,10 +53,11 @@ def trigger(
         where: Which data folder.
     """
     with operator_errors():
+        steps = _steps(event, method)
         server = RunningServer(url or served_url((where or Where()).settings()))
         scene = _Scene(server, (lambda _: None) if as_json else say)
         scene.open_order(amount, currency)
-        for step in _steps(event, method):
+        for step in steps:
             step(scene)
         told = scene.wait_for(event)
     if as_json:
