@@ -1,4 +1,5 @@
-# The same names here, in CI and in the README. Everything is installed into .venv; nothing else is touched.
+# The same names here, in CI and in the README. Python packages are installed into .venv; programs that are missing
+# (PostgreSQL, PgBouncer, Chromium, wrk, ...) come from apt-get, for which make must run as root.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -43,7 +44,7 @@ format: $(VENV)/.tests  ## Put the code into the house's format.
 docs: $(VENV)/.serves  ## Write the pages that are generated from the code.
 	$(BIN)/python -m opentill.docs
 
-bench: $(VENV)/.serves  ## Measure the hot path over HTTP (needs wrk; about five minutes).
+bench: $(VENV)/.serves  ## Measure the hot path over HTTP (needs wrk; about eight minutes).
 	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -qq -y wrk; }
 	$(BIN)/python bench/hot_path.py $(BENCH)
 

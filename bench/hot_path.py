@@ -1,6 +1,6 @@
 """Measures the hot path over HTTP on the embedded SQLite store and prints a table and JSON.
 
-``make bench`` runs all of it, in about six minutes. Rates are compared within this one run only; the
+``make bench`` runs all of it, in about eight minutes. Rates are compared within this one run only; the
 machine's noise is in every figure, so each is the median of several alternating rounds. The load comes
 from wrk (not Python) over 64 connections, with a token; every order is named once.
 """

@@ -32,9 +32,8 @@ from opentill.payer.transfer import Bank
 from opentill.payer.view import Limits, Offer
 from opentill.prepared import Prepared, prepare
 from opentill.rails.desk import CardDesk, DeskSettings
-from opentill.rails.rail import NoCardRail, NoTransferRail
+from opentill.rails.rail import BANK_RAIL, NoCardRail, NoTransferRail
 from opentill.rails.sandbox_card import SandboxCardRail
-from opentill.rails.transfer import RAIL as SANDBOX_RAIL
 from opentill.rails.transfer import SandboxTransferRail
 from opentill.rails.transfer_desk import TransferDesk, TransferSettings
 from opentill.settings import Settings, load_settings
@@ -212,7 +211,12 @@ class _Running:
             templates=templates,
             offer=Offer(
                 card_rail=bank is not None,
-                bank=Bank(settings.transfer_bank_name, sandbox_rail=SANDBOX_RAIL if bank else ""),
+                transfers=bank is not None or bool(settings.credit_advice_keys),
+                bank=Bank(
+                    settings.transfer_bank_name,
+                    settings.transfer_account_name,
+                    sandbox_rail=BANK_RAIL if bank else "",
+                ),
                 limits=Limits(max_attempts=settings.max_attempts, max_otp_sends=settings.max_otp_sends),
             ),
             return_url=return_url,

@@ -6,6 +6,7 @@ writes nothing and exits 1 when one is stale.
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from collections import defaultdict
@@ -14,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
+from opentill.api import wire
 from opentill.api.operations import OPERATIONS
 from opentill.api.routing import Operation
 from opentill.api.wire import REFUSALS, envelope
@@ -133,6 +135,18 @@ _INSTEAD: Final[Mapping[type[Refusal], str]] = {
     ReturnInProgress: "Wait for its outcome; it is tried again by itself, and parked in the end.",
 }
 
+_INSTEAD_OUTSIDE: Final[Mapping[str, str]] = {
+    "card-entry-not-permitted": "Send the payer to the order's page; no card number is taken here.",
+    "too-many-endpoints": "Take an endpoint away that is not needed any more.",
+    "card-declined": "Charge another card, or let the payer pay, under a new reference: this one is used up.",
+    "no-card-to-save": "Save the card of an order that was paid by one, and that was to be saved.",
+    "no-password-sent": "Have one sent, or a new one: it runs out, and may be tried only so often.",
+    "no-rotation": "Begin one by `rotate-key`.",
+    "transfers-not-taken": "Ask who runs the server: no bank is connected (`OPENTILL_CREDIT_ADVICE_KEYS`).",
+    "session-id-reused": "Have a person look at both; the first one counts.",
+    "password-refused": "Enter the password that was sent, or have a new one sent.",
+}
+
 
 _REFUSABLE: Final = frozenset(
     {AttemptInput.OTP_SUBMITTED, AttemptInput.CHALLENGE_RETURNED, AttemptInput.CANCEL_REQUESTED}
@@ -186,6 +200,13 @@ answer of its own, for every refusal of code `01` or for one alone, gives that i
 """
 
 
+_ABOUT_REFUSALS_OUTSIDE: Final = """\
+Some words are said outside of any command, or after a rail has said no:
+
+| `Refusal-Reason` | answer | instead |
+|---|---|---|"""
+
+
 def pages() -> dict[str, str]:
     """The text of every generated page, by its file name in ``docs/``."""
     return {"states.md": states_page(), "refusals.md": refusals_page(), "settings.md": settings_page()}
@@ -229,7 +250,18 @@ def states_page() -> str:
 def refusals_page() -> str:
     """Every refusal under a heading of its own, in precedence order."""
     parts = (part for refusal in PRECEDENCE for part in _refusal_parts(refusal))
-    return _joined("# Refusals", _MADE_BY, _ABOUT_REFUSALS + _own_texts(), *parts)
+    outside = "\n".join([_ABOUT_REFUSALS_OUTSIDE, *_outside()])
+    return _joined("# Refusals", _MADE_BY, _ABOUT_REFUSALS + _own_texts(), outside, *parts)
+
+
+def _outside() -> Iterable[str]:
+    """A line for each answer of ``api/wire.py`` that has a word of its own; none can be forgotten here."""
+    last = wire.password_refused("(in the rail's own words)")
+    fixed = [each for each in vars(wire).values() if isinstance(each, type(last)) and each.reason]
+    for reply in (*fixed, last):
+        said = json.loads(reply.body)
+        answer = f'HTTP {reply.status}, code `{said["code"]}`, "{said["description"]}"'
+        yield f"| `{reply.reason}` | {answer} | {_INSTEAD_OUTSIDE[reply.reason]} |"
 
 
 def _own_texts() -> str:

@@ -285,6 +285,18 @@ def test_made_up_money_that_does_not_say_where_from_has_a_way_back(http: httpx2.
     until(lambda: money_of(http, "way-back")["returned"] == "75.00", "the money is back")
 
 
+def test_a_refusal_under_a_key_is_kept(http: httpx2.Client) -> None:
+    """A transfer to an order that ended before it had a number is refused, and again so under its key."""
+    create(http, "ended-early")
+    assert cancel(http, "ended-early").status_code == 200
+    body, key = {"orderReference": "ended-early", "amount": "1.00"}, {"X-Idempotent-key": "ended-early"}
+    first = http.post("/sandbox/transfers", json=body, headers=key)
+    again = http.post("/sandbox/transfers", json=body, headers=key)
+    assert (first.status_code, first.headers["refusal-reason"]) == (400, "order-already-cancelled")
+    assert (again.status_code, again.content) == (400, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+
+
 def test_a_narration_of_any_letters_is_kept_in_one_line(http: httpx2.Client) -> None:
     """No money is turned away for what a payer wrote; a line break becomes a space."""
     number = account_of(http, "narrated")

@@ -67,7 +67,7 @@ def ill(found: dict[str, dict[str, str]]) -> dict[str, str]:
 
 CHECKS = {
     *("settings", "data-folder", "disk", "secret-key", "public-url", "server", "dangers", "database"),
-    *("stamp", "clock", "writes", "due-orders", "calls", "webhooks", "ledger"),
+    *("stamp", "clock", "writes", "due-orders", "calls", "money", "webhooks", "ledger"),
 }
 
 
@@ -111,7 +111,7 @@ def _other_file(data: Path) -> None:
 
 
 OLDER = _sql("UPDATE alembic_version SET version_num = '0001'")
-OVERDUE = _sql(f"UPDATE orders SET due_at = {LONG_AGO} WHERE reference = 'waits'")
+OVERDUE = _sql(f"UPDATE orders SET due_at = {LONG_AGO}, awaits_due = 1 WHERE reference = 'waits'")
 UNPLACED = _sql(f"UPDATE events SET place = NULL, at = {LONG_AGO}")
 DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "a folder open to others": (lambda data: data.chmod(0o755), "data-folder", "chmod 700"),
@@ -167,8 +167,8 @@ def test_webhooks_that_do_not_arrive_are_found(data: Path) -> None:
     assert "resend" in found["webhooks"]["fix"]
     execute(
         data,
-        f"INSERT INTO webhook_endpoints VALUES ({account}, 'e', 'http://127.0.0.1:1/', '', 1, x'', NULL, "
-        "1, 1, 1)",
+        "INSERT INTO webhook_endpoints (account_id, endpoint_id, url, events, enabled, key_sealed, paused_at,"
+        f" failing_since, created_at) VALUES ({account}, 'e', 'http://127.0.0.1:1/', '', 1, x'', 1, 1, 1)",
     )
     _, found = states(data)
     assert "PATCH" in found["webhooks"]["fix"]
@@ -237,3 +237,12 @@ def test_no_secret_is_told(data: Path) -> None:
         answer = run("doctor", "--data", str(data), *more, OPENTILL_PORT=free_port())
         assert secret not in answer.stdout
         assert "hunter2" not in answer.stdout + answer.stderr
+
+
+def test_money_that_waits_for_a_person_is_told_of(data: Path) -> None:
+    """A transfer that matches no order is a warning that names the command to see it by."""
+    with serving(data) as server:
+        server.ask("POST", "/sandbox/transfers", {"accountNumber": "0000000000", "amount": "5.00"})
+    _, found = states(data)
+    assert found["money"]["state"] == "warning"
+    assert "opentill credits list" in found["money"]["fix"]

@@ -22,6 +22,7 @@ from opentill.domain.order import (
     ReturnStatus,
     Totals,
 )
+from opentill.domain.refunding import whole_refund
 from opentill.domain.refusals import (
     CreditBelowAmount,
     CreditNotHeld,
@@ -319,3 +320,31 @@ def test_only_the_first_part_of_a_refund_answers_the_request() -> None:
     """A request has one stored reply: the part of its own id brings it."""
     after = _refund(_paid(), None, 1)
     assert [r.call.key for r in after.refunds if r.call] == ["key-1", None]
+
+
+def test_a_transfer_that_pays_ends_attempts_that_wait_for_the_payer() -> None:
+    """No attempt waits for its password for ever once the order is paid in another way."""
+    waiting = given.attempt(AttemptStatus.AWAITING_OTP)
+    after = decide(given.order(PENDING, waiting), receive(FULL), DUE).after
+    assert after.status is PAID
+    assert [attempt.status for attempt in after.attempts] == [AttemptStatus.CANCELLED]
+
+
+def test_a_refund_in_parts_is_told_as_one() -> None:
+    """Its amount is the sum, and it is done only when every sender has its money."""
+    refund_id = given.command_id(900)
+    order = decide(given.order(PENDING), receive(A // 2, transaction_id="C1"), DUE).after
+    order = decide(order, receive(A - A // 2, number=2, transaction_id="C2"), DUE).after
+    begun = given.begin_refund(number=3, refund_id=refund_id, transaction_id="C2")
+    order = decide(order, begun, DUE).after
+    assert len(order.refunds) == 2
+    for number, (refund, told) in enumerate(
+        zip(order.refunds, (RefundStatus.RUNNING, RefundStatus.DONE), strict=True), start=4
+    ):
+        done = given.settle_refund(
+            RefundOutcome.DONE, number=number, refund_id=refund.refund_id, transaction_id="C2"
+        )
+        order = decide(order, done, DUE).after
+        whole = whole_refund(order, refund_id)
+        assert whole is not None
+        assert (whole.refund_id, whole.amount, whole.status) == (refund_id, A, told)

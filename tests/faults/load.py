@@ -15,6 +15,7 @@ from races.lines import Line, paid
 from server import Server, signed_in
 
 SHOPPERS = 12
+TOLD_TO_SHOPPERS = (Told.CREATED, Told.CANCELLED, Told.PAID)
 PATIENCE_SECONDS = 30
 Act: TypeAlias = Callable[[Line], Awaitable[httpx2.Response]]
 

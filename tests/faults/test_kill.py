@@ -5,9 +5,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from faults.load import Diary, asked_again, shopping
+from faults.load import TOLD_TO_SHOPPERS, Diary, asked_again, shopping
 from races.books import calls_under_way, ledger_check, read_books, sound_file, until
-from races.laws import Told, complaints, unsettled
+from races.laws import complaints, unsettled
 from server import Server
 
 QUICK: dict[str, Any] = {
@@ -55,4 +55,4 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(tmp_path: Path) 
     assert sound_file(server.data)
     assert diary.strange == []
     assert diary.unavailable == 0
-    assert min(diary.told(told) for told in Told) >= 10
+    assert min(diary.told(told) for told in TOLD_TO_SHOPPERS) >= 10

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from faults.load import Diary, asked_again, shopping
+from faults.load import TOLD_TO_SHOPPERS, Diary, asked_again, shopping
 from races.books import calls_under_way, read_books, sound_file, until
-from races.laws import Told, complaints, unsettled
+from races.laws import complaints, unsettled
 from races.lines import Line
 from server import Server
 
@@ -46,7 +46,7 @@ def test_a_stop_under_load_is_quick_clean_and_honest(tmp_path: Path, workers: in
     assert complaints(books, diary.heard) == []
     assert unsettled(books) == [], "a call that could have ended in time was torn"
     assert diary.strange == []
-    assert min(diary.told(told) for told in Told) > 0
+    assert min(diary.told(told) for told in TOLD_TO_SHOPPERS) > 0
 
     with Server(tmp_path) as again:
         asyncio.run(asked_again(again, diary))

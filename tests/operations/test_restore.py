@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from clusters import Cluster, cluster, versions
-from faults.load import Diary, shopping
+from faults.load import TOLD_TO_SHOPPERS, Diary, shopping
 from operations.restored import Restored, archiving, hand_over, stopping
 from polling import until
 from races.books import ledger_check
-from races.laws import Heard, Told
+from races.laws import Heard
 from server import Server, client
 
 KEY = "5e" * 32
@@ -98,7 +98,7 @@ def test_a_dump_taken_under_load_is_a_whole_database(tmp_path: Path) -> None:
     with Server(tmp_path / "old", database_url=url, secret_key=KEY) as server:
         asyncio.run(shopping(server, diary, backed_up))
     run(source, "pg_restore", "--no-owner", "--exit-on-error", f"--dbname={copy}", tmp_path / "opentill.dump")
-    assert min(sum(each.told is told for each in known) for told in Told) > 0
+    assert min(sum(each.told is told for each in known) for told in TOLD_TO_SHOPPERS) > 0
     assert lost(copy, known) == []
     assert references(copy) < references(url)
     serves(tmp_path / "new", copy)
@@ -130,7 +130,7 @@ def test_a_base_backup_and_the_log_lead_back_to_a_moment(tmp_path: Path, archive
 
     with stopping(Restored(VERSION, tmp_path / "backup", archive, "drill")) as restored:
         again = restored.url(url.rpartition("/")[2])
-        assert min(sum(each.told is told for each in known) for told in Told) > 0
+        assert min(sum(each.told is told for each in known) for told in TOLD_TO_SHOPPERS) > 0
         assert lost(again, known) == []
         assert references(again) < everything
         serves(tmp_path / "new", again)

@@ -1,16 +1,17 @@
 """The payer's page over plain HTTP: what it says, what its forms may do, and who may send them."""
 
 import re
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import pytest
@@ -346,24 +347,51 @@ def test_only_a_payer_who_has_just_paid_is_taken_back(shopping: Shopping) -> Non
     assert "data-returns" not in Payer(shopping.http, order).look()
 
 
-def test_live_mode_takes_no_card(tmp_path: Path) -> None:
-    """Without a card rail there is no card form, no test card, no band, and none is taken."""
-    with Server(tmp_path, mode="live", secret_key="5e" * 32) as live, client(live) as http:
+SECRET: Final = "5e" * 32
+TRANSFERS: Final = {
+    "credit_advice_keys": "a key of a bank that has 32 characters",
+    "transfer_bank_code": "058",
+    "transfer_bank_name": "A Bank",
+}
+
+
+@contextmanager
+def live_till(folder: Path, **more: Any) -> Iterator[tuple[Server, httpx2.Client, str]]:
+    """A live server, and the link to an order there."""
+    with Server(folder, mode="live", secret_key=SECRET, **more) as live, client(live) as http:
         env = new_merchant(live)
         asked = {"amount": "1", "currency": "NGN", "customerEmail": "a@b.c"}
         made = http.post("/v1/checkout/order", json={"order": asked}, headers=signed_in(live, env))
-        link = made.json()["data"]["checkoutLink"]
+        yield live, http, made.json()["data"]["checkoutLink"]
+
+
+def form_token(live: Server, link: str) -> str:
+    keyring = open_keyring(load_settings({}, data_dir=str(live.data), secret_key=SECRET))
+    name = keyring.open_link(link.rpartition("/")[2])
+    assert name is not None
+    return keyring.form_token(*name, SystemClock().now())
+
+
+def test_live_mode_takes_no_card(tmp_path: Path) -> None:
+    """Without a card rail there is no card form, no test card, no band, and none is taken."""
+    with live_till(tmp_path, **TRANSFERS) as (live, http, link):
         page = http.get(link).text
         assert "SANDBOX" not in page
         assert list(Forms(page).forms) == ["account"]
         assert not {"number", "test_card"} & {given.get("name") for _, given in Forms(page).tags}
-        keyring = open_keyring(load_settings({}, data_dir=str(live.data), secret_key="5e" * 32))
-        name = keyring.open_link(link.rpartition("/")[2])
-        assert name is not None
 
-        form = CARD | {"form": keyring.form_token(*name, SystemClock().now())}
+        form = CARD | {"form": form_token(live, link)}
         assert http.post(f"{link}/card", data=form).status_code == 303
         assert OTP_CARD not in live.log_file.read_text()
+
+
+def test_no_account_is_given_out_that_nobody_watches(tmp_path: Path) -> None:
+    """In live mode without a bank that tells of transfers, the page offers none and reserves no number."""
+    with live_till(tmp_path) as (live, http, link):
+        assert list(Forms(http.get(link).text).forms) == []
+        assert http.post(f"{link}/account", data={"form": form_token(live, link)}).status_code == 303
+        with closing(sqlite3.connect(live.data / "opentill.db")) as connection:
+            assert connection.execute("SELECT count(*) FROM transfer_accounts").fetchone() == (0,)
 
 
 def test_pages_may_be_framed_by_named_origins_alone(tmp_path: Path) -> None:

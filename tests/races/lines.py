@@ -58,8 +58,9 @@ class Line(race.Line[httpx2.Response]):
         assert answer.headers["location"] == secure["termUrl"]
 
     async def come_back(self, term_url: str, method: str = "GET") -> httpx2.Response:
-        """The payer's browser, back from its bank."""
-        return await self._client.request(method, term_url)
+        """The payer's browser, back from its bank: the page of the order, to which it is led."""
+        back = await self._client.request(method, term_url)
+        return await self._client.get(back.headers["location"]) if back.status_code == 303 else back
 
     async def switch_rail(self, operation: str, outcome: str | None, count: int = 1, delay: int = 0) -> None:
         """Make the next calls of the rail misbehave; ``delay`` in milliseconds."""
@@ -85,8 +86,8 @@ def process_of(answer: httpx2.Response) -> str:
 
 
 def came_back_paid(answer: httpx2.Response) -> bool:
-    """Whether the payer's browser is sent on to the shop, which it is from a paid order alone."""
-    return answer.status_code == 303 and answer.headers["location"].startswith(f"{SHOP}?")
+    """Whether the page that the payer comes back to says that the order is paid."""
+    return answer.status_code == 200 and "Payment successful" in answer.text
 
 
 def paid(answer: httpx2.Response) -> bool:

@@ -39,7 +39,7 @@ class Fight:
 
     @property
     def told_paid(self) -> bool:
-        """Whether the payer was told so, by the API or by being sent on to the shop."""
+        """Whether the payer was told so, by the API or by the page that the payer came back to."""
         return any(map(paid if self.way == "password" else came_back_paid, self.payments))
 
     def granted(self, end: str) -> bool:

@@ -236,7 +236,7 @@ def an_advice_is_overdue_until_it_is_booked(store: Store) -> None:
     assert store.unrouted_advices(NOW + 4, 9) == []
     assert store.unrouted_advices(NOW + 10, 9) == [second, first]
     assert store.unrouted_advices(NOW + 10, 1) == [second]
-    store.note_routed("c2")
+    store.note_routed(second)
     assert store.unrouted_advices(NOW + 10, 9) == [first]
 
 
@@ -244,11 +244,12 @@ def an_advice_is_overdue_until_it_is_booked(store: Store) -> None:
 def only_money_of_the_house_can_be_attached(store: Store) -> None:
     """An advice that is booked on an order, or not booked at all yet, is not given to another one."""
     (order,) = add_orders(store, "r1")
-    _advise(store)
+    advice = _advise(store)
     attach = (CREDIT_ID, ACCOUNT, order.order_id, NOW + 20)
     assert not store.attach_advice(*attach)
-    store.note_routed(CREDIT_ID)
+    store.note_routed(advice)
     assert store.attach_advice(*attach)
+    store.note_routed(advice)  # by somebody slow, who still has it for money of the house
     attached = store.advice_of_credit(CREDIT_ID)
     assert attached is not None
     assert (attached.order_id, attached.attached, attached.route_by) == (order.order_id, True, NOW + 20)

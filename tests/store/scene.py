@@ -186,7 +186,7 @@ async def _advise(store: Store, engine: Engine) -> None:
     books = received(HOUSE_CREDIT, house_transaction(HOUSE_CREDIT), 500_00, HOUSE)
     await _play(engine, [opens])
     await _play(engine, [replace(books, session_id=advice.notice.session_id, arrived_at=advice.arrived_at)])
-    store.note_routed(HOUSE_CREDIT)
+    store.note_routed(advice)
 
 
 _TRIED = _REFERENCES[3:]

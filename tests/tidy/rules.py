@@ -147,7 +147,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     "workers": _FRONT,
     "docs": {"api", "domain", "settings"},
     "cli.beancount": {"domain", "store.bookings"},
-    "cli.database_checks": {"cli", "store"} | FREE_STANDING,
+    "cli.database_checks": {"cli", "domain", "store"} | FREE_STANDING,
     "cli.ledger": {"cli", "store.audit", "store.bookings"},  # a database as it lies there; opens no store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
     "race": {"domain", "race"},

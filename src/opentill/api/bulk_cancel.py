@@ -3,7 +3,8 @@
 Each order is a command of its own: it is decided alone, and one that is paid or unknown stops no other. They
 go to the engine in its background lane, so that a cancel of a single order never waits behind a thousand.
 With an idempotency key each order has one derived from it, so that a call that broke off is carried on by
-the next one with this key, and tells for what was done before what it would have told.
+the next one with this key; where it names its orders, that one tells for what was done before what the first
+would have told. By a filter an order that was cancelled before is not found again.
 """
 
 import asyncio
@@ -30,6 +31,8 @@ from opentill.store.interface import KeyClaim, OrderFilter, OrderPage, Reply
 
 MOST: Final = 1000
 """How many orders one call cancels at the most."""
+PAGES: Final = 20
+"""How many pages one call looks through for the orders of its filter; ``more`` says that it stopped there."""
 BODY_BYTES: Final = 2**21
 """Room for so many references of the greatest length, whatever they are written in."""
 AT_ONCE: Final = 256
@@ -115,11 +118,11 @@ def _by_filter(call: Call, body: BulkCancel) -> _Select:
     async def select() -> _Selected:
         names: list[str] = []
         end = wanted.behind
-        while len(names) < MOST:
+        for _ in range(PAGES):
             page = await _page(call, replace(wanted, behind=end, limit=MOST - len(names)))
             names += [view.order.reference for view in page.views]
             end = page.end
-            if end is None:
+            if end is None or len(names) >= MOST:
                 break
         return names, end
 

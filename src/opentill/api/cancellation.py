@@ -163,16 +163,20 @@ def cancellation(order: Order, mode: CancelMode, at: int) -> Cancellation:
         return _refused(order, refusal, at)
 
 
+_ANY_UUID: Final = "00000000-0000-4000-8000-000000000000"
+"""Names the command and the refund of a change that is thrown away."""
+
+
 def _thought_of(order: Order, mode: CancelMode, at: int) -> CancelOrder:
     common: dict[str, Any] = {
         "account_id": order.account_id,
-        "command_id": order.order_id,  # any UUID: the change is thrown away
+        "command_id": _ANY_UUID,
         "actor": Actor(ActorKind.API_KEY),
         "name": order.order_id,
     }
     if mode is CancelMode.ONLY_IF_UNPAID:
         return EnsureCancelled(**common)
-    return CancelOrRefund(**common, refund_id=order.order_id, call_until=at)
+    return CancelOrRefund(**common, refund_id=_ANY_UUID, call_until=at)
 
 
 def _granted(order: Order, change: Change) -> Cancellation:

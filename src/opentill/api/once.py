@@ -9,14 +9,16 @@ whatever is done under a key must do no harm when it is done twice.
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from opentill.api.call import Call
 from opentill.api.wire import Rejected
-from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused
+from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal, TokenRevoked
+from opentill.engine.errors import EngineError
 from opentill.keyring import Keyring
-from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store
+from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store, StoreError
 
 GRACE_MILLISECONDS: Final = 10_000
 """How much longer than a call to an endpoint a key stays claimed when its request broke off."""
@@ -37,13 +39,42 @@ async def once(call: Call, act: Callable[[], Awaitable[Reply]]) -> Reply:
     if held is not None:
         return _again(call, claim, held)
     try:
-        reply = await act()
-    except Rejected as rejected:
-        reply = rejected.answer
+        reply = await _reply_of(call, act)
+    except (TokenRevoked, IdempotencyKeyReused, IdempotencyKeyInProgress, EngineError, StoreError):
+        await _free(call, claim, claimed_until)
+        raise
+    if reply.status >= 500:  # never kept (contract 1.2)
+        await _free(call, claim, claimed_until)
+        return reply
     threads, sealed = call.deps.threads, _sealed(call.deps.keyring, claim, reply)
     keep_until = call.deps.clock.now() + call.deps.settings.idempotency_hours * 3_600_000
     await threads.write(_complete, threads.store, claim, claimed_until, keep_until, sealed)
     return reply
+
+
+async def _reply_of(call: Call, act: Callable[[], Awaitable[Reply]]) -> Reply:
+    try:
+        return await act()
+    except Rejected as rejected:
+        return rejected.answer
+    except (TokenRevoked, IdempotencyKeyReused, IdempotencyKeyInProgress):
+        raise
+    except Refusal as refusal:
+        return call.route.refusals[type(refusal)]
+
+
+async def _free(call: Call, claim: KeyClaim, claimed_until: int) -> None:
+    """Let the key be used again at once: what was done under it is carried out again."""
+    threads = call.deps.threads
+    with suppress(StoreError):  # else it is free when the claim has run out
+        await threads.write(_give_up, threads.store, claim, claimed_until)
+
+
+def _give_up(store: Store, claim: KeyClaim, claimed_until: int) -> None:
+    """Renew our own claim, as of the moment at which it ends, as one that has ended already."""
+    with store.batch() as batch:
+        batch.claim_keys([claim], claimed_until, 0)
+        batch.commit()
 
 
 async def _claim(call: Call, claim: KeyClaim) -> tuple[KeyRecord | None, int]:

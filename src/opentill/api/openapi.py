@@ -1,6 +1,6 @@
 """OpenAPI 3.1, made from the route table and the structs that decode and encode (served at /openapi.json)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -142,12 +142,23 @@ def _parameters(operation: Operation, *, sandbox: bool) -> list[dict[str, Any]]:
 def _query_parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
     """JSON null has no form in a query, so only the other half of an optional member is described."""
     _, components = msgspec.json.schema_components([query], ref_template=_REFERENCE)
-    schema = components[query.__name__]
+    schema = components.pop(query.__name__)
     required = schema.get("required", [])
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": _without_null(member)}
+        {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "schema": _in_place(_without_null(member), components),
+        }
         for name, member in schema["properties"].items()
     ]
+
+
+def _in_place(member: dict[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:
+    """What an enumeration allows, where it is used: only bodies have their parts described by name."""
+    reference = member.get("$ref")
+    return member if reference is None else components[reference.rpartition("/")[2]]
 
 
 def _without_null(member: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from opentill.api.wire import (
 from opentill.domain.decisions import Change
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Attempt, AttemptStatus, CallKind, OrderStatus, RefundStatus
+from opentill.domain.refunding import whole_refund
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Outcome, Render
 from opentill.keyring import Keyring
@@ -155,7 +156,7 @@ def tokenized_reply(change: Change, transaction: str) -> Reply:
 
 def refund_reply(change: Change, refund_id: str) -> Reply:
     """The answer to a refund: done, running, or refused by the rail in its own words."""
-    refund = change.after.refund(refund_id)
+    refund = whole_refund(change.after, refund_id)
     assert refund is not None
     well, text = _REFUND_ANSWER[refund.status]
     refused = refund.status is RefundStatus.REFUSED
@@ -165,7 +166,7 @@ def refund_reply(change: Change, refund_id: str) -> Reply:
 def cancel_reply(change: Change, refund_id: str = "") -> Reply:
     """The answer to a cancel; ``refund_id`` names the refund that it may have begun."""
     order = change.after
-    refund = order.refund(refund_id)
+    refund = whole_refund(order, refund_id)
     answer = CancelAnswer(
         status=order.status.value,
         already_cancelled=change.met is OrderStatus.CANCELLED,

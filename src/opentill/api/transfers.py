@@ -26,12 +26,11 @@ from opentill.api.wire import (
 )
 from opentill.domain.money import MINOR_DIGITS
 from opentill.domain.order import Order, Sender
+from opentill.rails.rail import BANK_RAIL
 from opentill.rails.transfer_desk import AdviceContradicts, NoAccountFree
 from opentill.store.interface import Reply
 from opentill.store.transfers import TransferAccount, TransferNotice
 
-BANK: Final = "bank"
-"""The rail of every advice, the sandbox's too: session ids are the same at all banks of the scheme."""
 _NAIRA: Final = "NGN"
 _ANY_NUMBER: Final = "0000000000"
 """Stands for the number of an order that is not looked up yet."""
@@ -185,7 +184,7 @@ def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> Tra
         decode.filled(currency, "currency")
         raise invalid(f"currency must be one of {', '.join(MINOR_DIGITS)}")
     return TransferNotice(
-        rail=BANK,
+        rail=BANK_RAIL,
         session_id=decode.filled(session_id, "sessionId"),
         account_number=decode.account_number(number, "accountNumber"),
         amount=decode.amount(body.amount, "amount", currency),

@@ -1,5 +1,6 @@
 """Which commands there are; what each one needs is imported only when it runs, so that parsing is fast."""
 
+import os
 import sys
 
 from cyclopts import App, CycloptsError
@@ -89,4 +90,7 @@ def run() -> None:
     except CycloptsError as error:
         sentence = " ".join(str(error).split())
         sys.stderr.write(f"opentill: {sentence} See opentill --help.\n")
+        sys.exit(OPERATOR_ERROR)
+    except BrokenPipeError:  # whoever read our output has seen enough; nothing more can be written there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(OPERATOR_ERROR)

@@ -6,6 +6,7 @@ from typing import Final
 
 from opentill.cli.diagnosis import Finding, failed, ok, skipped, warning
 from opentill.clock import Clock
+from opentill.domain.order import ReturnStatus
 from opentill.keyring import open_keyring
 from opentill.settings import InvalidSetting, Settings
 from opentill.store.audit import audit, count_orders, open_read_only
@@ -18,7 +19,8 @@ OVERDUE_MILLISECONDS: Final = 60_000
 """How long work may wait; servers look for it every second or so."""
 SKEW_FAILS_MILLISECONDS: Final = 5000
 SKEW_WARNS_MILLISECONDS: Final = 1000
-_LEFT_LYING: Final = ("due-orders", "calls", "webhooks")
+MOST_LOOKED_AT: Final = 1000
+_LEFT_LYING: Final = ("due-orders", "calls", "money", "webhooks")
 _OF_A_DATABASE: Final = ("stamp", "clock", "writes", *_LEFT_LYING, "ledger")
 _SERVE: Final = "start a server; where one runs, its log says why it waits"
 
@@ -103,8 +105,12 @@ def _work(settings: Settings, clock: Clock) -> Iterator[Finding]:
         with closing(open_store(settings.database_url, migrate=False, prepare=prepare)) as store:
             yield writes(store, clock)
             with store.snapshot() as snapshot:
-                due, calls = due_orders(snapshot, clock), overdue_calls(snapshot, clock)
-            yield from (due, calls)
+                due, calls, money = (
+                    due_orders(snapshot, clock),
+                    overdue_calls(snapshot, clock),
+                    waiting_money(snapshot),
+                )
+            yield from (due, calls, money)
             yield webhooks(store, clock)
     except StoreUnusable as error:
         yield _unusable("writes", error)
@@ -140,6 +146,23 @@ def overdue_calls(snapshot: Snapshot, clock: Clock) -> Finding:
         number = f"{len(late)}{' or more' if len(late) == 100 else ''}"
         return failed("calls", f"{number} orders have a call to a rail that nobody has settled", _SERVE)
     return ok("calls", "no call to a rail is left over")
+
+
+def waiting_money(snapshot: Snapshot) -> Finding:
+    """Money that nobody moves on until a person has said where it belongs."""
+    held = len(snapshot.held_credits(MOST_LOOKED_AT))
+    parked = sum(
+        each.status is ReturnStatus.PARKED
+        for view in snapshot.open_returns(MOST_LOOKED_AT)
+        for each in view.order.returns
+    )
+    if held or parked:
+        return warning(
+            "money",
+            f"transfers of {held} orders are held and {parked} returns were refused by the bank",
+            "see `opentill credits list` and `opentill returns list --parked`",
+        )
+    return ok("money", "no transfer and no return waits for a person")
 
 
 def webhooks(store: Store, clock: Clock) -> Finding:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from opentill.domain.commands import AcceptCredit, AttachCredit, ReceiveCredit, ReturnCredit
-from opentill.domain.draft import Draft
+from opentill.domain.draft import Draft, without_waiting_attempts
 from opentill.domain.events import EventType
 from opentill.domain.lifecycle import CREDIT_TABLE, LATE_COLUMN, Cell, CreditInput, OrderInput, Take
 from opentill.domain.order import Credit, Disposition, DueAction, Order, ReturnKind
@@ -97,6 +97,7 @@ def _pay(draft: Draft, last: Credit, cell: Cell) -> None:
         EventType.PAYMENT_SUCCESS,
         credit=draft.order.credit(last.transaction_id),
         status=cell.to,
+        attempts=without_waiting_attempts(order, draft.at),
         amount=order.amount,
         totals=replace(totals, held=totals.held - order.amount, applied=totals.applied + order.amount),
         paid_by=last.transaction_id,

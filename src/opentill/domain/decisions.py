@@ -36,7 +36,7 @@ from opentill.domain.commands import (
     SettleReturnByHand,
     SubmitOtp,
 )
-from opentill.domain.draft import Change, Draft
+from opentill.domain.draft import Change, Draft, without_waiting_attempts
 from opentill.domain.events import EventType
 from opentill.domain.lifecycle import (
     ATTEMPT_REFUSAL_OF,
@@ -142,16 +142,6 @@ def create(command: CreateOrder, at: int, *, taken: bool = False) -> Change:
     return Change(None, draft.order, tuple(draft.events), command.terms)
 
 
-def _without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:
-    """The attempts, those that wait for the payer abandoned; a call in flight goes on."""
-    return tuple(
-        replace(a, status=target, updated_at=at, challenge=None, response_code="", message="")
-        if (target := ATTEMPT_TABLE[a.status].get(_I.ABANDONED))
-        else a
-        for a in order.attempts
-    )
-
-
 def _fall_due(draft: Draft) -> None:
     if draft.order.due_action is DueAction.CANCEL:
         cell = draft.cell(OrderInput.CANCEL)
@@ -161,7 +151,7 @@ def _fall_due(draft: Draft) -> None:
 
 
 def _end(draft: Draft, cell: Cell, type_: EventType, **said: Any) -> None:
-    attempts = _without_waiting_attempts(draft.order, draft.at)
+    attempts = without_waiting_attempts(draft.order, draft.at)
     draft.record(type_, status=cell.to, attempts=attempts, **said)
     crediting.see_to_held(draft, cell)
 
@@ -196,7 +186,7 @@ def _begin_attempt(draft: Draft, command: BeginAttempt) -> None:
         raise AttemptInProgress
     if order.attempt_count >= command.max_attempts:
         raise TooManyAttempts
-    draft.order = replace(order, attempts=_without_waiting_attempts(order, draft.at))
+    draft.order = replace(order, attempts=without_waiting_attempts(order, draft.at))
     _start_attempt(draft, command, save_card=command.save_card)
 
 

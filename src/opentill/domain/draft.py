@@ -1,14 +1,22 @@
 """A change while it is being decided: the order so far, and the events that lead there."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Command
 from opentill.domain.events import Event, EventType, event_id
-from opentill.domain.lifecycle import ORDER_TABLE, REFUSAL_IN, REFUSAL_OF, Cell, OrderInput
+from opentill.domain.lifecycle import (
+    ATTEMPT_TABLE,
+    ORDER_TABLE,
+    REFUSAL_IN,
+    REFUSAL_OF,
+    AttemptInput,
+    Cell,
+    OrderInput,
+)
 from opentill.domain.order import Attempt, Credit, Method, Order, OrderStatus, Refund, Return, Terms
 
 _Child = TypeVar("_Child")
@@ -136,3 +144,13 @@ def _with(children: tuple[_Child, ...], changed: _Child, key: str) -> tuple[_Chi
     same = getattr(changed, key)
     kept: tuple[_Child, ...] = tuple(changed if getattr(c, key) == same else c for c in children)
     return kept if changed in kept else (*children, changed)
+
+
+def without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:
+    """The attempts, those that wait for the payer abandoned; a call in flight goes on."""
+    return tuple(
+        replace(a, status=target, updated_at=at, challenge=None, response_code="", message="")
+        if (target := ATTEMPT_TABLE[a.status].get(AttemptInput.ABANDONED))
+        else a
+        for a in order.attempts
+    )

@@ -105,6 +105,23 @@ def start_refund(draft: Draft, refund: Refund, **said: Any) -> None:
     )
 
 
+_TOLD_FIRST: Final = (RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.REFUSED, RefundStatus.DONE)
+
+
+def whole_refund(order: Order, refund_id: str) -> Refund | None:
+    """What one command began, as one refund: the sum of its parts, done only when all of them are.
+
+    Of parts that ended differently the one is told that did not go well.
+    """
+    first = order.refund(refund_id)
+    if first is None or first.from_credit is None:
+        return first
+    ids = {event_id(refund_id, number) for number in range(order.refund_count)}
+    parts = [refund for refund in order.refunds if refund.refund_id in ids]
+    told = min(parts, key=lambda part: _TOLD_FIRST.index(part.status))
+    return replace(told, refund_id=refund_id, amount=sum(part.amount for part in parts))
+
+
 def settle_refund(draft: Draft, command: SettleRefund) -> None:
     """Book what the rail answered; where it is known already, nothing changes."""
     refund = draft.order.refund(command.refund_id)

@@ -21,7 +21,7 @@ from opentill.payer.pages import PAGE_PATH, PayerDeps, PayerPages, page_location
 from opentill.payer.sandbox import TEST_CARDS
 from opentill.payer.transfer import Arrival
 from opentill.payer.truth import money_of
-from opentill.payer.view import TRANSFER_METHOD, allows
+from opentill.payer.view import CARD_METHOD, TRANSFER_METHOD, allows
 from opentill.rails.desk import Asking
 from opentill.store.interface import Name, OrderView
 from opentill.store.transfers import TransferNotice
@@ -95,6 +95,9 @@ class Actions:
         card = read_card(_with_test_card(form))
         if isinstance(card, WrongFields):
             return card
+        view = await self._deps.reader.order(*name, None)
+        if view is None or not allows(view, CARD_METHOD):
+            return None
         account_id, order_id = name
         transaction = transaction_id(account_id, self._deps.ids.uuid())
         command = BeginAttempt(
@@ -143,7 +146,7 @@ class Actions:
     async def give_account(self, name: Name, _form: Form) -> WrongFields | None:
         """Reserve the order's account number; asked again it is the same one."""
         view = await self._deps.reader.order(*name, None)
-        if view is not None and allows(view, TRANSFER_METHOD):
+        if self._deps.offer.transfers and view is not None and allows(view, TRANSFER_METHOD):
             with contextlib.suppress(Refusal):  # the order has ended, as its page says
                 await self._deps.transfers.account(view.order)
         return None

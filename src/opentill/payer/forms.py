@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from opentill.rails.rail import Card
 
@@ -22,15 +22,15 @@ Form = dict[str, str]
 
 
 async def read_form(request: Request) -> Form:
-    """The fields of a posted form; empty for one that is too long or no form at all."""
+    """The fields of a posted form; empty for one that is too long, broke off, or is no form at all."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MOST_FORM_BYTES:
-            return {}
     try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MOST_FORM_BYTES:
+                return {}
         return dict(parse_qsl(body.decode("ascii"), max_num_fields=_MOST_FIELDS))
-    except ValueError:
+    except (ValueError, ClientDisconnect):
         return {}
 
 
@@ -43,7 +43,7 @@ def is_from_here(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return origin is None or origin.partition("://")[2] == request.headers.get("host")
 
 
 @dataclass(frozen=True, slots=True)

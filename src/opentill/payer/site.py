@@ -21,7 +21,7 @@ def payer_site(deps: PayerDeps, open_pages: OpenPages, more: Iterable[BaseRoute]
     async def unknown(_request: Request, _error: Exception) -> Response:
         return deps.templates.unknown()
 
-    return Starlette(
+    site = Starlette(
         routes=[
             Mount("/checkout/static", Static()),
             *ReturnPage(deps).routes(),
@@ -30,5 +30,7 @@ def payer_site(deps: PayerDeps, open_pages: OpenPages, more: Iterable[BaseRoute]
             *Actions(deps, pages).routes(),
             *more,
         ],
-        exception_handlers={404: unknown},
+        exception_handlers={404: unknown, 405: unknown},
     )
+    site.router.redirect_slashes = False  # it would lead to whatever host the request names
+    return site

@@ -50,6 +50,8 @@ class Bank:
     """Whose account numbers are given out."""
 
     name: str
+    account_name: str
+    """Whose account a payer's bank says that it is."""
     sandbox_rail: str
     """What advices call the rail whose transfers a payer can make up; empty in live mode."""
 
@@ -65,6 +67,7 @@ class TransferPanel:
     account_number: str = ""
     """Empty until the payer asks for an account."""
     bank_name: str = ""
+    account_name: str = ""
     seconds_left: int | None = None
     """Of the page's countdown; None once it is over."""
     page_url: str = ""
@@ -93,6 +96,7 @@ def transfer_panel(
         rest_plain=rest_plain,
         account_number=account.account_number,
         bank_name=bank.name,
+        account_name=bank.account_name,
         seconds_left=left if left > 0 else None,
         page_url=page_url,
         arrivals=tuple((each.value, each.label(money.rest, order.currency)) for each in Arrival)

@@ -144,6 +144,8 @@ class Offer:
     """What this server can do for any order."""
 
     card_rail: bool
+    transfers: bool
+    """Whether somebody tells us of what arrives; without that no payer may be given an account number."""
     bank: Bank
     limits: Limits
 
@@ -182,7 +184,7 @@ def page_of(seen: Seen, now: int, offer: Offer) -> OrderPage:
     card = offer.card_rail and allows(view, CARD_METHOD)
     card = card and order.attempt_count < offer.limits.max_attempts
     transfer = None
-    if allows(view, TRANSFER_METHOD):
+    if offer.transfers and allows(view, TRANSFER_METHOD):
         transfer = transfer_panel(order, money, seen.account, offer.bank, seen.page_url, at)
     waiting = _waiting(order, offer.limits)
     stage = _stage(order, money, can_pay=card or transfer is not None)

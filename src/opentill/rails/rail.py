@@ -6,6 +6,9 @@ from typing import Final, Protocol
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.order import Challenge, Credit
 
+BANK_RAIL: Final = "bank"
+"""The rail of every advice, the sandbox's too: session ids are the same at all banks of the scheme."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Card:

@@ -12,9 +12,6 @@ from opentill.rails.rail import BankAccount, PayoutAnswer
 from opentill.rails.switches import SwitchedCalls
 from opentill.store.journal import RailJournal, RailPayout
 
-RAIL: Final = "sandbox"
-"""What this bank is called in advices."""
-
 _SENT: Final = PayoutAnswer(RefundOutcome.DONE, "00", "The transfer was sent")
 _REFUSED: Final = PayoutAnswer(RefundOutcome.REFUSED, "91", "The account's bank refused the transfer")
 _NO_ACCOUNT: Final = PayoutAnswer(RefundOutcome.REFUSED, "07", "There is no account to send it to")

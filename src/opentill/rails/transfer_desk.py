@@ -31,6 +31,7 @@ from opentill.domain.nuban import SERIALS, account_number
 from opentill.domain.order import Credit, Disposition, LateMoney, Order, Return, ReturnKind
 from opentill.domain.refusals import CreditNotHeld, CurrencyMismatch, RecordNotFound, Refusal
 from opentill.engine.engine import Engine, Outcome
+from opentill.engine.errors import CommandFailed
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.rails.rail import PayoutAnswer, TransferRail, sender_account
@@ -44,6 +45,8 @@ CANDIDATES: Final = 8
 ROUNDS: Final = 8
 """How often, before the pool is taken for used up."""
 SWEEP: Final = 128
+RETURNS_AT_ONCE: Final = 16
+"""How many returns of one order are sent side by side; the next look takes the rest."""
 NO_ANSWER: Final = PayoutAnswer(RefundOutcome.SILENT, "", "The transfer is being processed")
 
 _log = structlog.get_logger("opentill.transfers")
@@ -187,6 +190,8 @@ class TransferDesk:
                 await self._route(advice)
             except CreditNotHeld:
                 _log.warning("attachment_too_late", credit_id=advice.credit_id)
+            except CommandFailed:  # the next ones are others' money
+                _log.exception("advice_unroutable", credit_id=advice.credit_id)
         return len(overdue)
 
     async def _route(self, advice: Advice, actor: Actor = BANK) -> str:
@@ -200,7 +205,7 @@ class TransferDesk:
         if isinstance(booked, Refusal):
             booked = await self._book_on_house(advice, booked)
         assert isinstance(booked, Change)
-        await self._threads.write(self._threads.store.note_routed, advice.credit_id)
+        await self._threads.write(self._threads.store.note_routed, advice)
         return _told(booked, advice)
 
     async def _book(
@@ -260,9 +265,8 @@ class TransferDesk:
     async def finish(self, order: Order) -> None:
         """Send every return of this order that is to be sent and that nobody else has."""
         now = self._clock.now()
-        for return_ in order.returns:
-            if return_.call is not None and return_.call.until <= now:
-                await self._send_back(order, return_)
+        due = [each for each in order.returns if each.call is not None and each.call.until <= now]
+        await asyncio.gather(*(self._send_back(order, each) for each in due[:RETURNS_AT_ONCE]))
 
     async def _send_back(self, order: Order, return_: Return) -> None:
         begun = await self._submit(

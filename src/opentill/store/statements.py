@@ -385,12 +385,14 @@ class Statements:
     def overdue_calls(self) -> str:
         """Orders with a rail call whose caller is taken for dead, longest overdue first."""
         return f"""
-            SELECT account_id, order_id, call_until FROM attempts WHERE call_until <= {self._p}1
-            UNION ALL
-            SELECT account_id, order_id, call_until FROM refunds WHERE call_until <= {self._p}1
-            UNION ALL
-            SELECT account_id, order_id, call_until FROM returns WHERE call_until <= {self._p}1
-            ORDER BY call_until LIMIT {self._p}2
+            SELECT account_id, order_id, min(call_until) AS call_until
+              FROM (SELECT account_id, order_id, call_until FROM attempts WHERE call_until <= {self._p}1
+                    UNION ALL
+                    SELECT account_id, order_id, call_until FROM refunds WHERE call_until <= {self._p}1
+                    UNION ALL
+                    SELECT account_id, order_id, call_until FROM returns WHERE call_until <= {self._p}1) AS c
+             GROUP BY account_id, order_id
+             ORDER BY call_until LIMIT {self._p}2
         """
 
     @cached_property

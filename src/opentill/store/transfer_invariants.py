@@ -98,7 +98,7 @@ _ADVICES_BOOKED = """
        AND c.amount = a.amount
       LEFT JOIN credits AS h
         ON h.account_id = :house AND h.session_id = a.session_id AND h.rail = a.rail AND h.amount = a.amount
-     WHERE a.route_by IS NULL AND c.transaction_id IS NULL AND h.transaction_id IS NULL
+     WHERE a.route_by IS NULL AND c.transaction_id IS NULL AND (a.attached = 1 OR h.transaction_id IS NULL)
 """
 
 TRANSFER_CHECKS: Final = (

@@ -75,9 +75,14 @@ class TransferVerbs(OutboxVerbs):
         found = self._read(lambda c: c.execute(wanted).mappings().first())
         return _advice(found) if found else None
 
-    def note_routed(self, credit_id: str) -> None:
+    def note_routed(self, advice: Advice) -> None:
         """See ``Transfers.note_routed``."""
-        self._change_advice(_advices.c.credit_id == credit_id, route_by=None)
+        same_target = (
+            (_advices.c.credit_id == advice.credit_id)
+            & _advices.c.order_id.is_not_distinct_from(advice.order_id)
+            & (_advices.c.attached == int(advice.attached))
+        )
+        self._change_advice(same_target, route_by=None)
 
     def unrouted_advices(self, now: int, limit: int) -> list[Advice]:
         """See ``Transfers.unrouted_advices``."""

@@ -94,8 +94,8 @@ class Transfers(Protocol):
     def advice_of_credit(self, credit_id: str) -> Advice | None:
         """The advice that a credit came from."""
 
-    def note_routed(self, credit_id: str) -> None:
-        """Its money is booked."""
+    def note_routed(self, advice: Advice) -> None:
+        """Its money is booked where it was to go; one that was attached elsewhere meanwhile is left alone."""
 
     def unrouted_advices(self, now: int, limit: int) -> list[Advice]:
         """Advices that should have been booked by ``now`` (real time), longest overdue first."""

@@ -7,7 +7,8 @@ import { trouble } from "./trouble.js";
 import { swap } from "./swap.js";
 import { Watch } from "./watch.js";
 
-const PAGE = location.pathname;
+// A form that was answered here left its own address behind the page's.
+const PAGE = location.pathname.split("/").slice(0, 3).join("/");
 const REDIRECT_SECONDS = 8;
 const LOST =
   "We can not reach the server. If you have just paid, do not pay again: this page keeps asking, and will tell.";
@@ -37,6 +38,12 @@ async function refresh() {
 
 function show(page, { keep }) {
   if (!page.getElementById("page")) return;
+  const bank = page.querySelector("form[data-to-bank]");
+  // Only a page that was loaded for it may send a form to another origin.
+  if (bank && main().dataset.stage !== page.getElementById("page").dataset.stage && new URL(bank.action).origin !== location.origin) {
+    location.replace(PAGE);
+    return;
+  }
   document.title = page.title;
   swap(main(), page.getElementById("page"), { keep });
   enhance();
