@@ -1,6 +1,6 @@
 """Tells opentill of a bank transfer.
 
-OPENTILL_CREDIT_ADVICE_KEYS=KEY python advise_credit.py http://127.0.0.1:8480 '{"sessionId": ...}'
+OPENTILL_CREDIT_ADVICE_KEYS=KEY python3 advise_credit.py http://127.0.0.1:8480 '{"sessionId": ...}'
 """
 
 import base64

@@ -246,6 +246,7 @@ def test_queries_are_typed() -> None:
         (ListQuery, b"limit=51", "limit is too large"),
         (ListQuery, b"limit=0", "limit is too small"),
         (ListQuery, b"limit=x", "limit must be a whole number"),
+        (ListQuery, b"limit=Null", "limit is not valid"),
         (ListQuery, b"&".join(b"a%d=1" % n for n in range(60)), "the query is not valid"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import httpx2
@@ -103,7 +104,7 @@ def told(answer: httpx2.Response) -> tuple[int, str, str | None]:
 
 ASK: Final[dict[CancelMode, Callable[..., CancelOrder]]] = {
     CancelMode.ONLY_IF_UNPAID: given.ensure_cancelled,
-    CancelMode.CANCEL_OR_REFUND: given.cancel_or_refund,
+    CancelMode.CANCEL_OR_REFUND: partial(given.cancel_or_refund, refund_id=given.command_id(999)),
 }
 
 

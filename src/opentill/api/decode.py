@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
+from functools import cache
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
@@ -14,6 +15,7 @@ from opentill.api.wire import invalid, milliseconds_of
 from opentill.domain.money import MINOR_DIGITS, InvalidAmount, Money
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound=msgspec.Struct)
 
 Text = Annotated[str, msgspec.Meta(max_length=255)]
 """A string of the merchant's choice, bounded."""
@@ -133,7 +135,7 @@ def complaint(message: str, what: str) -> str:
     return f"{field} {next((text for mark, text in _KINDS if mark in message), 'is not valid')}"
 
 
-def query(kind: type[T], query_string: bytes) -> T:
+def query(kind: type[Q], query_string: bytes) -> Q:
     """Read a query into a struct; a blank parameter counts as absent, an unknown one is ignored.
 
     Raises Rejected (400 ``02``) when it is not percent-encoded UTF-8, a parameter is repeated, or
@@ -149,10 +151,26 @@ def query(kind: type[T], query_string: bytes) -> T:
     for name, value in members.items():
         if "\0" in value:
             raise invalid(f"{name} can not contain control characters")
+        if value.lower() == "null" and name in _not_of_text(kind):
+            raise invalid(f"{name} is not valid")  # else it would be read as absent
     try:
         return msgspec.convert(members, kind, strict=False)
     except msgspec.ValidationError as error:
         raise invalid(complaint(str(error), "query")) from None
+
+
+@cache
+def _not_of_text(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The parameters of a query that are not any text: numbers, words of a list, times."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return frozenset(
+        field.encode_name
+        for field in info.fields
+        if not any(
+            isinstance(each, msgspec.inspect.StrType) for each in getattr(field.type, "types", (field.type,))
+        )
+    )
 
 
 def filled(text: str, field: str) -> str:
