@@ -136,8 +136,10 @@ def test_a_field_that_is_wrong_is_pointed_at(context: BrowserContext, shopping: 
 
 
 def show_account(page: Page) -> None:
+    """Until it stands there: what a test does next must not overtake the payer's request for it."""
     page.get_by_role("heading", name="Pay by bank transfer").click()
     page.get_by_role("button", name="Show account details").click()
+    expect(page.locator(".big")).to_be_visible()
 
 
 def test_an_exact_transfer_pays(context: BrowserContext, shopping: Shopping) -> None:

@@ -140,7 +140,10 @@ def _parameters(operation: Operation, *, sandbox: bool) -> list[dict[str, Any]]:
 
 
 def _query_parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
-    """JSON null has no form in a query, so only the other half of an optional member is described."""
+    """JSON null has no form in a query, so only the other half of an optional member is described.
+
+    There a text may be empty, for a blank parameter counts as absent.
+    """
     _, components = msgspec.json.schema_components([query], ref_template=_REFERENCE)
     schema = components.pop(query.__name__)
     required = schema.get("required", [])
@@ -163,7 +166,9 @@ def _in_place(member: dict[str, Any], components: Mapping[str, Any]) -> dict[str
 
 def _without_null(member: dict[str, Any]) -> dict[str, Any]:
     choices = [choice for choice in member.get("anyOf", ()) if choice != {"type": "null"}]
-    return choices[0] if choices else member
+    if not choices:
+        return member
+    return {name: value for name, value in choices[0].items() if name != "minLength"}
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
