@@ -3,7 +3,9 @@
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -45,6 +47,23 @@ def test_the_connection_that_reads_can_not_write(store: SqliteStore) -> None:
     """No statement of a snapshot changes anything, whatever it says."""
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         store._reader.execute("UPDATE installation SET clock_offset = 5")
+
+
+@pytest.mark.parametrize("opened", [open_sqlite, RailJournal], ids=["store", "journal"])
+def test_of_those_who_open_a_new_file_at_once_all_may(
+    opened: Callable[[Path], SqliteStore | RailJournal], tmp_path: Path
+) -> None:
+    """Whoever is first makes it; nobody is turned away, in twenty tries."""
+    for number in range(20):
+        path, together = tmp_path / f"{number}.db", Barrier(4)
+
+        def open_and_close(path: Path = path, together: Barrier = together) -> None:
+            together.wait(10)
+            opened(path).close()
+
+        with ThreadPoolExecutor(4) as threads:
+            for each in [threads.submit(open_and_close) for _ in range(4)]:
+                each.result()
 
 
 def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ A real rail remembers what we forget in a crash; so must this one. Every answer 
 before it is given. The switches that make its next calls fail stand here too, for every process.
 """
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -33,10 +35,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from opentill.clock import SystemClock
 from opentill.store.files import make_private
 from opentill.store.opening import patient
+from opentill.store.turnstile import Turnstile
 
 POSTGRES_CONNECTIONS: Final = 5
+_OPENING_PATIENCE_MILLISECONDS: Final = 10_000
 
 metadata = MetaData()
 
@@ -164,8 +169,8 @@ class RailJournal:
 
     def __init__(self, where: Path | str):
         self._engine = _sqlite(where) if isinstance(where, Path) else _postgres(where)
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":  # processes that start together take turns
+        with _made_by_turns(where), self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(8481)"))
             metadata.create_all(connection)
 
@@ -274,6 +279,19 @@ class RailJournal:
     def close(self) -> None:
         """Give back the connections."""
         self._engine.dispose()
+
+
+@contextmanager
+def _made_by_turns(where: Path | str) -> Iterator[None]:
+    """Those who start together take turns: of two that make a file a WAL database SQLite turns one away."""
+    if isinstance(where, str):
+        yield
+        return
+    with (
+        closing(Turnstile(where, SystemClock(), _OPENING_PATIENCE_MILLISECONDS)) as turnstile,
+        turnstile.turn(),
+    ):
+        yield
 
 
 def _sqlite(path: Path) -> Engine:

@@ -91,7 +91,9 @@ class SqliteStore(TransferVerbs):
 
     def __init__(self, path: Path, clock: Clock | None = None, *, migrate: bool = True):
         self._turnstile = Turnstile(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
-        self._writer = _connect(path, _WRITER_PRAGMAS)
+        # Of two that make a file a WAL database at once SQLite turns one away, whatever its patience.
+        with self._turnstile.turn(_OPENING_PATIENCE_MILLISECONDS):
+            self._writer = _connect(path, _WRITER_PRAGMAS)
         self._writer_sql = _core(self._writer)
         self._write_lock = Lock()
         with self._transaction(_OPENING_PATIENCE_MILLISECONDS):
