@@ -483,7 +483,7 @@ def test_partial_money_goes_back_when_the_order_expires(place: Place) -> None:
 
 
 def test_a_refund_of_two_transfers_goes_to_both_senders(place: Place) -> None:
-    """The request is answered once; the bank sends two amounts under two ids, together what was asked for."""
+    """The bank sends two amounts under two ids, together what was asked for, and the answer tells of both."""
 
     async def work(counter: Counter) -> None:
         order = await counter.open()
@@ -498,13 +498,15 @@ def test_a_refund_of_two_transfers_goes_to_both_senders(place: Place) -> None:
             amount=7_000_00,
             call_until=counter.cards.call_until(),
         )
-        await counter.cards.refund(command, Asking(lambda _outcome: None))
-        await counter.cards.close(5)
+        counter.journal.set_switch(RailSwitch("refund", None, delay_milliseconds=50), calls=1)
+        result = await counter.cards.refund(command, Asking(lambda _outcome: None))
+        assert isinstance(result.outcome, Change)
         assert sorted((state, amount) for _, state, amount in counter.sent()) == [
             ("done", 1_000_00),
             ("done", 6_000_00),
         ]
         refunded = await counter.order()
+        assert refunded == result.outcome.after
         assert refunded.totals.refunded == 7_000_00
         assert {r.status.value for r in refunded.refunds} == {"DONE"}
 

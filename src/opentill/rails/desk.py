@@ -190,9 +190,7 @@ class CardDesk:
         refund = begun.outcome.after.refund(command.refund_id)
         if refund is None:
             return begun
-        for part in _further_parts(begun.outcome, command.refund_id):
-            self._in_background(self._pay_back_part(begun.outcome.after, part, asking.render))
-        work = self._in_background(self._pay_back(begun.outcome.after, refund, asking.render))
+        work = self._in_background(self._pay_back_all(begun.outcome, refund, asking.render))
         done, _ = await asyncio.wait({work}, timeout=self._settings.refund_wait_seconds)
         if done and not work.cancelled():
             return work.result()
@@ -300,13 +298,24 @@ class CardDesk:
 
     # --- refunds ----------------------------------------------------------------------------------
 
+    async def _pay_back_all(self, begun: Change, first: Refund, render: Render) -> Result:
+        """All that one command began, side by side; settled last is the first, whose reply tells of all."""
+        order, further = begun.after, _further_parts(begun, first.refund_id)
+        parts = [self._in_background(self._pay_back_part(order, part, render)) for part in further]
+        answer = await self._payout_answer(order, first)
+        if parts:
+            await asyncio.wait(parts)
+        return await self._settle_refund(order, first, answer, render)
+
     async def _pay_back(self, order: Order, refund: Refund, render: Render) -> Result:
+        return await self._settle_refund(order, refund, await self._payout_answer(order, refund), render)
+
+    async def _payout_answer(self, order: Order, refund: Refund) -> PayoutAnswer:
         """Ask the rail, always under the refund's one id; a try of unknown outcome is looked up first."""
-        answer = await self._heard(self._paid_back(order, refund), refund.refund_id, NO_PAYOUT_ANSWER)
-        return await self._settle_refund(order, refund, answer, render)
+        return await self._heard(self._paid_back(order, refund), refund.refund_id, NO_PAYOUT_ANSWER)
 
     async def _pay_back_part(self, order: Order, refund: Refund, render: Render) -> None:
-        """One of the senders of a payment made of several transfers; the answer waits for the first alone."""
+        """One of the senders of a payment made of several transfers."""
         try:
             await self._pay_back(order, refund, render)
         except EngineError as error:
