@@ -70,7 +70,7 @@ class TwinEngine(Engine):
 
     def __init__(self, threads: Sequence[StoreThreads], settings: EngineSettings):
         super().__init__(threads[0], CLOCK, settings)
-        self._free = [(one, _Committer(one.store, CLOCK, settings.key_seconds)) for one in threads]
+        self._free = [(one, _Committer(one.store, CLOCK, settings)) for one in threads]
         self._gathering = _Twins(self._carry_out, Limits(settings.max_batch, settings.queue_limit))
 
     async def _carry_out(self, submissions: Sequence[Submission]) -> Sequence[Result | EngineError]:

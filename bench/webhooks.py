@@ -28,7 +28,7 @@ from opentill.store.interface import Mode
 from opentill.store.outbox import Endpoint, Outgoing
 from opentill.store.sqlite import SqliteStore, open_sqlite
 from opentill.webhooks.guard import Guard
-from opentill.webhooks.payload import Fee, WebhookType, render
+from opentill.webhooks.payload import WebhookType, render
 from opentill.webhooks.sender import Poster, Sender, SenderSettings
 from opentill.webhooks.signature import SigningKeys, headers
 from orders import CLOCK, IDS, OPERATOR, ended, pending
@@ -127,7 +127,7 @@ def _queue(store: SqliteStore, url: str, count: int) -> None:
         with store.batch() as batch:
             batch.write(changes)
             batch.commit()
-    while store.place_events(partial(render, fee=Fee(0, 0)), CLOCK.now(), 256):
+    while store.place_events(partial(render, account_name=""), CLOCK.now(), 256):
         pass
 
 

@@ -18,6 +18,7 @@ from opentill.api.routing import AsgiApp
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
 from opentill.domain.order import Challenge, OrderStatus, Terms
+from opentill.domain.sharing import FeeTerms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
@@ -268,8 +269,7 @@ class _Telling:
         self.poster = Poster(self.guard, settings.webhook_timeout_seconds)
         self._keys = EndpointKeys(keyring)
         vault = CardVault(keyring)
-        fee = payload.Fee(settings.fee_basis_points, settings.fee_cap_minor)
-        render = partial(payload.render, fee=fee, account_name=settings.transfer_account_name)
+        render = partial(payload.render, account_name=settings.transfer_account_name)
         self._sequencer = Sequencer(threads=threads, clock=clock, holder=ids.uuid(), render=render)
         self._sender = Sender(
             threads=threads,
@@ -420,6 +420,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         queue_limit=settings.queue_limit,
         key_seconds=settings.idempotency_hours * 3600,
         key_wait_seconds=settings.idempotency_wait_seconds,
+        fee=FeeTerms(settings.fee_basis_points, settings.fee_cap_minor),
     )
 
 

@@ -298,10 +298,12 @@ class Settings:
     ] = 5
     fee_basis_points: Annotated[
         int,
-        _about("The fee of a payment that webhooks speak of, in hundredths of a percent.", ge=0, le=10_000),
+        _about(
+            "What a payment costs its merchant, in hundredths of a percent of the amount.", ge=0, le=10_000
+        ),
     ] = 140
     fee_cap_minor: Annotated[
-        int, _about("The most that such a fee can be, in minor units of whatever currency.", ge=0, le=10**15)
+        int, _about("The most that a payment costs, in minor units of whatever currency.", ge=0, le=10**15)
     ] = 180_000
     shutdown_seconds: Annotated[
         float, _about("How long open requests may take to end after SIGTERM.", ge=1, le=60)

@@ -15,6 +15,7 @@ from opentill.domain.decisions import Change, create, decide
 from opentill.domain.events import Event
 from opentill.domain.ledger import (
     CARD_RAIL,
+    FEES,
     HELD_MONEY,
     REFUNDS_DUE,
     RETURNS_DUE,
@@ -30,11 +31,16 @@ from opentill.domain.order import (
     Refund,
     RefundStatus,
     ReturnStatus,
+    Split,
+    SplitKind,
 )
 from opentill.domain.refusals import Refusal
+from opentill.domain.sharing import FeeTerms
 
 PENDING, PAID, CANCELLED = OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.CANCELLED
 
+FEE = FeeTerms(basis_points=140, cap=1_800_00)
+SPLIT = Split(SplitKind.PERCENTAGE, (("A", 33_33), ("B", 12_50)))
 MOST_STEPS = 17
 quickly = settings(max_examples=40, deadline=None)
 
@@ -164,12 +170,13 @@ def _refund(order: Order, amount: int | None, number: int) -> Command:
 
 
 def _tell(steps: list[Step], due_at: int | None, action: DueAction, late: LateMoney) -> Story:
-    changes = [create(given.create_order(due_at=due_at, due_action=action, late_money=late), 5)]
+    opens = given.create_order(due_at=due_at, due_action=action, late_money=late, split=SPLIT)
+    changes = [create(opens, 5)]
     times, refused = [5], 0
     for number, (asked, back, at) in enumerate(steps, start=1):
         order = changes[-1].after
         try:
-            changes.append(decide(order, _command(order, asked, back, number), at))
+            changes.append(decide(order, _command(order, asked, back, number), at, FEE))
         except Refusal:
             refused += 1
         else:
@@ -236,10 +243,24 @@ def test_the_ledger_sums_to_zero_and_agrees_with_the_totals(story: Story) -> Non
         assert balances[HELD_MONEY] == -totals.held
         assert balances[RETURNS_DUE] == -totals.returning
         assert balances[REFUNDS_DUE] == -_sum(change.after, RefundStatus.RUNNING, RefundStatus.UNKNOWN)
-        assert balances[merchant_balance("M")] == totals.refunded - totals.applied
+        merchants = {merchant_balance(name): balances[merchant_balance(name)] for name in "MAB"}
+        assert sum(merchants.values()) + balances[FEES] == totals.refunded - totals.applied
         assert set(balances) <= {
-            *(CARD_RAIL, TRANSFER_RAIL, HELD_MONEY, RETURNS_DUE, REFUNDS_DUE, merchant_balance("M"))
+            *(CARD_RAIL, TRANSFER_RAIL, HELD_MONEY, RETURNS_DUE, REFUNDS_DUE, FEES, *merchants)
         }
+
+
+@for_all(stories)
+@quickly
+def test_a_payment_is_shared_and_its_shares_go_back_pro_rata(story: Story) -> None:
+    """At every moment a share keeps its part of what is not refunded, rounded up; the fee is kept whole."""
+    for number, change in enumerate(story.changes, start=1):
+        balances = _balances([e for c in story.changes[:number] for e in c.events])
+        paid, refunded = change.after.status is PAID, change.after.totals.refunded
+        assert balances[FEES] == (-FEE.of(given.AMOUNT) if paid else 0)
+        for account, share in (("A", 3_333_16), ("B", 1_250_06)):
+            kept = share - share * refunded // given.AMOUNT if paid else 0
+            assert balances[merchant_balance(account)] == -kept
 
 
 def _sum(order: Order, *statuses: RefundStatus) -> int:

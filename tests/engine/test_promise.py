@@ -54,14 +54,17 @@ from opentill.domain.commands import (
     TransactionCommand,
 )
 from opentill.domain.events import event_id
-from opentill.domain.order import DueAction, LateMoney
+from opentill.domain.order import DueAction, LateMoney, Split, SplitKind
 from opentill.domain.refusals import PRECEDENCE
+from opentill.domain.sharing import FeeTerms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.threads import StoreThreads
 from opentill.store.audit import audit, open_read_only
 
 REFUSALS = {refusal.__name__ for refusal in PRECEDENCE}
 MAX_OTP_TRIES = 2
+FEE = FeeTerms(basis_points=140, cap=100_00)
+SPLIT = Split(SplitKind.PERCENTAGE, (("sub-1", 33_33), ("sub-2", 12_50)))
 A, F = RailOutcome, RefundOutcome
 
 NAMES = [(ACCOUNT, "r1"), (OTHER, "r1"), (ACCOUNT, "r2"), (OTHER, "r2")]
@@ -237,7 +240,7 @@ class TheEngine(RuleBasedStateMachine):
     def start(self) -> None:
         self.store = faulty_store(self.place)
         self.threads = StoreThreads(self.store)
-        self.engine = Engine(self.threads, self.clock, EngineSettings())
+        self.engine = Engine(self.threads, self.clock, EngineSettings(fee=FEE))
 
         async def begin_to_serve() -> None:
             self.engine.start()
@@ -287,7 +290,8 @@ class TheEngine(RuleBasedStateMachine):
         match kind:
             case "create":
                 due_at = self.clock.now() + how[0] * 1000 if how[0] else None
-                return new_order(reference, account_id, due_at=due_at, due_action=how[1], late_money=how[2])
+                terms: dict[str, Any] = {"due_at": due_at, "due_action": how[1], "late_money": how[2]}
+                return new_order(reference, account_id, split=SPLIT, **terms)
             case "cancel" | "cancel again":
                 return self._cancel(kind, order, how[0])
             case "expire":
@@ -461,7 +465,8 @@ class TheEngine(RuleBasedStateMachine):
             " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account = 'held_money'), 0),"
             " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account = 'returns_due'), 0),"
             " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account = 'refunds_due'), 0),"
-            " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account = 'merchant:' || o.account_id), 0)"
+            " coalesce(sum(l.amount) FILTER (WHERE l.ledger_account LIKE 'merchant:%'"
+            "                          OR l.ledger_account = 'fees'), 0)"
             " FROM orders AS o LEFT JOIN ledger_entries AS l USING (account_id, order_id)"
             " GROUP BY o.account_id, o.order_id",
         )

@@ -120,7 +120,8 @@ def _of_money(books: Books, order: Row) -> Iterator[str]:
         yield "a booking does not sum to zero"
     owed = {
         "card_rail": order["received"] - order["returned"] - given_back,
-        f"merchant:{order['account_id']}": given_back + running - order["applied"],
+        f"merchant:{order['account_id']}": given_back + running + order["fee"] - order["applied"],
+        "fees": -order["fee"],
         "returns_due": -order["returning"],
         "refunds_due": -running,
     }

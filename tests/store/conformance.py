@@ -38,7 +38,16 @@ from opentill.domain.commands import (
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.events import EventType
 from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, merchant_balance
-from opentill.domain.order import AttemptStatus, DueAction, LateMoney, Order, OrderStatus, Split, Terms
+from opentill.domain.order import (
+    AttemptStatus,
+    DueAction,
+    LateMoney,
+    Order,
+    OrderStatus,
+    Split,
+    SplitKind,
+    Terms,
+)
 from opentill.store import order_lists
 from opentill.store.interface import (
     Balance,
@@ -120,12 +129,12 @@ def an_order_comes_back_as_it_was_written(store: Store) -> None:
         customer_id="c-9",
         callback_url="https://shop.example/?a=b#c",
         allowed_payment_methods=("Card", "Nomba QR"),
-        split=Split("PERCENTAGE", (("a", 1250), ("b", 50))),
         metadata=(("k", "v"), ("naïve", "☃")),
     )
     command = new_order(
         "r'\"; --",
         terms=terms,
+        split=Split(SplitKind.PERCENTAGE, (("a", 1250), ("b", 50))),
         tokenize_card=True,
         sub_account_id="sub-1",
         due_at=NOW + 5,

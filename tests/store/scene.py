@@ -27,8 +27,9 @@ from opentill.domain.commands import (
 )
 from opentill.domain.decisions import Change
 from opentill.domain.house import HOUSE, house_order, house_transaction
-from opentill.domain.order import Challenge, DueAction, LateMoney, Sender
-from opentill.engine.engine import Engine
+from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, SplitKind
+from opentill.domain.sharing import NO_FEE, FeeTerms
+from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.interface import Store
 from opentill.store.outbox import DeliveryState, Endpoint, Patience, Tried
 from opentill.store.transfers import TransferNotice
@@ -48,15 +49,20 @@ ENDPOINT = Endpoint(
     failing_since=None,
     created_at=NOW,
 )
+FEE = FeeTerms(basis_points=140, cap=100_00)
+SPLIT = Split(SplitKind.PERCENTAGE, (("sub-1", 33_33), ("sub-2", 10_01)))
 O = RailOutcome  # noqa: E741 - the word most often said below
 
 
-async def play(place: Place) -> dict[str, str]:
-    """Make the database of this place; returns the order ids by the orders' references."""
+async def play(place: Place, *, shared: bool = True) -> dict[str, str]:
+    """Make the database of this place; returns the order ids by the orders' references.
+
+    Not ``shared``: payments cost nothing and nobody shares in them, as it was before 0010.
+    """
     store, clock = open_store(place), ToldClock()
     try:
-        async with running(store, clock) as engine:
-            made = await _create(engine)
+        async with running(store, clock, EngineSettings(fee=FEE if shared else NO_FEE)) as engine:
+            made = await _create(engine, SPLIT if shared else None)
             for act in _ACTS:
                 await _play(engine, act)
             await _advise(store, engine)
@@ -83,10 +89,11 @@ def _pause(store: Store) -> None:
     assert store.record_tries([dead], Patience(milliseconds=0, tries=1))
 
 
-async def _create(engine: Engine) -> dict[str, str]:
+async def _create(engine: Engine, split: Split | None) -> dict[str, str]:
     commands = [
         new_order(reference, ACCOUNT, **_TERMS.get(reference, {})) for reference in _REFERENCES + _BY_TRANSFER
     ]
+    commands = [replace(each, split=split) if each.reference in _SHARED else each for each in commands]
     commands.append(new_order("foreign", OTHER))
     await _play(engine, commands)
     return {command.reference: command.order_id for command in commands}
@@ -108,6 +115,7 @@ _BY_TRANSFER = [
     *["held", "paid by transfers", "refund to senders", "late", "held by policy", "accepted"],
     *["return running", "return unknown", "return parked", "return done"],
 ]
+_SHARED = ["paid by sub-account", "refund running", "refund refused", "refund to senders"]
 _TERMS: dict[str, dict[str, object]] = {
     "expired": {"due_at": DUE},
     "cancelled when due": {"due_at": DUE, "due_action": DueAction.CANCEL},

@@ -53,9 +53,10 @@ class Books:
         its = f"WHERE order_id = ? AND {where}"
         assert self._run(f"UPDATE {table} SET {changes} {its} RETURNING order_id", self.orders[order])
 
-    def drop(self, table: str, order: str) -> None:
+    def drop(self, table: str, order: str, where: str = "true") -> None:
         """Delete the rows of one order."""
-        assert self._run(f"DELETE FROM {table} WHERE order_id = ? RETURNING order_id", self.orders[order])
+        its = f"WHERE order_id = ? AND {where}"
+        assert self._run(f"DELETE FROM {table} {its} RETURNING order_id", self.orders[order])
 
     def add(self, table: str, row: dict[str, Any]) -> None:
         names = ", ".join(f'"{name}"' for name in row)
@@ -255,6 +256,19 @@ def _booked_twice(books: Books) -> None:
     books.set("credits", "foreign", "session_id = 'S C held'")
 
 
+def _shared_with_another(books: Books) -> None:
+    its = "ledger_account = 'merchant:sub-2'"
+    books.set("ledger_entries", "paid by sub-account", "ledger_account = 'merchant:sub-3'", its)
+
+
+def _shares_not_given_back(books: Books) -> None:
+    """The beneficiary alone gives a refund back, and so it is told and booked."""
+    order = "refund running"
+    books.set("events", order, "shares = NULL", "type = 'refund_started'")
+    books.drop("ledger_entries", order, "ledger_account LIKE 'merchant:sub-%' AND amount > 0")
+    books.set("ledger_entries", order, "amount = 100000", "ledger_account LIKE 'merchant:%' AND amount > 0")
+
+
 def _surplus(books: Books, sequence: int) -> None:
     books.enter("paid", sequence, 5, "elsewhere", 5)
     books.enter("paid", sequence, 6, "elsewhere", -5)
@@ -309,12 +323,34 @@ DEFECTS = [
     Defect("money-of-the-order", "paid", _for_a_stranger),
     Defect("money-of-the-order", "paid", _in_dollars),
     Defect("entries-follow-events", "paid", lambda b: b.set("ledger_entries", "paid", "at = at + 1")),
-    Defect("entries-follow-events", "paid", lambda b: b.set("ledger_entries", "paid", "line = line + 2")),
+    Defect(
+        "entries-follow-events",
+        "paid",
+        lambda b: b.set(
+            "ledger_entries", "paid", "ledger_account = 'transfer_rail'", "ledger_account = 'card_rail'"
+        ),
+    ),
+    Defect("entries-follow-events", "paid", lambda b: b.set("events", "paid", "fee = 0", "fee <> 0")),
+    Defect("entries-follow-events", "pending", lambda b: b.set("events", "pending", "fee = 7")),
     Defect("entries-follow-events", "paid", lambda b: _surplus(b, 1)),
     Defect("entries-follow-events", "paid", lambda b: b.enter("paid", 1, 0, "elsewhere", 5)),
     Defect("entries-have-events", "paid", lambda b: _surplus(b, 99)),
     Defect("ledger-agrees", "pending", _received_and_not_booked),
     Defect("ledger-agrees", "voided", _less_than_was_voided),
+    Defect("ledger-agrees", "paid", lambda b: b.set("orders", "paid", "fee = fee + 1")),
+    Defect("shares-booked", "refund running", lambda b: b.set("orders", "refund running", "shares = NULL")),
+    Defect(
+        "shares-booked",
+        "refund refused",
+        lambda b: b.set("orders", "refund refused", "split = replace(split, '3333', '3334')"),
+    ),
+    Defect("shares-booked", "paid by sub-account", _shared_with_another),
+    Defect("shares-booked", "refund running", _shares_not_given_back),
+    Defect(
+        "shares-booked",
+        "refund running",
+        lambda b: b.set("events", "refund running", "shares = replace(shares, '33329', '33330')"),
+    ),
     Defect("ledger-agrees", "paid", _refunded_without_a_refund),
     Defect("returns-due", "held by policy", _sent_back_and_not_booked),
     Defect("refunds-due", "refund running", lambda b: b.set("refunds", "refund running", "status = 'DONE'")),

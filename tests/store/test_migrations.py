@@ -60,9 +60,9 @@ def url(kind: str, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    """The rows of a life before refunds and transfers were known, in which all else has happened."""
+    """The rows of a life before refunds, transfers and fees were known, in which all else has happened."""
     folder = tmp_path_factory.mktemp("scene")
-    asyncio.run(scene.play(folder))
+    asyncio.run(scene.play(folder, shared=False))
     rows = all_rows(f"sqlite:///{folder / 'opentill.db'}")
     later = {row["order_id"] for table in ("refunds", "credits") for row in rows[table]}
     return {name: [row for row in of if row.get("order_id") not in later] for name, of in rows.items()}

@@ -15,12 +15,14 @@ from opentill.domain.commands import (
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import Event, EventType
 from opentill.domain.order import Terms
+from opentill.domain.sharing import FeeTerms
 from opentill.store.views import OrderView
 
 MERCHANT = "282aa572-0000-4000-8000-000000000002"
 SUB_ACCOUNT = "5e0f4f4c-0000-4000-8000-000000000005"
 ATTEMPT = "WEB-ONLINE_C-282aa-00000000-0000-4000-8000-000000000003"
 REFUND = "7d5c0a3e-0000-4000-8000-000000000006"
+FEE = FeeTerms(basis_points=140, cap=1_800_00)
 AT = 1_770_351_786_123
 """2026-02-06T04:23:06Z and a bit."""
 
@@ -50,7 +52,7 @@ def play(order: CreateOrder, *commands: Command) -> list[Told]:
     change = create(order, AT - 3_600_000)
     told = [(event, OrderView(change.after, order.terms)) for event in change.events]
     for number, command in enumerate(commands):
-        change = decide(change.after, command, AT + number * 1000)
+        change = decide(change.after, command, AT + number * 1000, FEE)
         told += [(event, OrderView(change.after, order.terms)) for event in change.events]
     return told
 

@@ -15,12 +15,11 @@ from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.events import TOLD_TO_MERCHANTS, EventType
 from opentill.domain.money import MAX_MINOR
 from opentill.domain.order import Terms
-from opentill.webhooks.payload import DEFAULT_EVENTS, SUBSCRIBABLE, TYPE_OF, Fee, render
+from opentill.webhooks.payload import DEFAULT_EVENTS, SUBSCRIBABLE, TYPE_OF, render
 from tidy.rules import ROOT
 from webhooks import played
 
-FEE = Fee(basis_points=140, cap=1_800_00)
-told = partial(render, fee=FEE, account_name="opentill Checkout")
+told = partial(render, account_name="opentill Checkout")
 
 WHO = (
     b'"merchant":{"walletId":"N/A","walletBalance":0.00,"userId":"282aa572-0000-4000-8000-000000000002"},'
@@ -309,14 +308,6 @@ def test_no_kobo_is_lost_in_print(amount: int) -> None:
     for number in (data["transaction"]["transactionAmount"], data["order"]["amount"]):
         assert number.as_tuple().exponent == -2
         assert number * 100 == amount
-
-
-@hypothesis.given(st.integers(0, MAX_MINOR), st.integers(0, 10_000), st.integers(0, MAX_MINOR))
-def test_a_fee_is_its_share_or_the_cap(amount: int, basis_points: int, cap: int) -> None:
-    """A fee is within half a kobo of its share of the amount, and never above its cap."""
-    fee = Fee(basis_points, cap).of(amount)
-    share = Decimal(amount) * basis_points / 10_000
-    assert fee == cap < share + Decimal("0.5") or abs(fee - share) <= Decimal("0.5")
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from opentill.domain.commands import Command, RefundOutcome
 from opentill.domain.events import EventType
 from opentill.domain.names import transaction_id
 from opentill.domain.order import LateMoney
-from opentill.webhooks.payload import Fee, render
+from opentill.webhooks.payload import render
 from webhooks import played
 
-told = partial(render, fee=Fee(140, 1_800_00), account_name="Shops of Lagos")
+told = partial(render, account_name="Shops of Lagos")
 
 CREDIT_ID = "00000000-0000-4000-8000-000000000008"
 CREDIT = transaction_id(played.MERCHANT, CREDIT_ID)

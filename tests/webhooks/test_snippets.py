@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from domain import given
 from opentill.domain.commands import RailOutcome
 from opentill.domain.events import EventType
-from opentill.webhooks.payload import Fee, render
+from opentill.webhooks.payload import render
 from opentill.webhooks.signature import SigningKeys, headers
 from polling import until
 from tidy.rules import ROOT
@@ -34,7 +34,7 @@ KEYS = SigningKeys(OLD, NEW)
 STOP_SECONDS = 10
 LANGUAGES = os.environ.get("SNIPPET_LANGUAGES", "python").split()
 """Python is there wherever tests run; `make test-snippets` installs the others and names all three."""
-told = partial(render, fee=Fee(140, 1_800_00), account_name="opentill Checkout")
+told = partial(render, account_name="opentill Checkout")
 
 
 def program(language: str, port: int) -> list[str]:

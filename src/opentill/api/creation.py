@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -12,7 +12,8 @@ from opentill.api.call import Call
 from opentill.api.decode import AmountText, ReferenceText, Text
 from opentill.api.wire import WireStruct, invalid, milliseconds_of
 from opentill.domain.commands import CreateOrder
-from opentill.domain.order import DueAction, LateMoney, Split, Terms
+from opentill.domain.order import DueAction, LateMoney, Split, SplitKind, Terms
+from opentill.domain.sharing import HUNDRED_PERCENT
 from opentill.store.interface import Merchant
 
 PaymentMethod = Literal[
@@ -20,9 +21,6 @@ PaymentMethod = Literal[
 ]
 Moment = Annotated[datetime, Meta(tz=True)]
 MetadataText = Annotated[str, Meta(max_length=1000)]
-
-_WHOLE: Final = 10_000
-"""A hundred percent in hundredths of a percent."""
 
 
 class ShareRequest(WireStruct):
@@ -35,7 +33,7 @@ class ShareRequest(WireStruct):
 class SplitRequest(WireStruct):
     """How a payment is shared; what the shares leave goes to the order's own account."""
 
-    split_type: Literal["PERCENTAGE", "AMOUNT"]
+    split_type: SplitKind
     split_list: Annotated[list[ShareRequest], Meta(min_length=1, max_length=100)]
 
 
@@ -85,7 +83,8 @@ async def order_members(call: Call, order: OrderRequest) -> dict[str, Any]:
         "amount": amount,
         "currency": currency,
         "sub_account_id": await _sub_account(call, order.account_id),
-        "terms": await _terms(call, order, amount),
+        "terms": _terms(order),
+        "split": None if order.split_request is None else await _split(call, order, amount),
         "due_at": due_at,
         "due_action": due_action,
         "late_money": wanted or LateMoney.RETURN,
@@ -119,13 +118,12 @@ async def _check_owned(call: Call, accounts: Iterable[str]) -> None:
             raise invalid("accountId must be an account of this merchant")
 
 
-async def _terms(call: Call, order: OrderRequest, amount: int) -> Terms:
+def _terms(order: OrderRequest) -> Terms:
     return Terms(
         customer_email=decode.filled(order.customer_email, "customerEmail"),
         customer_id=order.customer_id,
         callback_url=None if order.callback_url is None else _web_address(order.callback_url),
         allowed_payment_methods=tuple(order.allowed_payment_methods or ()),
-        split=None if order.split_request is None else await _split(call, order, amount),
         metadata=tuple((order.order_meta_data or {}).items()),
     )
 
@@ -148,7 +146,7 @@ def _web_address(url: str) -> str:
 async def _split(call: Call, order: OrderRequest, amount: int) -> Split:
     request = order.split_request
     assert request is not None
-    in_percent = request.split_type == "PERCENTAGE"
+    in_percent = request.split_type is SplitKind.PERCENTAGE
     shares = tuple(
         (
             share.account_id,
@@ -161,7 +159,7 @@ async def _split(call: Call, order: OrderRequest, amount: int) -> Split:
     accounts = [account for account, _ in shares]
     if len(set(accounts)) != len(accounts):
         raise invalid("splitList can not name an account twice")
-    if sum(value for _, value in shares) > (_WHOLE if in_percent else amount):
+    if sum(value for _, value in shares) > (HUNDRED_PERCENT if in_percent else amount):
         raise invalid("splitList can not share more than the whole order")
     await _check_owned(call, accounts)
     return Split(request.split_type, shares)

@@ -1,6 +1,7 @@
 """An order with all that happened to it and all that may (contract 10), as its merchant sees it."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from opentill.api.allowed import Allowed
@@ -118,7 +119,8 @@ class EventShown(WireStruct):
     data: Mapping[str, str | dict[str, str]]
     """Transaction, method, refund, return, money and metadata of the event, those that it has.
 
-    Of a new order, what was agreed. Of what happened to an endpoint, its id.
+    ``fee`` and ``shares``, by account, are what of the money is not that of the order's own account. Of a new
+    order, what was agreed. Of what happened to an endpoint, its id.
     """
 
 
@@ -140,10 +142,21 @@ class OrderInList(OrderShown, kw_only=True):
     ended_at: str | None
 
 
+class ShareShown(WireStruct):
+    """What another account of the merchant got of a payment."""
+
+    account_id: str
+    amount: str
+
+
 class OrderInFull(OrderInList, kw_only=True):
     """An order with all that happened to it and all that may."""
 
     money: Money
+    fee: str
+    """What the payment cost the merchant; kept when it is refunded (ruling 19)."""
+    shares: list[ShareShown]
+    """Who shared in the payment; a refund takes them back pro rata, and the rest from the order's account."""
     attempts: list[AttemptShown]
     credits: list[CreditShown]
     refunds: list[RefundShown]
@@ -174,6 +187,10 @@ def in_full(view: OrderView, events: list[Event], allowed: list[Allowed]) -> Ord
     return OrderInFull(
         **_list_members(view),
         money=money_shown(order),
+        fee=major_units(order.parts.fee, order.currency),
+        shares=[
+            ShareShown(account, major_units(amount, order.currency)) for account, amount in order.parts.shares
+        ],
         attempts=[_attempt(order, each) for each in order.attempts],
         credits=[_credit(order, each) for each in order.credits],
         refunds=[refund_shown(order, each) for each in order.refunds],
@@ -320,7 +337,14 @@ def _moved(event: Event) -> Mapping[str, str | dict[str, str]]:
         "returnId": return_id(event.transaction_id) if goes_back and event.transaction_id else None,
     }
     moved = {name: text for name, text in about.items() if text} | (money if event.amount else {})
-    return {**moved, **metadata}
+    return {**moved, **_parts(event), **metadata}
+
+
+def _parts(event: Event) -> Mapping[str, str | dict[str, str]]:
+    shown = partial(major_units, currency=event.currency)
+    fee = {"fee": shown(event.parts.fee)} if event.parts.fee else {}
+    shares = {account: shown(amount) for account, amount in event.parts.shares}
+    return fee | ({"shares": shares} if shares else {})
 
 
 def _agreed(view: OrderView) -> Mapping[str, str | dict[str, str]]:
@@ -329,15 +353,24 @@ def _agreed(view: OrderView) -> Mapping[str, str | dict[str, str]]:
     due = {"dueAt": iso_time(order.due_at), "dueAction": order.due_action.value} if order.due_at else {}
     about = {
         "orderId": order.order_id,
-        "accountId": order.sub_account_id or order.account_id,
+        "accountId": order.beneficiary,
         "amount": major_units(order.amount, order.currency),
         "currency": order.currency,
         "customerEmail": terms.customer_email,
         "customerId": terms.customer_id,
         "callbackUrl": terms.callback_url,
         "orderMetaData": dict(terms.metadata),
+        **_split(order),
     }
     return {name: value for name, value in about.items() if value} | due
+
+
+def _split(order: Order) -> Mapping[str, str | dict[str, str]]:
+    """As it was asked for; percentages have two decimals, as amounts do."""
+    if order.split is None:
+        return {}
+    shares = {account: major_units(value, order.currency) for account, value in order.split.shares}
+    return {"splitType": order.split.kind.value, "splitList": shares}
 
 
 def _allowed(each: Allowed) -> AllowedShown:

@@ -115,7 +115,7 @@ def order_members(view: OrderView) -> dict[str, Any]:
     order, terms = view.order, view.terms
     return {
         "order_id": order.order_id,
-        "account_id": order.sub_account_id or order.account_id,
+        "account_id": order.beneficiary,
         "order_reference": order.reference,
         "amount": major_units(order.amount, order.currency),
         "currency": order.currency,
@@ -136,6 +136,7 @@ class TransactionShown(WireStruct, kw_only=True):
     status: str
     amount: str
     fixed_charge: str
+    """What the payment cost the merchant; nothing where this did not pay."""
     wallet_balance: str
     """What this payment has left in the merchant's wallet."""
     source: str = "web"
@@ -179,7 +180,7 @@ def transaction_shown(view: TransactionView) -> TransactionShown:
         own["status"] = REFUNDED
     return TransactionShown(
         id=payment.transaction_id,
-        fixed_charge=major_units(0, currency),
+        fixed_charge=major_units(_fee(payment, order), currency),
         wallet_balance=major_units(_left_in_wallet(payment, order), currency),
         time_created=iso_time(view.began_at),
         currency=currency,
@@ -250,4 +251,8 @@ def _of_transfer(credit: Credit, order: Order) -> dict[str, Any]:
 def _left_in_wallet(payment: Attempt | Credit, order: Order) -> int:
     if payment.transaction_id != order.paid_by:
         return 0
-    return order.totals.applied - order.totals.refunded
+    return order.totals.applied - order.parts.fee - order.totals.refunded
+
+
+def _fee(payment: Attempt | Credit, order: Order) -> int:
+    return order.parts.fee if payment.transaction_id == order.paid_by else 0

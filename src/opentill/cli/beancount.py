@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from opentill.domain.ledger import Entry
+from opentill.domain.ledger import FEES, Entry
 from opentill.domain.money import major_units
 from opentill.store.bookings import Booking
 
-_ASSETS, _LIABILITIES = "Assets", "Liabilities"
+_ASSETS, _LIABILITIES, _INCOME = "Assets", "Liabilities", "Income"
 _OWED_TO_US: Final = "_rail"
-"""How the names of ledger accounts end whose owner owes us what payers gave it; all others are owed by us."""
+"""How the names of those ledger accounts end whose owner owes us what payers gave it."""
 _TOLERANCE: Final = "~ 0"
 """Beancount lets a balance be off by one minor unit unless it is told not to."""
 
@@ -77,7 +77,7 @@ def _transaction(booking: Booking) -> str:
 def _account(entry: Entry) -> str:
     """``card_rail`` is Assets:CardRail, ``merchant:5b1f...`` Liabilities:Merchant:5B1F... ."""
     name, _, owner = entry.account.partition(":")
-    kind = _ASSETS if name.endswith(_OWED_TO_US) else _LIABILITIES
+    kind = _ASSETS if name.endswith(_OWED_TO_US) else _INCOME if name == FEES else _LIABILITIES
     words = "".join(word.capitalize() for word in name.split("_"))
     return ":".join(filter(None, (kind, words, _component(owner))))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from opentill.domain.cards import KeptCard
-from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Terms
+from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, Terms
 
 
 class ActorKind(StrEnum):
@@ -49,6 +49,7 @@ class CreateOrder(Command):
     due_action: DueAction = DueAction.EXPIRE
     late_money: LateMoney = LateMoney.RETURN
     tokenize_card: bool = False
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,12 +93,10 @@ def _pay(draft: Draft, last: Credit, cell: Cell) -> None:
         left -= part
     totals = order.totals
     draft.order = replace(order, credits=tuple(split))
-    draft.record(
-        EventType.PAYMENT_SUCCESS,
+    draft.record_payment(
         credit=draft.order.credit(last.transaction_id),
         status=cell.to,
         attempts=without_waiting_attempts(order, draft.at),
-        amount=order.amount,
         totals=replace(totals, held=totals.held - order.amount, applied=totals.applied + order.amount),
         paid_by=last.transaction_id,
     )

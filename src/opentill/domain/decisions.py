@@ -67,6 +67,7 @@ from opentill.domain.refusals import (
     TooManyOtps,
     VersionChanged,
 )
+from opentill.domain.sharing import NO_FEE, FeeTerms
 
 __all__ = ["IN_FLIGHT", "Change", "create", "decide"]
 
@@ -89,14 +90,14 @@ _ATTEMPT_EVENT: Final = {
 }
 
 
-def decide(order: Order, command: Command, at: int) -> Change:
+def decide(order: Order, command: Command, at: int, fee: FeeTerms = NO_FEE) -> Change:
     """What ``command`` does to ``order`` at business time ``at``; raises the Refusal if it may not.
 
     Time never runs backwards for an order: a clock behind its last change counts as that moment.
     What is due happens first, in the same change, whether or not a worker has come by; but a credit that
-    was on time finds the order as it was then.
+    was on time finds the order as it was then. ``fee`` is what a payment costs that the command brings about.
     """
-    draft = Draft(order, command, max(at, order.updated_at), before=order.status)
+    draft = Draft(order, command, max(at, order.updated_at), order.status, fee)
     if _falls_due_first(order, command, draft.at):
         _fall_due(draft)
     met = draft.order.status
@@ -134,8 +135,9 @@ def create(command: CreateOrder, at: int, *, taken: bool = False) -> Change:
         due_action=command.due_action,
         late_money=command.late_money,
         tokenize_card=command.tokenize_card,
+        split=command.split,
     )
-    draft = Draft(order, command, at, before=None)
+    draft = Draft(order, command, at, None, NO_FEE)
     draft.record(EventType.ORDER_CREATED)
     if isinstance(command, ChargeSavedCard):
         _start_attempt(draft, command, saved_card=command.saved_card)
@@ -315,11 +317,9 @@ def _take_money(draft: Draft, attempt: Attempt, target: AttemptStatus, command: 
         _send_back(draft, attempt, Call(CallKind.VOID, command.call_until))
         return
     totals = order.totals
-    draft.record(
-        EventType.PAYMENT_SUCCESS,
+    draft.record_payment(
         status=cell.to,
         attempt=replace(attempt, status=target),
-        amount=amount,
         totals=replace(totals, received=totals.received + amount, applied=totals.applied + amount),
         paid_by=attempt.transaction_id,
     )

@@ -17,7 +17,19 @@ from opentill.domain.lifecycle import (
     Cell,
     OrderInput,
 )
-from opentill.domain.order import Attempt, Credit, Method, Order, OrderStatus, Refund, Return, Terms
+from opentill.domain.order import (
+    WHOLE,
+    Attempt,
+    Credit,
+    Method,
+    Order,
+    OrderStatus,
+    Parts,
+    Refund,
+    Return,
+    Terms,
+)
+from opentill.domain.sharing import FeeTerms, parts_of_payment
 
 _Child = TypeVar("_Child")
 
@@ -48,9 +60,9 @@ class Change:
 class Draft:
     """A change while it is being decided: the order so far, and the events that led there."""
 
-    __slots__ = ("_before", "at", "command", "events", "judged_version", "order", "saved_card")
+    __slots__ = ("_before", "_fee", "at", "command", "events", "judged_version", "order", "saved_card")
 
-    def __init__(self, order: Order, command: Command, at: int, before: OrderStatus | None):
+    def __init__(self, order: Order, command: Command, at: int, before: OrderStatus | None, fee: FeeTerms):
         self.order = order
         self.command = command
         self.at = at
@@ -59,6 +71,7 @@ class Draft:
         self.judged_version = order.version
         """Before anything fell due: the one that the caller can have seen."""
         self._before = before
+        self._fee = fee
 
     def record(  # noqa: PLR0913 - one word for each thing that a step may say
         self,
@@ -69,6 +82,7 @@ class Draft:
         credit: Credit | None = None,
         return_: Return | None = None,
         amount: int = 0,
+        shared: Parts = WHOLE,
         reason: str | None = None,
         note: str | None = None,
         metadata: tuple[tuple[str, str], ...] = (),
@@ -110,11 +124,17 @@ class Draft:
                 refund_id=refund.refund_id if refund else None,
                 amount=amount,
                 currency=order.currency,
-                beneficiary=order.sub_account_id or order.account_id,
+                beneficiary=order.beneficiary,
                 method=_method(self.order, about.transaction_id) if about else Method.CARD,
+                parts=shared,
             )
         )
         self._before = status
+
+    def record_payment(self, **said: Any) -> None:
+        """The order is paid in full: the money becomes the merchant's, less the fee and shared as agreed."""
+        parts = parts_of_payment(self.order, self._fee)
+        self.record(EventType.PAYMENT_SUCCESS, amount=self.order.amount, shared=parts, parts=parts, **said)
 
     def cell(self, column: OrderInput) -> Cell:
         """Where the order's table leads from here; raises the refusal that a missing cell means."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from opentill.domain.commands import Actor
-from opentill.domain.order import Method, OrderStatus
+from opentill.domain.order import WHOLE, Method, OrderStatus, Parts
 
 
 class EventType(StrEnum):
@@ -89,6 +89,8 @@ class Event:
     """The account, parent or sub-account, that the order credits."""
     method: Method = Method.CARD
     """By which way the money moves that this event is about."""
+    parts: Parts = WHOLE
+    """What of ``amount`` is not the beneficiary's, where the merchant's own money moves."""
 
 
 def event_id(command_id: str, ordinal: int) -> str:

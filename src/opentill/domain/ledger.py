@@ -22,6 +22,10 @@ REFUNDS_DUE = "refunds_due"
 """What merchants have told us to give back and the rail has not yet given."""
 
 
+FEES = "fees"
+"""What merchants pay for payments; kept when a payment is refunded (ruling 19)."""
+
+
 def merchant_balance(account_id: str) -> str:
     """The ledger account of what we owe to one account, parent or sub-account, of a merchant."""
     return f"merchant:{account_id}"
@@ -40,9 +44,24 @@ def _moved(event: Event, debit: str, credit: str) -> tuple[Entry, ...]:
     return (Entry(debit, event.currency, event.amount), Entry(credit, event.currency, -event.amount))
 
 
-def _taken(event: Event) -> tuple[Entry, ...]:
-    """A payment becomes the merchant's: from where it was when it was taken."""
-    return _moved(event, _PAID_FROM[event.method], merchant_balance(event.beneficiary))
+def _credited(event: Event, debit: str) -> tuple[Entry, ...]:
+    """The merchant's accounts get an amount from elsewhere, each its part and the beneficiary the rest."""
+    rest, parts = _shared(event, -1)
+    return (Entry(debit, event.currency, event.amount), rest, *parts)
+
+
+def _debited(event: Event, credit: str) -> tuple[Entry, ...]:
+    """The merchant's accounts give an amount away, each its part and the beneficiary the rest."""
+    rest, parts = _shared(event, 1)
+    return (rest, Entry(credit, event.currency, -event.amount), *parts)
+
+
+def _shared(event: Event, sign: int) -> tuple[Entry, list[Entry]]:
+    parts = [(FEES, event.parts.fee)]
+    parts += [(merchant_balance(account), share) for account, share in event.parts.shares]
+    rest = event.amount - sum(amount for _, amount in parts)
+    lines = [Entry(account, event.currency, sign * amount) for account, amount in parts]
+    return Entry(merchant_balance(event.beneficiary), event.currency, sign * rest), lines
 
 
 _RAIL = {Method.CARD: CARD_RAIL, Method.TRANSFER: TRANSFER_RAIL}
@@ -50,18 +69,18 @@ _PAID_FROM = {Method.CARD: CARD_RAIL, Method.TRANSFER: HELD_MONEY}
 """A card is charged for its order; a transfer arrives before anybody knows what it is good for."""
 
 _BOOKINGS: dict[EventType, Callable[[Event], tuple[Entry, ...]]] = {
-    EventType.PAYMENT_SUCCESS: _taken,
+    EventType.PAYMENT_SUCCESS: lambda e: _credited(e, _PAID_FROM[e.method]),
     EventType.VOID_STARTED: lambda e: _moved(e, CARD_RAIL, RETURNS_DUE),
     EventType.CREDIT_RECEIVED: lambda e: _moved(e, TRANSFER_RAIL, HELD_MONEY),
     EventType.RETURN_STARTED: lambda e: _moved(e, HELD_MONEY, RETURNS_DUE),
     EventType.PAYMENT_REVERSAL: lambda e: _moved(e, RETURNS_DUE, _RAIL[e.method]),
-    EventType.REFUND_STARTED: lambda e: _moved(e, merchant_balance(e.beneficiary), REFUNDS_DUE),
-    EventType.REFUND_REFUSED: lambda e: _moved(e, REFUNDS_DUE, merchant_balance(e.beneficiary)),
+    EventType.REFUND_STARTED: lambda e: _debited(e, REFUNDS_DUE),
+    EventType.REFUND_REFUSED: lambda e: _credited(e, REFUNDS_DUE),
     EventType.PAYMENT_REFUNDED: lambda e: _moved(e, REFUNDS_DUE, _RAIL[e.method]),
 }
 
 
 def entries_for(event: Event) -> tuple[Entry, ...]:
-    """The booking of an event; empty for the events that move no money."""
+    """The booking of an event, each account once; empty for the events that move no money."""
     booking = _BOOKINGS.get(event.type)
-    return booking(event) if booking else ()
+    return tuple(entry for entry in booking(event) if entry.amount) if booking else ()

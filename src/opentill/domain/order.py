@@ -5,6 +5,7 @@ All times are milliseconds since 1970 UTC; all amounts are minor units of the or
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class OrderStatus(StrEnum):
@@ -40,6 +41,15 @@ class DueAction(StrEnum):
 
     EXPIRE = "expire"
     CANCEL = "cancel"
+
+
+class SplitKind(StrEnum):
+    """What the values of a split are (contract, section 8)."""
+
+    PERCENTAGE = "PERCENTAGE"
+    """Hundredths of a percent of the order's amount."""
+    AMOUNT = "AMOUNT"
+    """Minor units."""
 
 
 class LateMoney(StrEnum):
@@ -268,6 +278,32 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """How a payment is to be shared between accounts of the merchant (contract, section 8)."""
+
+    kind: SplitKind
+    shares: tuple[tuple[str, int], ...]
+    """Account id and value, in the order that the merchant gave."""
+
+
+Shares: TypeAlias = tuple[tuple[str, int], ...]
+"""Account ids and amounts in minor units, each above zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of an amount is not its beneficiary's."""
+
+    fee: int = 0
+    """What the payment costs the merchant."""
+    shares: Shares = ()
+
+
+WHOLE = Parts()
+"""All of it is the beneficiary's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Everything about an order that a decision may need."""
 
@@ -303,6 +339,15 @@ class Order:
     credits: tuple[Credit, ...] = ()
     """In the order in which they arrived."""
     returns: tuple[Return, ...] = ()
+    split: Split | None = None
+    """As agreed; a payment of it has its shares in ``parts``."""
+    parts: Parts = WHOLE
+    """What was booked with the payment: the fee, and who shared in it."""
+
+    @property
+    def beneficiary(self) -> str:
+        """The account, parent or sub-account, that the order credits; it gets what is nobody else's part."""
+        return self.sub_account_id or self.account_id
 
     def attempt(self, transaction_id: str) -> Attempt | None:
         """The attempt of this id, or None."""
@@ -322,16 +367,6 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """How a payment is shared between accounts of the merchant (contract, section 8)."""
-
-    kind: str
-    """``PERCENTAGE`` (shares in hundredths of a percent) or ``AMOUNT`` (minor units)."""
-    shares: tuple[tuple[str, int], ...]
-    """Account id and value, in the order that the merchant gave."""
-
-
-@dataclass(frozen=True, slots=True)
 class Terms:
     """What was agreed when the order was created; nothing of it ever changes or decides a state."""
 
@@ -339,5 +374,4 @@ class Terms:
     customer_id: str | None = None
     callback_url: str | None = None
     allowed_payment_methods: tuple[str, ...] = ()
-    split: Split | None = None
     metadata: tuple[tuple[str, str], ...] = ()

@@ -8,8 +8,9 @@ from opentill.domain.commands import BeginRefund, CancelOrRefund, SettleRefund
 from opentill.domain.draft import Draft
 from opentill.domain.events import EventType, event_id
 from opentill.domain.lifecycle import REFUND_TABLE, OrderInput
-from opentill.domain.order import Call, CallKind, Order, Refund, RefundStatus
+from opentill.domain.order import Call, CallKind, Order, Parts, Refund, RefundStatus
 from opentill.domain.refusals import OrderNotPaid, RecordNotFound, RefundExceedsPaid
+from opentill.domain.sharing import shares_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,14 @@ def _given_back(order: Order, credit: str) -> int:
 def start_refund(draft: Draft, refund: Refund, **said: Any) -> None:
     """Count the refund against what was applied, from this moment on."""
     order = draft.order
+    refunded = order.totals.refunded + refund.amount
     draft.record(
         EventType.REFUND_STARTED,
         refund=refund,
         amount=refund.amount,
+        shared=Parts(shares=shares_back(order, refunded)),
         refund_count=order.refund_count + 1,
-        totals=replace(order.totals, refunded=order.totals.refunded + refund.amount),
+        totals=replace(order.totals, refunded=refunded),
         **said,
     )
 
@@ -152,13 +155,15 @@ def finish_refund(draft: Draft, refund: Refund) -> None:
 
 def _drop_refund(draft: Draft, refund: Refund) -> None:
     """The rail will not pay it: the money is the merchant's again, and may be refunded once more."""
-    totals = draft.order.totals
+    order = draft.order
+    refunded = order.totals.refunded - refund.amount
     draft.record(
         EventType.REFUND_REFUSED,
         refund=refund,
         amount=refund.amount,
+        shared=Parts(shares=shares_back(order, refunded)),
         reason=refund.response_code or None,
-        totals=replace(totals, refunded=totals.refunded - refund.amount),
+        totals=replace(order.totals, refunded=refunded),
     )
 
 

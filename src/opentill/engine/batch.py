@@ -18,6 +18,7 @@ from opentill.domain.refusals import (
     Refusal,
     TokenRevoked,
 )
+from opentill.domain.sharing import NO_FEE, FeeTerms
 from opentill.store.interface import Facts, KeyClaim, KeyRecord, Name, Reply, TokenId, Witness
 
 Outcome: TypeAlias = Change | Refusal
@@ -72,8 +73,10 @@ class WorkingSet:
         transactions: Mapping[Name, Name],
         orders: Mapping[Name, Order],
         real_time: int,
+        fee: FeeTerms = NO_FEE,
     ):
         self._facts = facts
+        self._fee = fee
         self.real_time = real_time
         self._at = real_time + facts.clock_offset
         self._keys = dict(keys)
@@ -146,7 +149,7 @@ class WorkingSet:
             return create(command, self._at, taken=by_id is not None)
         if by_id is None:
             raise RecordNotFound
-        return decide(self._orders[by_id], command, self._at)
+        return decide(self._orders[by_id], command, self._at, self._fee)
 
     def _order_of(self, submission: Submission) -> Name | None:
         if submission.transaction is not None:

@@ -14,6 +14,7 @@ import structlog
 from opentill.clock import Clock
 from opentill.domain.commands import Command
 from opentill.domain.refusals import IdempotencyKeyInProgress
+from opentill.domain.sharing import NO_FEE, FeeTerms
 from opentill.engine.batch import Outcome, Render, Result, Submission, WorkingSet
 from opentill.engine.errors import CommandFailed, EngineError, OutcomeUnknown, Overloaded
 from opentill.engine.gathering import Gathering, Limits
@@ -56,6 +57,8 @@ class EngineSettings:
     """How long callers wait for a commit; longer than all tries of a batch that the database turns down."""
     key_wait_seconds: float = 5.0
     """How long a request waits for an earlier one with its key that is still running."""
+    fee: FeeTerms = NO_FEE
+    """What a payment costs its merchant."""
 
 
 class Engine:
@@ -67,7 +70,7 @@ class Engine:
         self._stuck: asyncio.Future[Sequence[Result | EngineError]] | None = None
         """A batch that its callers have stopped waiting for; nothing else is begun before it ends."""
         self.tally = Tally()
-        self._committer = _Committer(threads.store, clock, settings.key_seconds, self.tally)
+        self._committer = _Committer(threads.store, clock, settings, self.tally)
         self._gathering: Gathering[Submission, Result] = Gathering(
             self._carry_out, Limits(settings.max_batch, settings.queue_limit)
         )
@@ -162,10 +165,11 @@ class Engine:
 class _Committer:
     """One commit for all who wait, and what to do when it fails. Runs on the writer thread."""
 
-    def __init__(self, store: Store, clock: Clock, key_seconds: int, tally: Tally | None = None):
+    def __init__(self, store: Store, clock: Clock, settings: EngineSettings, tally: Tally | None = None):
         self._store = store
         self._clock = clock
-        self._key_milliseconds = key_seconds * 1000
+        self._key_milliseconds = settings.key_seconds * 1000
+        self._fee = settings.fee
         self._tally = tally or Tally()
         self.stopping = False
         self._hopeless = False
@@ -254,7 +258,7 @@ class _Committer:
         orders = batch.lock_orders({s.name for s in submissions if s.name} | set(transactions.values()))
         claimed = {(s.claim.account_id, s.claim.key) for s in submissions if s.claim}
         keys = batch.keys(claimed, now) if claimed else {}
-        return WorkingSet(facts, keys, transactions, orders, now)
+        return WorkingSet(facts, keys, transactions, orders, now, self._fee)
 
 
 class _CommitLost(Exception):

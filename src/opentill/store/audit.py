@@ -16,9 +16,10 @@ from opentill.store.interface import StoreUnusable
 from opentill.store.invariants import CHECKS, WORDS, Check
 from opentill.store.migrate import HEAD, revision
 from opentill.store.opening import read_only, shown
+from opentill.store.share_invariants import SHARE_CHECKS
 from opentill.store.transfer_invariants import TRANSFER_CHECKS
 
-ALL_CHECKS: Final = (*CHECKS, *TRANSFER_CHECKS)
+ALL_CHECKS: Final = (*CHECKS, *SHARE_CHECKS, *TRANSFER_CHECKS)
 """Every invariant, in the order in which they are checked."""
 
 _ROOM_TO_SORT: Final = (
@@ -84,9 +85,8 @@ def _found(connection: Connection, statement: str, checks: tuple[Check, ...], sh
     words = {word: WORDS[word] for word in asked.compile().params}
     counts: Counter[str] = Counter()
     first: defaultdict[str, list[Offence]] = defaultdict(list)
-    for account_id, order_id, *whats in connection.execution_options(stream_results=True).execute(
-        asked, words
-    ):
+    found = connection.execution_options(stream_results=True).execute(asked, words)
+    for account_id, order_id, *whats in checks[0].judge(tuple(row) for row in found):
         for check in checks:
             what = whats[check.finding]
             if what is not None:

@@ -4,22 +4,34 @@ The statements are portable SELECTs, set-wise over all orders. Words of the doma
 and what an event books is asked of ``domain.ledger`` itself.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
 from opentill.domain.house import HOUSE
 from opentill.domain.ledger import (
     CARD_RAIL,
+    FEES,
     REFUNDS_DUE,
     RETURNS_DUE,
     TRANSFER_RAIL,
     entries_for,
     merchant_balance,
 )
-from opentill.domain.order import AttemptStatus, LateMoney, Method, OrderStatus, RefundStatus, ReturnStatus
+from opentill.domain.order import (
+    AttemptStatus,
+    LateMoney,
+    Method,
+    OrderStatus,
+    Parts,
+    RefundStatus,
+    ReturnStatus,
+)
+
+Row: TypeAlias = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,8 @@ class Check:
 
     Such checks stand side by side in ``CHECKS``, and their statement runs once.
     """
+    judge: Callable[[Iterable[Row]], Iterable[Row]] = iter
+    """Makes such rows of what the statement finds, where it only brings together what is to be judged."""
 
 
 WORDS: Final = {
@@ -51,16 +65,23 @@ WORDS: Final = {
     "house": HOUSE,
     "returns_due": RETURNS_DUE,
     "refunds_due": REFUNDS_DUE,
+    "fees": FEES,
     "merchant_balances": merchant_balance("%"),
 }
 """The parameters that statements may name."""
 
 _SOMEBODY: Final = "~"
 """Stands for the beneficiary when the domain is asked what it books."""
+_AMOUNT, _FEE = 1000, 1
+"""Of the events that it is asked about; by them what it answers can be told apart."""
+_WHAT: Final = {_AMOUNT: "whole", _AMOUNT - _FEE: "rest", _FEE: "fee"}
 
 
 def _bookings() -> str:
-    """What each type of event books, as rows (type, method, line, account, its beneficiary's own?, sign)."""
+    """What each type of event books, as rows (type, method, account, its beneficiary's own?, what, sign).
+
+    Besides, shares are booked on accounts that are nobody's whom the type could name.
+    """
     rows = []
     for type_, method in product(EventType, Method):
         event = Event(
@@ -73,15 +94,17 @@ def _bookings() -> str:
             after=OrderStatus.PENDING,
             actor=Actor(ActorKind.WORKER),
             at=0,
-            amount=1,
+            amount=_AMOUNT,
             beneficiary=_SOMEBODY,
             method=method,
+            parts=Parts(fee=_FEE),
         )
-        for line, entry in enumerate(entries_for(event)):
+        for entry in entries_for(event):
             account = entry.account.removesuffix(_SOMEBODY)
             own = int(account != entry.account)
-            rows.append(f"('{type_}', '{method}', {line}, '{account}', {own}, {entry.amount})")
-    return f"booking (type, method, line, ledger_account, own, sign) AS (VALUES {', '.join(rows)})"
+            what, sign = _WHAT[abs(entry.amount)], 1 if entry.amount > 0 else -1
+            rows.append(f"('{type_}', '{method}', '{account}', {own}, '{what}', {sign})")
+    return f"booking (type, method, ledger_account, own, what, sign) AS (VALUES {', '.join(rows)})"
 
 
 # --- the checks -----------------------------------------------------------------------------------
@@ -180,30 +203,42 @@ _MONEY_OF_THE_ORDER = """
 _ENTRIES_FOLLOW_EVENTS = f"""
       WITH {_bookings()}
     SELECT e.account_id, e.order_id,
-           'event ' || e.sequence || ', line ' || b.line || ': not as ' || e.type || ' books'
+           'event ' || e.sequence || ': not on ' || b.ledger_account || ' as ' || e.type || ' books'
       FROM events AS e
      CROSS JOIN booking AS b
       LEFT JOIN ledger_entries AS l
         ON l.account_id = e.account_id AND l.order_id = e.order_id AND l.sequence = e.sequence
-       AND l.line = b.line
        AND l.ledger_account = b.ledger_account || CASE WHEN b.own = 1 THEN e.beneficiary ELSE '' END
-       AND l.currency = e.currency AND l.amount = b.sign * e.amount AND l.at = e.at
+       AND l.currency = e.currency AND l.at = e.at
+       AND l.amount = b.sign * CASE b.what WHEN 'fee' THEN e.fee ELSE e.amount END
      WHERE e.type IN (SELECT type FROM booking) AND b.type = e.type AND b.method = e.method
+       AND CASE b.what WHEN 'fee' THEN e.fee <> 0
+                       WHEN 'rest' THEN e.amount <> 0 AND e.fee = 0 AND e.shares IS NULL
+                       ELSE e.amount <> 0 END
        AND l.line IS NULL
      UNION ALL
     SELECT l.account_id, l.order_id,
-           'event ' || l.sequence || ', line ' || l.line || ': ' || e.type || ' books no such line'
+           'event ' || l.sequence || ', line ' || l.line || ': ' || e.type || ' books nothing on ' ||
+           l.ledger_account
       FROM ledger_entries AS l
       JOIN events AS e
         ON e.account_id = l.account_id AND e.order_id = l.order_id AND e.sequence = l.sequence
-      LEFT JOIN booking AS b ON b.type = e.type AND b.method = e.method AND b.line = l.line
-     WHERE b.line IS NULL
+      LEFT JOIN booking AS b
+        ON b.type = e.type AND b.method = e.method AND NOT (b.what = 'fee' AND e.fee = 0)
+       AND l.ledger_account = b.ledger_account || CASE WHEN b.own = 1 THEN e.beneficiary ELSE '' END
+     WHERE b.type IS NULL AND NOT (e.shares IS NOT NULL AND l.ledger_account LIKE :merchant_balances)
+        OR l.currency <> e.currency OR l.at <> e.at
+     UNION ALL
+    SELECT account_id, order_id, 'event ' || sequence || ': ' || type || ' has no parts'
+      FROM events
+     WHERE (fee <> 0 OR shares IS NOT NULL) AND type NOT IN (SELECT type FROM booking WHERE what = 'fee')
      UNION ALL
     SELECT account_id, order_id, 'event ' || sequence || ': its entries sum to ' || sum(amount)
       FROM ledger_entries
      GROUP BY account_id, order_id, sequence
     HAVING sum(amount) <> 0
 """  # noqa: S608 - put together from the domain's own words
+"""Where an event has parts, the beneficiary's line is the rest: what makes the sum zero."""
 
 _ENTRIES_HAVE_EVENTS = """
     SELECT l.account_id, l.order_id, 'entry without its event ' || l.sequence
@@ -216,19 +251,21 @@ _ENTRIES_HAVE_EVENTS = """
 _LEDGER_AGREES = """
     SELECT o.account_id, o.order_id,
            'received ' || o.received || ', returned ' || o.returned || ', applied and kept ' ||
-           (o.applied - o.refunded) || '; by the ledger ' || coalesce(l.received, 0) || ', ' ||
-           coalesce(l.returned, 0) || ', ' || coalesce(l.kept, 0)
+           (o.applied - o.refunded) || ', fee ' || o.fee || '; by the ledger ' || coalesce(l.received, 0) ||
+           ', ' || coalesce(l.returned, 0) || ', ' || coalesce(l.kept, 0) || ', ' || coalesce(l.fee, 0)
       FROM orders AS o
       LEFT JOIN (SELECT account_id, order_id,
                         sum(CASE WHEN amount > 0 AND ledger_account IN (:card_rail, :transfer_rail)
                                  THEN amount END) AS received,
                         sum(CASE WHEN amount > 0 AND ledger_account = :returns_due THEN amount END)
                             AS returned,
-                        -sum(CASE WHEN ledger_account LIKE :merchant_balances THEN amount END) AS kept
+                        -sum(CASE WHEN ledger_account LIKE :merchant_balances OR ledger_account = :fees
+                                  THEN amount END) AS kept,
+                        -sum(CASE WHEN ledger_account = :fees THEN amount END) AS fee
                    FROM ledger_entries GROUP BY account_id, order_id) AS l
         ON l.account_id = o.account_id AND l.order_id = o.order_id
      WHERE o.received <> coalesce(l.received, 0) OR o.returned <> coalesce(l.returned, 0)
-        OR o.applied - o.refunded <> coalesce(l.kept, 0)
+        OR o.applied - o.refunded <> coalesce(l.kept, 0) OR o.fee <> coalesce(l.fee, 0)
 """
 
 _RETURNS_DUE = """
@@ -435,7 +472,9 @@ CHECKS: Final = (
         _ENTRIES_FOLLOW_EVENTS,
     ),
     Check("entries-have-events", "No entry is without its event.", _ENTRIES_HAVE_EVENTS),
-    Check("ledger-agrees", "Ledger and order say the same of received and kept money.", _LEDGER_AGREES),
+    Check(
+        "ledger-agrees", "Ledger and order say the same of received and kept money and fees.", _LEDGER_AGREES
+    ),
     Check("returns-due", "The ledger owes payers what is on its way back.", _RETURNS_DUE),
     Check("refunds-due", "The ledger owes payers the refunds that are under way.", _REFUNDS_DUE),
     Check("refunds-summed", "Refunded is the sum of the refunds that were not refused.", _REFUNDS_SUMMED),

@@ -8,6 +8,7 @@ from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
 from opentill.domain.order import (
+    WHOLE,
     Attempt,
     AttemptStatus,
     Call,
@@ -20,13 +21,16 @@ from opentill.domain.order import (
     Method,
     Order,
     OrderStatus,
+    Parts,
     Refund,
     RefundStatus,
     Return,
     ReturnKind,
     ReturnStatus,
     Sender,
+    Shares,
     Split,
+    SplitKind,
     Terms,
     Totals,
 )
@@ -35,19 +39,19 @@ Row: TypeAlias = tuple[Any, ...]
 
 ORDER_FACTS: Final = (
     "account_id", "order_id", "reference", "amount", "currency", "sub_account_id", "created_at",
-    "due_at", "due_action", "late_money", "tokenize_card",
+    "due_at", "due_action", "late_money", "tokenize_card", "split",
 )  # fmt: skip
 """What of an order's deciding columns never changes."""
 
 ORDER_STATE: Final = (
     "status", "version", "updated_at", "paid_at", "cancelled_at", "expired_at", "paid_by",
     "attempt_count", "refund_count", "received", "applied", "held", "returning", "returned", "refunded",
-    "credit_count", "awaits_due",
+    "credit_count", "fee", "shares", "awaits_due",
 )  # fmt: skip
 """What of an order changes."""
 
 TERMS: Final = (
-    "customer_email", "customer_id", "callback_url", "allowed_payment_methods", "split", "metadata",
+    "customer_email", "customer_id", "callback_url", "allowed_payment_methods", "metadata",
 )  # fmt: skip
 
 ATTEMPT: Final = (
@@ -81,7 +85,7 @@ RETURN: Final = (
 EVENT: Final = (
     "account_id", "order_id", "sequence", "event_id", "type", "before", "after", "actor_kind",
     "actor_id", "at", "reason", "note", "transaction_id", "refund_id", "amount", "currency", "beneficiary",
-    "method", "metadata",
+    "method", "metadata", "fee", "shares",
 )  # fmt: skip
 
 ENTRY: Final = (
@@ -106,10 +110,10 @@ def order(
     """An order from ``ORDER_FACTS + ORDER_STATE``."""
     (
         account_id, order_id, reference, amount, currency, sub_account_id, created_at, due_at,
-        due_action, late_money, tokenize_card, status, version, updated_at, paid_at, cancelled_at, expired_at,
-        paid_by, attempt_count, refund_count, received, applied, held, returning, returned, refunded,
-        credit_count,
-    ) = row[:27]  # fmt: skip
+        due_action, late_money, tokenize_card, split_text, status, version, updated_at, paid_at,
+        cancelled_at, expired_at, paid_by, attempt_count, refund_count, received, applied, held,
+        returning, returned, refunded, credit_count, fee, shares_text,
+    ) = row[:30]  # fmt: skip
     return Order(
         account_id,
         order_id,
@@ -137,14 +141,39 @@ def order(
         credit_count,
         credits_,
         returns,
+        split(split_text) if split_text else None,
+        Parts(fee, shares(shares_text)) if fee or shares_text else WHOLE,
     )
+
+
+def split(text: str) -> Split:
+    """A split as it is stored."""
+    stored = _unjson.decode(text)
+    return Split(SplitKind(stored["kind"]), _pairs(stored["shares"]))
+
+
+def shares(text: str | None) -> Shares:
+    """Shares as they are stored; none where there is nothing."""
+    return _pairs(_unjson.decode(text)) if text else ()
+
+
+def _pairs(stored: list[tuple[str, int]]) -> Shares:
+    return tuple((account, number) for account, number in stored)
+
+
+def _split_text(s: Split | None) -> str | None:
+    return _json.encode({"kind": s.kind, "shares": s.shares}).decode() if s else None
+
+
+def _shares_text(parts: Parts) -> str | None:
+    return _json.encode(parts.shares).decode() if parts.shares else None
 
 
 def order_facts(o: Order) -> Row:
     """The values of ``ORDER_FACTS``."""
     return (
         o.account_id, o.order_id, o.reference, o.amount, o.currency, o.sub_account_id, o.created_at,
-        o.due_at, o.due_action, o.late_money, int(o.tokenize_card),
+        o.due_at, o.due_action, o.late_money, int(o.tokenize_card), _split_text(o.split),
     )  # fmt: skip
 
 
@@ -154,25 +183,21 @@ def order_state(o: Order) -> Row:
     return (
         o.status, o.version, o.updated_at, o.paid_at, o.cancelled_at, o.expired_at, o.paid_by,
         o.attempt_count, o.refund_count, t.received, t.applied, t.held, t.returning, t.returned, t.refunded,
-        o.credit_count, int(o.due_at is not None and o.status is OrderStatus.PENDING),
+        o.credit_count, o.parts.fee, _shares_text(o.parts),
+        int(o.due_at is not None and o.status is OrderStatus.PENDING),
     )  # fmt: skip
 
 
 def terms(row: Row) -> Terms:
     """The agreement from ``TERMS``."""
-    email, customer_id, callback_url, methods, split, metadata = row
+    email, customer_id, callback_url, methods, metadata = row
     return Terms(
         customer_email=email,
         customer_id=customer_id,
         callback_url=callback_url,
         allowed_payment_methods=tuple(_unjson.decode(methods)),
-        split=_split(_unjson.decode(split)) if split else None,
         metadata=tuple(_unjson.decode(metadata).items()),
     )
-
-
-def _split(stored: dict[str, Any]) -> Split:
-    return Split(stored["kind"], tuple((account, value) for account, value in stored["shares"]))
 
 
 def terms_row(t: Terms) -> Row:
@@ -182,7 +207,6 @@ def terms_row(t: Terms) -> Row:
         t.customer_id,
         t.callback_url,
         _json.encode(t.allowed_payment_methods).decode(),
-        _json.encode({"kind": t.split.kind, "shares": t.split.shares}).decode() if t.split else None,
         _json.encode(dict(t.metadata)).decode(),
     )
 
@@ -354,6 +378,7 @@ def event(row: Row) -> Event:
     (
         account_id, order_id, sequence, event_id, type_, before, after, actor_kind, actor_id, at, reason,
         note, transaction_id, refund_id, amount, currency, beneficiary, method, metadata,
+        fee, shares_text,
     ) = row  # fmt: skip
     return Event(
         event_id=event_id,
@@ -374,6 +399,7 @@ def event(row: Row) -> Event:
         currency=currency,
         beneficiary=beneficiary,
         method=Method(method),
+        parts=Parts(fee, shares(shares_text)) if fee or shares_text else WHOLE,
     )
 
 
@@ -383,4 +409,5 @@ def event_row(e: Event) -> Row:
         e.account_id, e.order_id, e.sequence, e.event_id, e.type, e.before, e.after, e.actor.kind,
         e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.refund_id, e.amount, e.currency,
         e.beneficiary, e.method, _json.encode(dict(e.metadata)).decode() if e.metadata else None,
+        e.parts.fee, _shares_text(e.parts),
     )  # fmt: skip

@@ -76,7 +76,7 @@ schema_support = Table(
     "schema_support",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    # The oldest migration whose code works on these tables; every migration says so again.
+    # The oldest migration whose code works on these tables; one that is too much for older code raises it.
     Column("oldest_code", code(32), nullable=False),
     CheckConstraint("id = 1", name="one_schema"),
 )
@@ -183,6 +183,9 @@ orders = Table(
     Column("returning", BigInteger, quote=True, nullable=False),
     Column("returned", BigInteger, nullable=False),
     Column("refunded", BigInteger, nullable=False),
+    # With the payment: what it cost, and what of it other accounts got ([[account id, amount], ...]).
+    Column("fee", BigInteger, nullable=False, server_default="0"),
+    Column("shares", Text),
     # 1 while the order waits for its due time; 0 from its birth where it has none (docs/decisions/0009).
     Column("awaits_due", Integer, nullable=False, server_default="1"),
     # What was agreed: written once, never judged.
@@ -190,7 +193,7 @@ orders = Table(
     Column("customer_id", Text),
     Column("callback_url", Text),
     Column("allowed_payment_methods", Text, nullable=False),
-    Column("split", Text),
+    Column("split", Text),  # decides who gets what, never whether
     Column("metadata", Text, nullable=False),
     Column("tokenize_card", Integer, nullable=False),
     PrimaryKeyConstraint("account_id", "order_id"),
@@ -395,6 +398,9 @@ events = Table(
     Column("beneficiary", code(36), nullable=False),
     Column("method", code(8), nullable=False, server_default=Method.CARD.value),
     Column("metadata", Text),
+    # What of the amount is not the beneficiary's; as of orders.
+    Column("fee", BigInteger, nullable=False, server_default="0"),
+    Column("shares", Text),
     # In the merchant's feed. Given after the commit, and the only thing of an event that is written later.
     Column("place", BigInteger),
     PrimaryKeyConstraint("account_id", "order_id", "sequence"),

@@ -5,7 +5,6 @@ status its order had after the event and the event's number within the order, so
 heard events out of order, or twice, knows which of them is the newest.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -55,21 +54,7 @@ _METHOD: Final = {Method.CARD: "card_payment", Method.TRANSFER: "bank_transfer"}
 _ACCOUNT_TYPE: Final = "VIRTUAL"
 
 
-@dataclass(frozen=True, slots=True)
-class Fee:
-    """What a payment is said to cost the merchant: a share of it, up to a cap."""
-
-    basis_points: int
-    """Hundredths of a percent of the amount."""
-    cap: int
-    """Minor units, whatever the currency."""
-
-    def of(self, amount: int) -> int:
-        """The fee on an amount; both in minor units, half a unit rounded up."""
-        return min((amount * self.basis_points + 5_000) // 10_000, self.cap)
-
-
-def render(event: Event, view: OrderView, fee: Fee, account_name: str) -> Told | None:
+def render(event: Event, view: OrderView, account_name: str) -> Told | None:
     """What this event says to endpoints, or None if it is told to nobody.
 
     ``account_name`` is the name of the accounts that transfers are paid to.
@@ -86,7 +71,7 @@ def render(event: Event, view: OrderView, fee: Fee, account_name: str) -> Told |
     data = _Data(
         merchant=_Merchant(wallet_balance=_number(0, order), user_id=order.account_id),
         tokenized_card_data=_tokenized_card(view.saved_card),
-        transaction=_transaction(event, order, attempt, fee, _alias(credit, order, account_name)),
+        transaction=_transaction(event, order, attempt, _alias(credit, order, account_name)),
         customer=_sender(credit) if credit else _customer(attempt),
         order=_order(event, view, attempt),
         reversal=_reversal(event) if type_ is WebhookType.PAYMENT_REVERSAL else UNSET,
@@ -194,13 +179,10 @@ def _number(minor: int, order: Order) -> Raw:
     return Raw(major_units(minor, order.currency).encode())
 
 
-def _transaction(
-    event: Event, order: Order, attempt: Attempt | None, fee: Fee, alias: dict[str, str]
-) -> _Transaction:
+def _transaction(event: Event, order: Order, attempt: Attempt | None, alias: dict[str, str]) -> _Transaction:
     code, message = _why_it_failed(event, order, attempt) if event.type in _FAILURES else ("", UNSET)
-    cost = fee.of(event.amount) if event.type is EventType.PAYMENT_SUCCESS else 0
     return _Transaction(
-        fee=_number(cost, order),
+        fee=_number(event.parts.fee, order),
         transaction_id=event.transaction_id or "",
         response_code=code,
         merchant_tx_ref=merchant_tx_ref(event.transaction_id) if event.transaction_id else "",
@@ -270,7 +252,7 @@ def _order(event: Event, view: OrderView, attempt: Attempt | None) -> _Order:
         amount=_number(order.amount, order),
         order_id=order.order_id,
         card_type=attempt.card_brand if attempt else _NONE,
-        account_id=order.sub_account_id or order.account_id,
+        account_id=order.beneficiary,
         card_last4_digits=attempt.card_masked[-4:] if attempt else _NONE,
         card_currency=order.currency if attempt else _NONE,
         customer_email=terms.customer_email,

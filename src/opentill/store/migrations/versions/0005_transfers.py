@@ -1,4 +1,7 @@
-"""Bank transfers: credits, returns, and the two directories. Code of 0004 goes on beside it."""
+"""Bank transfers: credits, returns, and the two directories.
+
+Code of 0004 goes on beside it as long as no transfer arrives: it does not know of money that an order holds.
+"""
 
 import sqlalchemy as sa
 from alembic import op
