@@ -82,11 +82,17 @@ def try_return(transaction_id: str = "C", *, number: int = 1, now: int = given.N
 
 
 def settle_return(
-    outcome: RefundOutcome, transaction_id: str = "C", *, number: int = 1, max_tries: int = MAX_TRIES
+    outcome: RefundOutcome,
+    transaction_id: str = "C",
+    *,
+    number: int = 1,
+    max_tries: int = MAX_TRIES,
+    answers_until: int = given.NOW,
 ) -> SettleReturn:
     return SettleReturn(
         **_about(number, transaction_id),
         outcome=outcome,
+        answers_until=answers_until,
         response_code="91",
         message="what the bank said",
         try_again_at=given.NOW + 60_000,

@@ -149,7 +149,9 @@ def _of_credit(order: Order, asked: str, back: int, number: int) -> Command:
     credit = order.credits[-1 - back].transaction_id if back < order.credit_count else "none"
     outcome = RefundOutcome(asked.removeprefix("return ")) if asked.startswith("return ") else None
     if outcome is not None:
-        return given_transfers.settle_return(outcome, credit, number=number)
+        sent = order.return_of(credit)
+        until = sent.call.until if sent and sent.call else 0
+        return given_transfers.settle_return(outcome, credit, number=number, answers_until=until)
     if asked == "try return":
         return given_transfers.try_return(credit, number=number, now=given.NOW + 1_000_000 * number)
     makes: dict[str, Callable[..., Command]] = {

@@ -1,5 +1,7 @@
 """How money goes back to its sender: every cell of the return table, written out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from domain import given, given_transfers
@@ -32,8 +34,6 @@ STEPS = [
     (RUNNING, SILENT, UNKNOWN, "return_unknown"),
     (UNKNOWN, TRY, RUNNING, "return_tried"),
     (UNKNOWN, PAID, DONE, "payment_reversal"),
-    (UNKNOWN, NO, DUE, "return_refused"),
-    (UNKNOWN, NO_AT_LAST, PARKED, "return_parked"),
     (PARKED, PAID, DONE, "payment_reversal"),
     (PARKED, RETRY, DUE, "return_retried"),
     (PARKED, BY_HAND, DONE, "payment_reversal"),
@@ -42,6 +42,8 @@ KNOWN = [
     (DUE, NO),
     (DUE, NO_AT_LAST),
     (DUE, SILENT),
+    (UNKNOWN, NO),
+    (UNKNOWN, NO_AT_LAST),
     (UNKNOWN, SILENT),
     (PARKED, NO),
     (PARKED, NO_AT_LAST),
@@ -101,14 +103,24 @@ def test_a_return_that_somebody_has_is_left_to_them() -> None:
 def test_refusals_are_counted_until_a_person_retries() -> None:
     """The second refusal of two parks the return; a person gives it two more."""
     order = with_return(RUNNING)
+    again = given_transfers.try_return(now=given.NOW + 60_000)
     for command, status, tries in [
         (NO, DUE, 1),
-        (given_transfers.try_return(now=given.NOW + 60_000), RUNNING, 1),
-        (NO, PARKED, 2),
+        (again, RUNNING, 1),
+        (replace(NO, answers_until=again.call_until), PARKED, 2),
         (RETRY, DUE, 0),
     ]:
         order = decide(order, command, given.NOW).after
         assert (order.returns[0].status, order.returns[0].tries) == (status, tries)
+
+
+@pytest.mark.parametrize("late", [NO, NO_AT_LAST, SILENT])
+def test_a_late_answer_of_an_earlier_try_says_nothing_of_a_newer_one(late: Command) -> None:
+    """The newer one may be paying at this moment, so a person must not yet settle the return by hand."""
+    order = decide(with_return(RUNNING), TRY, given.NOW).after
+    assert decide(order, late, given.NOW).events == ()
+    with pytest.raises(ReturnInProgress):
+        decide(decide(order, late, given.NOW).after, BY_HAND, given.NOW)
 
 
 def test_what_was_settled_by_hand_names_the_banks_reference() -> None:

@@ -418,11 +418,11 @@ def _try_return(order: Promised, command: BeginReturn, _now: int) -> str:
 
 
 def _hear_return(order: Promised, command: SettleReturn, _now: int) -> str:
-    """Money that is gone is gone, whoever says so first; a refusal counts while a try is under way."""
+    """Money that is gone is gone, whoever says so first; a refusal counts while its try is under way."""
     credit = order.credits.get(command.transaction_id)
     if credit is None or not credit.state:
         return "RecordNotFound"
-    under_way = credit.state in {"RUNNING", "UNKNOWN"}
+    under_way = credit.state == "RUNNING" and credit.free_at == command.answers_until
     match command.outcome:
         case RefundOutcome.DONE:
             credit.state = "DONE"
@@ -430,7 +430,7 @@ def _hear_return(order: Promised, command: SettleReturn, _now: int) -> str:
             credit.refusals += 1
             credit.state = "PARKED" if credit.refusals >= command.max_tries else "DUE"
             credit.free_at = command.try_again_at
-        case RefundOutcome.SILENT if credit.state == "RUNNING":
+        case RefundOutcome.SILENT if under_way:
             credit.state, credit.free_at = "UNKNOWN", command.try_again_at
     return DONE
 

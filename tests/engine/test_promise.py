@@ -512,6 +512,7 @@ def _sent_back(command: BeginReturn, outcome: RefundOutcome) -> SettleReturn:
         command.transaction_id,
         command.account_id,
         outcome=outcome,
+        answers_until=command.call_until,
         response_code="91",
         message="said the bank",
         try_again_at=command.now + 20_000,

@@ -179,6 +179,7 @@ def _return_said(name: str, outcome: RefundOutcome) -> Command:
         SettleReturn,
         f"C {name}",
         outcome=outcome,
+        answers_until=NOW + 30_000,
         response_code="91",
         message="said the bank",
         try_again_at=NOW + 60_000,

@@ -105,7 +105,8 @@ def returned(outcome: RefundOutcome, order: CreateOrder | None = None) -> list[T
     """Cancelled, then 125.50 arrive by transfer, and the bank is asked once to send them back."""
     credit = given_transfers.receive(125_50, number=2, transaction_id=ATTEMPT)
     tried = given_transfers.try_return(ATTEMPT, number=3)
-    settled = given_transfers.settle_return(outcome, ATTEMPT, number=4, max_tries=1)
+    until = tried.call_until
+    settled = given_transfers.settle_return(outcome, ATTEMPT, number=4, max_tries=1, answers_until=until)
     return play(order or asked(), given.cancel(number=1), credit, tried, settled)
 
 

@@ -59,9 +59,11 @@ def overpaid(outcome: RefundOutcome, tries: int = 1) -> list[played.Told]:
     ]
     for turn in range(tries):
         number = 2 * turn + 2
+        tried = given_transfers.try_return(CREDIT, number=number, now=given.NOW + 60_000)
+        until = tried.call_until
         steps += [
-            given_transfers.try_return(CREDIT, number=number, now=given.NOW + 60_000),
-            given_transfers.settle_return(outcome, CREDIT, number=number + 1),
+            tried,
+            given_transfers.settle_return(outcome, CREDIT, number=number + 1, answers_until=until),
         ]
     return played.play(played.asked(), *steps)
 

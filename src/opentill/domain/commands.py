@@ -269,9 +269,11 @@ class BeginReturn(TransactionCommand):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleReturn(TransactionCommand):
-    """Record what the rail answered about a return."""
+    """Record what the rail answered to one try of a return."""
 
     outcome: RefundOutcome
+    answers_until: int
+    """``call_until`` of the try that is answered: that money is gone counts always, all else for this try."""
     response_code: str
     message: str
     try_again_at: int

@@ -328,8 +328,6 @@ RETURN_TABLE: Final[dict[ReturnStatus, dict[ReturnInput, ReturnStatus]]] = {
     _R.UNKNOWN: {
         _RI.TRIED: _R.RUNNING,
         _RI.DONE: _R.DONE,
-        _RI.REFUSED: _R.DUE,
-        _RI.REFUSED_AT_LAST: _R.PARKED,
     },
     _R.PARKED: {
         _RI.DONE: _R.DONE,

@@ -54,8 +54,13 @@ def begin_return(draft: Draft, command: BeginReturn) -> None:
 
 
 def settle_return(draft: Draft, command: SettleReturn) -> None:
-    """Book what the rail answered; where it is known already, nothing changes."""
+    """Book what the rail answered; where it is known already, or a newer try is under way, nothing changes.
+
+    Else a late refusal would call a return due, for a person to settle, that another try may just be paying.
+    """
     known = _known(draft, command)
+    if command.outcome is not RefundOutcome.DONE and not _is_under_way(known, command.answers_until):
+        return
     refused = known.tries + (command.outcome is RefundOutcome.REFUSED)
     column = ReturnInput(command.outcome)
     if column is ReturnInput.REFUSED and refused >= command.max_tries:
@@ -72,6 +77,10 @@ def settle_return(draft: Draft, command: SettleReturn) -> None:
         message=command.message,
     )
     _STEP[target](draft, settled)
+
+
+def _is_under_way(return_: Return, until: int) -> bool:
+    return return_.call is not None and return_.call.until == until
 
 
 def retry_return(draft: Draft, command: RetryReturn) -> None:

@@ -269,14 +269,16 @@ class TransferDesk:
         await asyncio.gather(*(self._send_back(order, each) for each in due[:RETURNS_AT_ONCE]))
 
     async def _send_back(self, order: Order, return_: Return) -> None:
+        now = self._clock.now()
+        until = now + self._patience()
         begun = await self._submit(
             BeginReturn(
                 account_id=order.account_id,
                 command_id=self._ids.uuid(),
                 actor=BANK,
                 transaction_id=return_.transaction_id,
-                now=self._clock.now(),
-                call_until=self._clock.now() + self._patience(),
+                now=now,
+                call_until=until,
             )
         )
         credit = order.credit(return_.transaction_id)
@@ -290,6 +292,7 @@ class TransferDesk:
                 actor=BANK,
                 transaction_id=return_.transaction_id,
                 outcome=answer.outcome,
+                answers_until=until,
                 response_code=answer.response_code,
                 message=answer.message,
                 try_again_at=self._clock.now() + self._pause(return_.tries),
