@@ -291,6 +291,18 @@ def test_another_tab_pays(context: BrowserContext, shopping: Shopping) -> None:
     expect(page.get_by_role("main").get_by_text("in a few seconds")).to_be_visible()
 
 
+def test_a_page_opened_after_the_payment_leads_nowhere_by_itself(
+    context: BrowserContext, shopping: Shopping
+) -> None:
+    """Whoever looks at the receipt later stays on it, also when some of the payment is given back."""
+    order = pending(shopping)
+    transaction = order.pay()
+    page = open_page(context, order)
+    order.refund(transaction, "2500.00")
+    expect(page.get_by_role("main").get_by_text("₦2,500.00")).to_be_visible()
+    expect(page.get_by_role("main").get_by_text("in a few seconds")).to_have_count(0)
+
+
 def test_a_payment_being_checked_ends_by_itself(context: BrowserContext, shopping: Shopping) -> None:
     """The rail's answer is lost: the page asks for patience and offers no second payment."""
     order = pending(shopping)

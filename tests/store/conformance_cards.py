@@ -120,7 +120,7 @@ def a_password_is_sent_and_tried_so_often_and_used_once(store: Store) -> None:
     assert store.send_password(PASSWORD, NOW, 2)
     assert store.try_password(PASSWORD, NOW - 1, 2)
     assert not store.send_password(PASSWORD, NOW, 2)
-    store.use_up_password(PASSWORD)
+    assert [store.use_up_password(PASSWORD) for _ in range(2)] == [True, False]
     assert not store.try_password(PASSWORD, NOW - 1, 2)
 
 

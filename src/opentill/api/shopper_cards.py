@@ -129,7 +129,8 @@ async def list_shopper_cards(call: Call) -> Reply:
     if not said.accepted:
         return password_refused(said.message)
     threads = call.deps.threads
-    await threads.write(threads.store.use_up_password, password)
+    if not await threads.write(threads.store.use_up_password, password):
+        raise Rejected(NO_PASSWORD_SENT)  # of two who show it at once, one may look
     wanted = CardFilter(
         account_id=call.account_id,
         customer_email=view.terms.customer_email,

@@ -53,11 +53,7 @@ class BankPages:
         challenge = self._challenge(form)
         if challenge is None:
             return self._templates.page("challenge.html", 400, challenge=None)
-        # Answering leads on to the shop, over redirects of this form that a browser holds against the policy.
-        forms_to = "'self' http: https:"
-        return self._templates.page(
-            "challenge.html", forms_to=forms_to, challenge=challenge, jwt=form["JWT"], path=BANK_PATH
-        )
+        return self._templates.page("challenge.html", challenge=challenge, jwt=form["JWT"], path=BANK_PATH)
 
     async def _record(self, request: Request) -> Response:
         form = await read_form(request)

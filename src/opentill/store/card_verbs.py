@@ -94,10 +94,10 @@ class SavedCards(Directory):
         )
         return self._write(lambda run: run.execute(tried).rowcount == 1)
 
-    def use_up_password(self, password: PasswordOf) -> None:
+    def use_up_password(self, password: PasswordOf) -> bool:
         """See ``Cards.use_up_password``."""
         used = delete(p).where(*_sent(password))
-        self._write(lambda run: run.execute(used))
+        return self._write(lambda run: run.execute(used).rowcount == 1)
 
 
 def _of(account_id: str, token_key_hash: str) -> tuple[Any, ...]:

@@ -84,5 +84,5 @@ class Cards(Protocol):
     def try_password(self, password: PasswordOf, sent_after: int, most_tries: int) -> bool:
         """Note one try; False when no password that was sent after that time waits for one more."""
 
-    def use_up_password(self, password: PasswordOf) -> None:
-        """Nothing can be done by it any more."""
+    def use_up_password(self, password: PasswordOf) -> bool:
+        """Nothing can be done by it any more; False when somebody else has just used it."""

@@ -23,11 +23,14 @@ async function ask(url, options = {}) {
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
+// Back to the shop by itself leads only a page on which the payment happened, not one that was opened after it.
+const seesPayment = () => returning !== null || main().dataset.stage !== "paid";
+
 // Ask for the page as it is now. Answers that come while a form is under way are left to the form.
 async function refresh() {
   const before = sending;
   try {
-    const page = await ask(`${PAGE}?return=auto`);
+    const page = await ask(seesPayment() ? `${PAGE}?return=auto` : PAGE);
     trouble.clear("lost");
     if (before === sending) show(page, { keep: true });
   } catch {
