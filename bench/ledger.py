@@ -35,11 +35,13 @@ from opentill.domain.commands import (
 )
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Terms
+from opentill.domain.sharing import FeeTerms
 from opentill.store.opening import is_postgres
 from orders import IDS, OPERATOR
 
 NOW: Final = SystemClock().now()
 LATER: Final = NOW + 60_000
+FEE: Final = FeeTerms(basis_points=140, cap=1_800_00)
 TRANSACTION: Final = "WEB-ONLINE_C-model"
 
 
@@ -59,7 +61,7 @@ def lived(account_id: str, *commands: Command, due_at: int | None = None) -> Cha
     )
     order, events = made.after, made.events
     for command in commands:
-        change = decide(order, command, LATER)
+        change = decide(order, command, LATER, FEE)
         order, events = change.after, events + change.events
     return Change(None, order, events, made.terms)
 

@@ -233,7 +233,7 @@ def _why_it_failed(event: Event, order: Order, attempt: Attempt | None) -> tuple
 
 
 def _tokenized_card(card: SavedCard | None) -> _TokenizedCard:
-    """Only the success of a payment that asked for a token delivers its key, sealed until the body goes out."""
+    """Only the success of a payment that asked for a token delivers its key, sealed until it goes out."""
     if card is None or not card.tokenized:
         return _TokenizedCard()
     month, _, year = card.kept.expiry.partition("/")
