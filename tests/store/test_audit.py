@@ -338,7 +338,9 @@ DEFECTS = [
     Defect("ledger-agrees", "pending", _received_and_not_booked),
     Defect("ledger-agrees", "voided", _less_than_was_voided),
     Defect("ledger-agrees", "paid", lambda b: b.set("orders", "paid", "fee = fee + 1")),
-    Defect("shares-booked", "refund running", lambda b: b.set("orders", "refund running", "shares = NULL")),
+    Defect(
+        "money-of-the-order", "refund running", lambda b: b.set("orders", "refund running", "shares = NULL")
+    ),
     Defect(
         "shares-booked",
         "refund refused",

@@ -163,41 +163,43 @@ _HISTORY = """
            CASE WHEN misplaced IS NOT NULL
                 THEN 'event ' || misplaced || ' has its place before that of the event before it' END
       FROM (SELECT o.account_id, o.order_id, o.status, o.version, h.jump, h.misplaced, h.lowest, h.highest,
-                   h.ends_at, coalesce(h.number, 0) AS number, coalesce(h.payments, 0) AS payments,
-                   coalesce(h.cancels, 0) AS cancels
+                   z."after" AS ends_at, coalesce(h.number, 0) AS number,
+                   coalesce(h.payments, 0) AS payments, coalesce(h.cancels, 0) AS cancels
               FROM orders AS o
-              LEFT JOIN (SELECT account_id, order_id, count(*) AS number,
-                                min(sequence) AS lowest, max(sequence) AS highest,
-                                count(CASE WHEN type = :payment THEN 1 END) AS payments,
-                                count(CASE WHEN type = :cancel THEN 1 END) AS cancels,
-                                min(CASE WHEN (sequence = 1 OR earlier = sequence - 1)
-                                          AND coalesce("before", '') <> coalesce(left_at, '')
-                                         THEN sequence END) AS jump,
-                                min(CASE WHEN earlier = sequence - 1 AND place IS NOT NULL
-                                          AND coalesce(place_before, place) >= place
-                                         THEN sequence END) AS misplaced,
-                                max(CASE WHEN later IS NULL THEN "after" END) AS ends_at
-                           FROM (SELECT account_id, order_id, sequence, type, "before", "after", place,
-                                        lag(sequence) OVER its AS earlier, lag("after") OVER its AS left_at,
-                                        lag(place) OVER its AS place_before, lead(sequence) OVER its AS later
-                                   FROM events
-                                 WINDOW its AS (PARTITION BY account_id, order_id ORDER BY sequence)) AS e
-                          GROUP BY account_id, order_id) AS h
-                ON h.account_id = o.account_id AND h.order_id = o.order_id) AS o
+              LEFT JOIN (SELECT e.account_id, e.order_id, count(*) AS number,
+                                min(e.sequence) AS lowest, max(e.sequence) AS highest,
+                                count(CASE WHEN e.type = :payment THEN 1 END) AS payments,
+                                count(CASE WHEN e.type = :cancel THEN 1 END) AS cancels,
+                                min(CASE WHEN (e.sequence = 1 OR b.sequence IS NOT NULL)
+                                          AND coalesce(e."before", '') <> coalesce(b."after", '')
+                                         THEN e.sequence END) AS jump,
+                                min(CASE WHEN e.place IS NOT NULL AND b.sequence IS NOT NULL
+                                          AND coalesce(b.place, e.place) >= e.place
+                                         THEN e.sequence END) AS misplaced
+                           FROM events AS e
+                           LEFT JOIN events AS b
+                             ON b.account_id = e.account_id AND b.order_id = e.order_id
+                            AND b.sequence = e.sequence - 1
+                          GROUP BY e.account_id, e.order_id) AS h
+                ON h.account_id = o.account_id AND h.order_id = o.order_id
+              LEFT JOIN events AS z
+                ON z.account_id = o.account_id AND z.order_id = o.order_id AND z.sequence = o.version) AS o
      WHERE payments <> CASE WHEN status = :order_paid THEN 1 ELSE 0 END
         OR cancels <> CASE WHEN status = :order_cancelled THEN 1 ELSE 0 END
         OR number <> version OR lowest <> 1 OR highest <> version
         OR jump IS NOT NULL OR misplaced IS NOT NULL OR ends_at <> status
 """
-"""One walk through all events in their order, for five claims."""
+"""One walk through all events, each beside the one before it, for five claims."""
 
 _MONEY_OF_THE_ORDER = """
     SELECT e.account_id, e.order_id,
-           'event ' || e.sequence || ' moves ' || e.currency || ' of ' || e.beneficiary
+           'event ' || e.sequence || ' moves ' || e.currency || ' of ' || e.beneficiary ||
+           coalesce(', shared as ' || e.shares, '')
       FROM events AS e
       JOIN orders AS o ON o.account_id = e.account_id AND o.order_id = e.order_id
      WHERE e.amount <> 0
-       AND (e.currency <> o.currency OR e.beneficiary <> coalesce(o.sub_account_id, o.account_id))
+       AND (e.currency <> o.currency OR e.beneficiary <> coalesce(o.sub_account_id, o.account_id)
+            OR (e.shares IS NOT NULL AND o.shares IS NULL))
 """
 
 _ENTRIES_FOLLOW_EVENTS = f"""
@@ -463,7 +465,7 @@ CHECKS: Final = (
     Check("feed-follows-orders", "In the feed the events of an order follow their numbers.", _HISTORY, 4),
     Check(
         "money-of-the-order",
-        "Money moves in the currency of the order and for its beneficiary.",
+        "Money moves in the currency of the order, for its beneficiary and for who shares in it.",
         _MONEY_OF_THE_ORDER,
     ),
     Check(

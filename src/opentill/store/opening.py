@@ -102,7 +102,8 @@ def _sqlite(path: Path) -> Engine:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
+    name = f"file:{quote(str(path.absolute()))}?mode=ro"
+    connection = sqlite3.connect(name, uri=True, check_same_thread=False)
     for pragma in ("query_only = ON", "mmap_size = 4294967296", "cache_size = -65536"):
         connection.execute(f"PRAGMA {pragma}")
     return connection

@@ -13,32 +13,20 @@ from opentill.domain.sharing import given_back, shares_of
 from opentill.store import rows
 from opentill.store.invariants import Check, Row
 
-_COLUMNS: Final = """
-    o.account_id, o.order_id, o.amount, o.refunded, o.split, o.shares,
-    coalesce(o.sub_account_id, o.account_id), e.sequence, e.type, e.shares, l.ledger_account, l.amount
-"""
-_LINES: Final = """
+_SHARED: Final = """
+    SELECT o.account_id, o.order_id, o.amount, o.refunded, o.split, o.shares,
+           coalesce(o.sub_account_id, o.account_id), e.sequence, e.type, e.shares, l.ledger_account, l.amount
+      FROM orders AS o
+      LEFT JOIN events AS e
+        ON e.account_id = o.account_id AND e.order_id = o.order_id AND e.shares IS NOT NULL
       LEFT JOIN ledger_entries AS l
         ON l.account_id = e.account_id AND l.order_id = e.order_id AND l.sequence = e.sequence
        AND l.ledger_account LIKE :merchant_balances
        AND l.ledger_account <> replace(:merchant_balances, '%', coalesce(o.sub_account_id, o.account_id))
-"""
-
-_SHARED: Final = f"""
-    SELECT {_COLUMNS}
-      FROM orders AS o
-      LEFT JOIN events AS e
-        ON e.account_id = o.account_id AND e.order_id = o.order_id AND e.shares IS NOT NULL
-      {_LINES}
      WHERE o.shares IS NOT NULL
-     UNION ALL
-    SELECT {_COLUMNS}
-      FROM events AS e
-      JOIN orders AS o ON o.account_id = e.account_id AND o.order_id = e.order_id
-      {_LINES}
-     WHERE e.shares IS NOT NULL AND o.shares IS NULL
-     ORDER BY 1, 2, 8
-"""  # noqa: S608 - put together from the columns above
+     ORDER BY o.account_id, o.order_id, e.sequence
+"""
+"""Of the orders that have shares; that no other order's event has any, ``money-of-the-order`` looks after."""
 
 
 def _judge(found: Iterable[Row]) -> Iterator[Row]:
