@@ -38,7 +38,8 @@ class CountingIds:
         self._numbers = itertools.count(start)
 
     def uuid(self) -> str:
-        return str(uuid.UUID(int=next(self._numbers) << 64, version=4))
+        above, low = divmod(next(self._numbers), 1 << 12)  # between them stands the version
+        return str(uuid.UUID(int=above << 80 | low << 64, version=4))
 
 
 IDS = CountingIds(start=1 << 40)

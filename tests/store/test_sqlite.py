@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import CheckConstraint, Engine, Table, create_engine, inspect
 
-from given_store import ACCOUNT, add_orders, open_store, read
+from given_store import ACCOUNT, NOW, TOKEN, add_orders, cancelled, open_store, read, write
 from opentill.store import schema
 from opentill.store.interface import OpenStore, StoreUnusable
 from opentill.store.journal import RailJournal
@@ -41,6 +41,50 @@ def test_every_commit_is_durable(store: SqliteStore) -> None:
         for name in ("journal_mode", "synchronous")
     }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2}  # 2 is FULL
+
+
+def test_no_cost_grows_with_what_is_kept(store: SqliteStore) -> None:
+    """SQLite takes as many steps for an order and its places in the feed after 2,000 orders as after 50."""
+    few = _steps_of_one(store, "few", kept=50)
+    many = _steps_of_one(store, "many", kept=2_000)
+    assert many < few * 1.3
+
+
+def _steps_of_one(store: SqliteStore, name: str, kept: int) -> int:
+    """In tens, for both connections, once so many orders of its merchant are kept, all ended and told."""
+    orders = add_orders(store, *(f"{name}-{number}" for number in range(kept)))
+    write(store, [cancelled(order) for order in orders])
+    _place(store)
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    for connection in (store._writer, store._reader):
+        connection.set_progress_handler(count, 10)
+    (order,) = add_orders(store, f"{name}-one")
+    with store.batch() as batch:
+        batch.facts({TOKEN})
+        assert batch.keys({(ACCOUNT, f"{name}-key")}, NOW) == {}
+        (found,) = batch.lock_orders({(ACCOUNT, order.reference)}).values()
+        (found,) = batch.lock_orders({(ACCOUNT, order.order_id)}).values()
+        batch.write([cancelled(found)])
+        batch.commit()
+    _place(store)
+    with store.snapshot() as snapshot:
+        snapshot.due_orders(NOW, 10)
+        snapshot.overdue_calls(NOW, 10)
+        snapshot.orders([(ACCOUNT, order.reference)])
+        snapshot.versions([(ACCOUNT, order.order_id)])
+    for connection in (store._writer, store._reader):
+        connection.set_progress_handler(None, 0)
+    return steps
+
+
+def _place(store: SqliteStore) -> None:
+    while store.place_events(lambda _event, _view: None, NOW, 512):
+        pass
 
 
 def test_the_connection_that_reads_can_not_write(store: SqliteStore) -> None:

@@ -82,8 +82,9 @@ class OutboxStatements(Statements):
     def place_events(self) -> str:
         """Gives these merchants' unplaced events up to a time their places, the oldest events first.
 
-        Without that time a plan that does not follow the index would sort all that wait. What is written is
-        asked for so that the index of those without a place does not offer itself: all that wait are there.
+        Without that time a plan that does not follow the index would sort all that wait. The merchant is
+        asked for so that the key does not offer itself, where all that ever happened to a merchant is; what is
+        written so that the index of those without a place does not, where all that wait are.
         """
         return f"""
             UPDATE events SET place = p.place
@@ -92,7 +93,7 @@ class OutboxStatements(Statements):
                                PARTITION BY o.account_id ORDER BY o.at, o.order_id, o.sequence) AS place
                       FROM (SELECT account_id, order_id, sequence, at FROM events
                              WHERE place IS NULL AND at <= {self._p}2
-                               AND account_id IN (SELECT w.value ->> 0 FROM {self._set})
+                               AND COALESCE(account_id, '') IN (SELECT w.value ->> 0 FROM {self._set})
                              ORDER BY at, order_id, sequence LIMIT {self._p}3) AS o
                       {self._join} feeds AS f ON f.account_id = o.account_id) AS p
              WHERE events.account_id = p.account_id AND events.order_id = p.order_id
