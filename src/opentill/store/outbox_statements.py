@@ -83,8 +83,8 @@ class OutboxStatements(Statements):
         """Gives these merchants' unplaced events up to a time their places, the oldest events first.
 
         Without that time a plan that does not follow the index would sort all that wait. The merchant is
-        asked for so that the key does not offer itself, where all that ever happened to a merchant is; what is
-        written so that the index of those without a place does not, where all that wait are.
+        asked for so that the key does not offer itself, where all that ever happened to a merchant is; what
+        is written so that the index of those without a place does not, where all that wait are.
         """
         return f"""
             UPDATE events SET place = p.place
