@@ -60,8 +60,10 @@ class Target:
     account_id: str
 
 
-def run(target: Target, script: str, clients: int, seconds: int, prefix: str) -> Load:
+def run(target: Target, script: str, clients: int, seconds: int, prefix: str, at_rate: float = 0) -> Load:
     """Cancel orders of this prefix for some seconds; every transaction must have cancelled one.
+
+    At a rate each is timed from when it should have begun, as opentill's are.
 
     Raises SystemExit when one did not, as when there were too few orders.
     """
@@ -71,6 +73,8 @@ def run(target: Target, script: str, clients: int, seconds: int, prefix: str) ->
         command = [_program(target.programs), "-n", "-M", "prepared", "-f", str(file), "-T", str(seconds)]
         command += ["-c", str(clients), "-j", str(THREADS), "-D", f"clients={clients}", "-D", "n=-1"]
         command += ["-D", f"at={CLOCK.now()}", "-l", f"--sampling-rate={SAMPLED}", target.url]
+        if at_rate:
+            command[1:1] = [f"--rate={at_rate:.0f}"]
         earlier, before = cancelled_orders(connection), cpu_microseconds(target.pid)
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         used = cpu_microseconds(target.pid) - before

@@ -42,12 +42,12 @@ PARTS: Final = ("pgbench", "cancel", "keyed", "single", "large", "create", "get"
 # --- one round of each measure -----------------------------------------------------------------------
 
 
-def by_pgbench(ground: Ground, script: str, clients: int, seconds: int) -> Load:
+def by_pgbench(ground: Ground, script: str, clients: int, seconds: int, at_rate: float = 0) -> Load:
     """Cancels by pgbench."""
     with ground.copy() as url:
         target = pgbench.Target(url, ground.cluster.bin, ground.cluster.pid, ground.account_id)
         pgbench.run(target, script, clients, WARM_SECONDS, WARM)
-        return pgbench.run(target, script, clients, seconds, FRESH)
+        return pgbench.run(target, script, clients, seconds, FRESH, at_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,8 @@ TWO_WORKERS: Final = "cancel, 2 workers"
 SINGLE: Final = "cancel, group commit off"
 LARGE: Final = "cancel, many ended orders"
 HALF: Final = "cancel at half the rate"
+HALF_OF_PGBENCH: Final = "pgbench at half its rate"
+"""How long the machine itself makes such a transaction wait."""
 
 
 def measures(small: Ground, large: Ground | None) -> list[Measure]:
@@ -182,6 +184,11 @@ def measure(small: Ground, large: Ground | None, arguments: argparse.Namespace) 
             name: partial(by_opentill, small, "cancel", way, arguments.seconds, figures[full].per_second / 2)
             for name, (full, way) in rates.items()
         }
+        if CONVENTIONAL in figures:
+            rate = figures[CONVENTIONAL].per_second / 2
+            halves[HALF_OF_PGBENCH] = partial(
+                by_pgbench, small, pgbench.CONVENTIONAL, 64, arguments.seconds, rate
+            )
         figures |= alternating(halves, arguments.rounds)
     return figures
 

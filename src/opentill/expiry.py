@@ -19,7 +19,7 @@ from opentill.store.interface import Name, Snapshot
 
 WORKER: Final = Actor(ActorKind.WORKER)
 LOOK: Final = 512
-"""How many due orders one look takes: four half batches, so that the engine never waits for the next look."""
+"""How many due orders one look takes: eight batches of background work, so that the engine need not wait."""
 TRIES_BEFORE_PARKING: Final = 5
 """How often the end of one order may fail before this process leaves it to a person."""
 

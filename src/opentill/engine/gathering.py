@@ -86,11 +86,15 @@ class Gathering(Generic[Asked, Answer]):
                 await self._wake.wait()
 
     def _take(self) -> "list[_Waiting[Asked, Answer]]":
-        """The next group: foreground first; background gets what is left, a sixteenth to a half of it."""
+        """The next group: foreground first; background gets what is left, a sixteenth to a quarter of it.
+
+        Whoever comes now waits for this group and the next: with more of it they waited twice as long, and
+        background work was no faster (docs/decisions/0009).
+        """
         most = self._limits.group
         reserved = min(len(self._background), most // 16)
         group = [self._foreground.popleft() for _ in range(min(most - reserved, len(self._foreground)))]
-        room = min(most - len(group), max(most // 2, 1))
+        room = min(most - len(group), max(most // 4, 1))
         group += [self._background.popleft() for _ in range(min(room, len(self._background)))]
         for waiting in group:
             self._waiting_of[waiting.account_id] -= 1
