@@ -133,6 +133,8 @@ class Load:
     """Processor time of a database's processes for each request; 0 where there are none."""
 
 
+PATIENCE_SECONDS: Final = 10
+"""How late an answer may be before it counts as none."""
 Figures: TypeAlias = Mapping[str, Load | float]
 
 
@@ -163,7 +165,8 @@ def load(
         **{f"BENCH_{name.upper()}": str(value) for name, value in names.items()},
     }
     script = str(HERE / ("pay.lua" if operation == "pay" else "load.lua"))
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script, server.url]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"--timeout={PATIENCE_SECONDS}s"]
+    command += ["-s", script, server.url]
     pids = [server.process.pid, *([database_pid] if database_pid else [])]
     before = [cpu_microseconds(pid) for pid in pids]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -101,9 +101,10 @@ def test_foreground_goes_before_background() -> None:
         await gathering.close()
         return kitchen.groups
 
-    first, second = _gathered(work, group=8)
+    first, second, third = _gathered(work, group=8)
     assert first == [f"f{i}" for i in range(8)]
     assert second == ["f8", "f9", "b0", "b1"]
+    assert third == ["b2", "b3"]
 
 
 def test_background_takes_at_most_a_quarter_of_a_group() -> None:
