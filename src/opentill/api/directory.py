@@ -1,6 +1,8 @@
 """What seldom changes, remembered for a few seconds: merchants, their sub-accounts, the clock's offset."""
 
-from typing import Any, Final
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 from opentill.clock import Clock
 from opentill.engine.reader import Reader
@@ -11,9 +13,15 @@ _KEEP_MILLISECONDS: Final = 5000
 _KEEP_OFFSET_MILLISECONDS: Final = 1000
 _MOST_REMEMBERED: Final = 50_000
 
+T = TypeVar("T")
+
 
 class Directory:
-    """A cache in front of the store. Only what exists is remembered, so what is added is seen at once."""
+    """A cache in front of the store. Only what exists is remembered, so what is added is seen at once.
+
+    What has to be asked again is asked once for all who want it at that moment: else every request that
+    arrives meanwhile would ask as well, and all of them wait for the last answer.
+    """
 
     def __init__(self, threads: StoreThreads, reader: Reader, clock: Clock):
         self._threads = threads
@@ -23,12 +31,16 @@ class Directory:
         self._sub_accounts: dict[tuple[str, str], int] = {}
         self._offset = 0
         self._offset_until = 0
+        self._asked: dict[str, asyncio.Future[Any]] = {}
 
     async def merchant(self, account_id: str, now: int) -> Merchant | None:
         """The merchant of this parent account; ``now`` is real time in milliseconds."""
         known = self._merchants.get(account_id)
         if known is not None and now < known[0]:
             return known[1]
+        return await self._once(account_id, lambda: self._ask_for(account_id, now))
+
+    async def _ask_for(self, account_id: str, now: int) -> Merchant | None:
         found = await self._threads.read(self._threads.store.merchant, account_id)
         if found is not None:
             _bound(self._merchants)
@@ -53,7 +65,7 @@ class Directory:
     async def business_time(self, now: int) -> int:
         """Business time at the real time ``now``, by an offset at most a second old."""
         if now >= self._offset_until:
-            return await self.exact_business_time()
+            await self._once("the clock's offset", self.exact_business_time)
         return now + self._offset
 
     async def exact_business_time(self) -> int:
@@ -62,6 +74,15 @@ class Directory:
         now = self._clock.now()
         self._offset, self._offset_until = facts.clock_offset, now + _KEEP_OFFSET_MILLISECONDS
         return now + self._offset
+
+    async def _once(self, about: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a question that is under way already, or else to this one."""
+        asked = self._asked.get(about)
+        if asked is None:
+            asked = self._asked[about] = asyncio.ensure_future(ask())
+            asked.add_done_callback(lambda _: self._asked.pop(about))
+        answer: T = await asyncio.shield(asked)
+        return answer
 
 
 def _bound(remembered: dict[Any, Any]) -> None:

@@ -1,0 +1,41 @@
+"""What the API remembers of the store, and how often it asks again."""
+
+import asyncio
+from pathlib import Path
+
+from given_store import ACCOUNT, NOW, ToldClock, open_store
+from opentill.api.directory import Directory
+from opentill.engine.reader import Reader
+from opentill.engine.threads import StoreThreads
+from opentill.store.interface import Merchant
+from opentill.store.sqlite import SqliteStore
+
+MERCHANT = Merchant(ACCOUNT, "Shop", "", "", None, None, NOW, b"sealed")
+
+
+def test_many_who_ask_at_once_are_one_question(tmp_path: Path) -> None:
+    """When what was remembered has run out, one request asks for all that arrive; later ones know it."""
+    store = open_store(tmp_path)
+    assert isinstance(store, SqliteStore)
+    store.add_merchant(MERCHANT, default=False)
+    store.advance_clock(5_000)
+    asked: list[str] = []
+    store._reader.set_trace_callback(asked.append)
+
+    async def main() -> None:
+        threads, clock = StoreThreads(store), ToldClock()
+        reader = Reader(threads, 100, clock)
+        reader.start()
+        directory = Directory(threads, reader, clock)
+        for _ in range(2):
+            times = await asyncio.gather(*(directory.business_time(clock.now()) for _ in range(50)))
+            assert set(times) == {clock.now() + 5_000}
+            merchants = await asyncio.gather(*(directory.merchant(ACCOUNT, clock.now()) for _ in range(50)))
+            assert merchants == [MERCHANT] * 50
+        await reader.close()
+        threads.close()
+
+    asyncio.run(main())
+    assert sum("clock_offset" in statement for statement in asked) == 2  # the reader's own, and the question
+    assert sum("FROM merchants" in statement for statement in asked) == 1
+    store.close()
