@@ -29,8 +29,9 @@ ANSWERS_BEFORE = 500
 ANSWERS_AFTER = 500
 MOST_SECONDS = 30
 """How long writes may be away."""
+HEARD = (Told.CREATED, Told.CANCELLED, Told.PAID)
 LEAST = 20
-"""How often each ending must be seen on either side of the failover."""
+"""How often each of these must be heard on either side of the failover."""
 SETTLE_SECONDS = 30
 RETURN_SECONDS = 60
 
@@ -117,7 +118,7 @@ def test_nothing_that_was_answered_is_lost_with_the_primary(
     assert minutes.unavailable, "nobody was being served when the primary died"
     before = Counter(each.heard for each in minutes.answers if each.sent < seen.killed_at)
     after = Counter(each.heard for each in minutes.after(seen.killed_at))
-    for told in [*map(before.get, Told), *map(after.get, Told)]:
-        assert (told or 0) >= LEAST
+    for told in [*map(before.get, HEARD), *map(after.get, HEARD)]:
+        assert (told or 0) >= LEAST, (before, after)
     with capsys.disabled():
         print(f"\nwrites were accepted again {seconds:.1f} s after the primary died")
