@@ -7,7 +7,7 @@ and what an event books is asked of ``domain.ledger`` itself.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
@@ -30,8 +30,7 @@ from opentill.domain.order import (
     RefundStatus,
     ReturnStatus,
 )
-
-Row: TypeAlias = tuple[Any, ...]
+from opentill.store.rows import Row
 
 
 @dataclass(frozen=True, slots=True)

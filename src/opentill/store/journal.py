@@ -38,10 +38,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from opentill.clock import SystemClock
 from opentill.store.files import make_private
 from opentill.store.opening import patient
-from opentill.store.turnstile import Turnstile
+from opentill.store.turnstile import OPENING_PATIENCE_MILLISECONDS, Turnstile
 
 POSTGRES_CONNECTIONS: Final = 5
-_OPENING_PATIENCE_MILLISECONDS: Final = 10_000
 
 metadata = MetaData()
 
@@ -288,7 +287,7 @@ def _made_by_turns(where: Path | str) -> Iterator[None]:
         yield
         return
     with (
-        closing(Turnstile(where, SystemClock(), _OPENING_PATIENCE_MILLISECONDS)) as turnstile,
+        closing(Turnstile(where, SystemClock(), OPENING_PATIENCE_MILLISECONDS)) as turnstile,
         turnstile.turn(),
     ):
         yield

@@ -142,7 +142,7 @@ def order(
         credits_,
         returns,
         split(split_text) if split_text else None,
-        Parts(fee, shares(shares_text)) if fee or shares_text else WHOLE,
+        _parts(fee, shares_text),
     )
 
 
@@ -163,6 +163,10 @@ def _pairs(stored: list[tuple[str, int]]) -> Shares:
 
 def _split_text(s: Split | None) -> str | None:
     return _json.encode({"kind": s.kind, "shares": s.shares}).decode() if s else None
+
+
+def _parts(fee: int, shares_text: str | None) -> Parts:
+    return Parts(fee, shares(shares_text)) if fee or shares_text else WHOLE
 
 
 def _shares_text(parts: Parts) -> str | None:
@@ -399,7 +403,7 @@ def event(row: Row) -> Event:
         currency=currency,
         beneficiary=beneficiary,
         method=Method(method),
-        parts=Parts(fee, shares(shares_text)) if fee or shares_text else WHOLE,
+        parts=_parts(fee, shares_text),
     )
 
 

@@ -11,7 +11,8 @@ from opentill.domain.ledger import merchant_balance
 from opentill.domain.order import Shares
 from opentill.domain.sharing import given_back, shares_of
 from opentill.store import rows
-from opentill.store.invariants import Check, Row
+from opentill.store.invariants import Check
+from opentill.store.rows import Row
 
 _SHARED: Final = """
     SELECT o.account_id, o.order_id, o.amount, o.refunded, o.split, o.shares,

@@ -30,14 +30,11 @@ from opentill.store.outbox_statements import OutboxStatements
 from opentill.store.sets import Run, SetBatch, SetSnapshot
 from opentill.store.statements import SQLITE
 from opentill.store.transfer_verbs import TransferVerbs
-from opentill.store.turnstile import Turnstile
+from opentill.store.turnstile import OPENING_PATIENCE_MILLISECONDS, Turnstile
 
 PATIENCE_MILLISECONDS: Final = 500
 """How long a writer waits for its turn, and then for a foreign program that holds the file beside our
 turnstile. A write in good health takes a hundredth of it; the engine asks three times."""
-
-_OPENING_PATIENCE_MILLISECONDS: Final = 10_000
-"""How long a process that starts waits for another one that is making the tables at this moment."""
 
 _WRITER_PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
@@ -92,11 +89,11 @@ class SqliteStore(TransferVerbs):
     def __init__(self, path: Path, clock: Clock | None = None, *, migrate: bool = True):
         self._turnstile = Turnstile(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
         # Of two that make a file a WAL database at once SQLite turns one away, whatever its patience.
-        with self._turnstile.turn(_OPENING_PATIENCE_MILLISECONDS):
+        with self._turnstile.turn(OPENING_PATIENCE_MILLISECONDS):
             self._writer = _connect(path, _WRITER_PRAGMAS)
         self._writer_sql = _core(self._writer)
         self._write_lock = Lock()
-        with self._transaction(_OPENING_PATIENCE_MILLISECONDS):
+        with self._transaction(OPENING_PATIENCE_MILLISECONDS):
             (bring_up_to_date if migrate else expect_up_to_date)(self._writer_sql)
         self._checkpointer = _connect(path, ())
         self._checkpoint_lock = Lock()
