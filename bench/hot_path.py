@@ -59,7 +59,8 @@ def one_commit_per_cancel(folder: Path, seconds: int) -> float:
         name = (account_id, f"{prefix}{done}")
         with store.batch() as batch:
             batch.facts(())
-            batch.write([cancelled(batch.lock_orders([name])[name], OPERATOR)])
+            (order,) = batch.lock_orders([name])
+            batch.write([cancelled(order, OPERATOR)])
             batch.commit()
         done += 1
     store.close()

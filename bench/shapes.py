@@ -1,6 +1,6 @@
 """The sets of a batch in other shapes than the store's, as far as a cancel needs them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Integer, Table
@@ -65,10 +65,10 @@ class ColumnSets(JsonSets):
         INSERT INTO events ({_quoted(rows.EVENT)}) SELECT * FROM {_unnest(schema.events, rows.EVENT)}
     """
 
-    def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
+    def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
         """See ``Batch.lock_orders``; by reference alone."""
         found = self._run(self._LOCK, _columns(list(names))).fetchall()
-        return _whole_orders(self._run, self._statements, {(row[0], row[2]): row for row in found})
+        return _whole_orders(self._run, self._statements, found).values()
 
     def _write_changed(self, changes: list[Change]) -> None:
         if self._run(self._UPDATE, _columns(_changed(changes))).rowcount != len(changes):

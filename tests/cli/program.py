@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-SECONDS = 20
+SECONDS = 100
 
 
 def run(*arguments: str, stdin: str | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -7,9 +7,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx2
 import pytest
 
 from cli.program import run
+from databases import POSTGRES, NewDatabase
 from server import Server
 
 
@@ -36,6 +38,22 @@ def test_a_race_says_who_won_and_that_the_books_balance(server: Server) -> None:
     assert requests["cancel"]["refused"].keys() <= {"order-already-paid", "order-already-cancelled"}
     assert said["money"]["returning"] == "0.00"
     assert said["ledgerDifference"] == "0.00"
+
+
+@pytest.mark.parametrize("database_kind", [POSTGRES], indirect=True, ids=str)
+def test_six_hundred_contested_orders_share_their_commits_to_the_last(
+    tmp_path: Path, new_database: NewDatabase
+) -> None:
+    """On PostgreSQL no batch fails as a whole, whatever names the orders in it are called by."""
+    database = new_database()
+    with Server(tmp_path, database_url=database, sandbox_rail_delay_milliseconds=5) as server:
+        acts = "cancel,pay,transfer,refund"
+        answer = run("race", "--orders", "600", "--with", acts, "--url", server.url, "--json")
+        metrics = httpx2.get(f"{server.url}/metrics").text
+    assert answer.returncode == 0, answer.stdout
+    assert json.loads(answer.stdout)["orders"] == 600
+    assert "opentill_batches_run_one_by_one_total 0.0" in metrics.splitlines()
+    assert "batch_run_one_by_one" not in server.log_file.read_text()
 
 
 def test_a_race_is_told_to_people_too(server: Server) -> None:

@@ -178,6 +178,8 @@ def refund(status: RefundStatus, *, refund_id: str = "F", amount: int = 100) -> 
         bank_code=None,
         started_at=CREATED_AT,
         updated_at=CREATED_AT,
+        whole_id=refund_id,
+        whole_amount=amount,
         call=calls.get(status),
     )
 

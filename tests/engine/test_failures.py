@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine.given import (
     Fault,
@@ -21,6 +22,7 @@ from engine.given import (
 )
 from given_store import NOW, ToldClock, add_orders, cancel, new_order
 from opentill.domain.commands import Command
+from opentill.domain.order import Terms
 from opentill.engine.engine import Engine, Result
 
 # --- poison -------------------------------------------------------------------------------------------
@@ -42,6 +44,23 @@ def test_a_poison_command_fails_alone(store: FaultyStore, bad: Command) -> None:
         ("r", "CANCELLED"),
         ("s", "CANCELLED"),
     ]
+
+
+def test_that_a_batch_was_run_one_by_one_is_told(store: FaultyStore) -> None:
+    """One line of the log says why, in the database's words and without values; and it is counted."""
+    add_orders(store, "r")
+    bad = new_order("bad", amount=0, terms=Terms(customer_email="somebody@example.com"))
+
+    async def work(engine: Engine) -> int:
+        await together(engine.submit(cancel("r")), engine.submit(bad))
+        return engine.tally.run_alone
+
+    with capture_logs() as logs:
+        assert served(store, work) == 1
+    (line,) = [each for each in logs if each["event"] == "batch_run_one_by_one"]
+    assert (line["commands"], line["error"]) == (2, "StoreError")
+    assert "constraint" in line["said"]
+    assert "somebody" not in str(logs)
 
 
 def test_a_failing_renderer_fails_alone(store: FaultyStore) -> None:

@@ -22,7 +22,7 @@ from opentill.domain.commands import RailOutcome
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine, EngineSettings
-from opentill.store.interface import KeyClaim, KeyRecord, Name, Reply, Store, Transient
+from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store, Transient
 from opentill.store.postgres import open_postgres
 
 SPAWN: Final = multiprocessing.get_context("spawn")
@@ -110,7 +110,8 @@ def _batch(store: Store, names: list[str], claims: list[KeyClaim]) -> bool:
     try:
         with store.batch() as batch:
             batch.facts(())
-            orders = batch.lock_orders([(ACCOUNT, name) for name in names])
+            found = batch.lock_orders([(ACCOUNT, name) for name in names])
+            orders = {order.reference: order for order in found}
             held = batch.keys([(c.account_id, c.key) for c in claims], NOW)
             batch.write([change for name in names if (change := _change(name, orders))])
             ours = [
@@ -125,9 +126,9 @@ def _batch(store: Store, names: list[str], claims: list[KeyClaim]) -> bool:
     return True
 
 
-def _change(name: str, orders: Mapping[Name, Order]) -> Change | None:
+def _change(name: str, orders: Mapping[str, Order]) -> Change | None:
     """A pending order is cancelled, one that is not there is created."""
-    order = orders.get((ACCOUNT, name))
+    order = orders.get(name)
     if order is None:
         return create(new_order(name), NOW)
     wanted = "old" in order.reference and order.cancelled_at is None

@@ -204,7 +204,7 @@ def test_money_is_read_from_totals_attempts_returns_and_refunds() -> None:
             a_return(3, ReturnKind.HELD, ReturnStatus.PARKED),
             a_return(4, ReturnKind.LATE, ReturnStatus.DONE),
         ),
-        refunds=(Refund("R", "T", 1_000_00, RefundStatus.UNKNOWN, None, None, NOW, NOW),),
+        refunds=(Refund("R", "T", 1_000_00, RefundStatus.UNKNOWN, None, None, NOW, NOW, "R", 1_000_00),),
     )
     assert money_of(order) == Money(
         applied=10_000_00,

@@ -147,6 +147,25 @@ def _refund_transfer(name: str) -> Command:
     )
 
 
+def _refund_part(name: str) -> Command:
+    """40 % of what one transfer paid."""
+    return _refund_of_transfer(name, 4_000_20)
+
+
+def _refund_rest(name: str) -> Command:
+    return _refund_of_transfer(name, 6_000_30)
+
+
+def _refund_of_transfer(name: str, amount: int) -> Command:
+    return BeginRefund(
+        **_anonymous(),
+        transaction_id=f"{_transaction(name)}-whole",
+        refund_id=str(uuid.uuid4()),
+        amount=amount,
+        call_until=SystemClock().now() + 600_000,
+    )
+
+
 @dataclass(frozen=True)
 class Contest:
     """What is fought for. Its functions are found by name in every process."""
@@ -174,6 +193,10 @@ FOR_THE_TRANSFERS: Final = Contest(
     [(_refund_transfer, Told.PAID), (_refund_transfer, Told.PAID), (_too_much, Told.PAID)],
 )
 """Orders are paid by two transfers: two want more than half back, and a third transfer arrives."""
+FOR_THE_REST_OF_A_TRANSFER: Final = Contest(
+    [_on_time, _refund_part], [(_refund_rest, Told.PAID), (_cancel, Told.CANCELLED)]
+)
+"""Orders are paid by one transfer and refunded in part: the rest is wanted back while somebody cancels."""
 FOR_THE_MONEY: Final = Contest([_begin, _approve], [(_refund, Told.PAID), (_refund, Told.PAID)])
 """Orders are paid, and two want more than half of the money back."""
 

@@ -1,10 +1,11 @@
 """The real stores and ones that break the law; all tell when a batch has loaded what it will judge."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final, TypeAlias, cast
 
 from databases import Place, drop_constraints, url_of
+from doubled import doubled
 from opentill.domain.decisions import Change
 from opentill.domain.order import Order
 from opentill.store import rows
@@ -50,10 +51,15 @@ class _Telling:
     def __getattr__(self, verb: str) -> Any:
         return getattr(self._batch, verb)
 
-    def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
+    def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
         orders = self._batch.lock_orders(names)
         self._judged()
         return orders
+
+
+def doubling(place: Place, judged: Judged) -> Store:
+    """The real store of this place, but for a seeded defect: children come twice."""
+    return doubled(real(place, judged))
 
 
 # --- stores that break the law --------------------------------------------------------------------
@@ -123,11 +129,11 @@ class _Careless(SetBatch):
     judged: Judged
     unguarded_update: str
 
-    def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
+    def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
         with self.store.snapshot() as snapshot:
-            orders = {name: view.order for name, view in snapshot.orders(names).items()}
+            found = {view.order.order_id: view.order for view in snapshot.orders(names).values()}
         self.judged()
-        return orders
+        return found.values()
 
     def write(self, changes: Sequence[Change]) -> None:
         self.transaction.begin()

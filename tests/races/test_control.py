@@ -11,6 +11,7 @@ from races.contest import (
     FOR_THE_ENDING,
     FOR_THE_EXPIRY,
     FOR_THE_MONEY,
+    FOR_THE_REST_OF_A_TRANSFER,
     FOR_WHAT_IS_DUE,
     ROUNDS,
     Contest,
@@ -18,7 +19,7 @@ from races.contest import (
     held,
 )
 from races.laws import Told, complaints, two_winners
-from races.stores import careless, let_anything_pass, real
+from races.stores import careless, doubling, let_anything_pass, real
 
 MOST_CONTESTS = 5
 
@@ -69,6 +70,22 @@ def test_a_store_that_lets_both_refunds_pass_is_found_out(new_place: Callable[[]
     for name in report.together:
         assert f"{name}: 2 winners" in found
         assert f"{name}: its refunds sum to 1200060 of 1000050" in found
+
+
+def test_the_real_store_gives_the_rest_of_a_transfer_back_whole(place: Place) -> None:
+    """Beside a cancel, which is refused, each refund of the other 60 % gives 60 % back."""
+    report = held(FOR_THE_REST_OF_A_TRANSFER, real, place)
+    assert sorted(heard.reference for heard in report.won) == sorted({h.reference for h in report.won})
+    assert {heard.told for heard in report.won} == {Told.PAID}
+    assert len(report.won) == ROUNDS
+    assert {order["refunded"] for order in read_books(place).orders.values()} == {10_000_50}
+
+
+def test_a_store_that_doubles_what_belongs_to_an_order_is_found_out(place: Place) -> None:
+    """Where children come twice no refund is granted that would give back too little, and none is booked."""
+    report = held(FOR_THE_REST_OF_A_TRANSFER, doubling, place)
+    assert report.won == []
+    assert {order["refunded"] for order in read_books(place).orders.values()} == {4_000_20}
 
 
 def test_the_real_store_lets_what_is_due_expire_once(place: Place) -> None:

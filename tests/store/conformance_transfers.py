@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from engine.asked import answer, received, transfer
+from engine.asked import answer, begin_refund, received, transfer
 from engine.given import begin
 from given_store import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_order, read, write
 from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOutcome
@@ -49,12 +49,34 @@ def credits_and_returns_are_read_as_they_were_written(store: Store) -> None:
         assert batch.orders_of_transactions([(ACCOUNT, "C2"), (OTHER, "C2")]) == {
             (ACCOUNT, "C2"): (ACCOUNT, order.order_id)
         }
-        assert batch.lock_orders([(ACCOUNT, "r1")]) == {(ACCOUNT, "r1"): order}
+        assert list(batch.lock_orders([(ACCOUNT, "r1")])) == [order]
     with store.snapshot() as snapshot:
         assert [e.method for e in snapshot.events(ACCOUNT, order.order_id)][1:3] == ["transfer", "transfer"]
         found = snapshot.order_of_transaction(ACCOUNT, "C1")
         assert found is not None
         assert found.order == order
+
+
+@law
+def an_order_comes_once_by_all_of_its_names(store: Store) -> None:
+    """Asked for by reference and by order id together it is one order, with each of its children once."""
+    (order,) = add_orders(store, "r1")
+    order = _done(
+        store,
+        order,
+        begin("r1", "T1"),
+        received("r1", "C1", order.amount),
+        received("r1", "C2", 1),
+        begin_refund("C1", 300_00, refund_id="F1"),
+    )
+    children = (order.attempts, order.refunds, order.credits, order.returns)
+    assert list(map(len, children)) == [1, 1, 2, 1]
+    names = [(ACCOUNT, "r1"), (ACCOUNT, order.order_id)]
+    with store.batch() as batch:
+        assert list(batch.lock_orders(names)) == [order]
+    with store.snapshot() as snapshot:
+        found = snapshot.orders(names)
+    assert {name: view.order for name, view in found.items()} == dict.fromkeys(names, order)
 
 
 @law

@@ -133,6 +133,8 @@ def _more_than_was_applied(books: Books) -> None:
         refund_id="F",
         transaction_id="T paid",
         amount=applied + 1,
+        whole_id="F",
+        whole_amount=applied + 1,
     )
     books.happens("paid", EventType.REFUND_STARTED, applied + 1)
     books.set("orders", "paid", f"refunded = {applied + 1}, refund_count = 1")
@@ -191,6 +193,32 @@ def _paid_without_a_payment(books: Books) -> None:
 def _refunded_without_a_refund(books: Books) -> None:
     books.happens("paid", EventType.REFUND_STARTED, 5)
     books.happens("paid", EventType.PAYMENT_REFUNDED, 5)
+
+
+def _refunded_more_than_is_told(books: Books) -> None:
+    books.set("refunds", "refund done", "amount = amount + 1, whole_amount = whole_amount + 1")
+
+
+def _given_back_less_than_was_asked_for(books: Books) -> None:
+    books.set("refunds", "refund to senders", "whole_amount = whole_amount + 1")
+
+
+def _answered(books: Books, data: str) -> None:
+    """A key whose stored answer tells of the refund that is done."""
+    started = books.row("events", "refund done", by="CASE type WHEN 'refund_started' THEN 0 ELSE 1 END")
+    books.add(
+        "idempotency_keys",
+        {
+            "account_id": started["account_id"],
+            "key": "K",
+            "fingerprint": "f",
+            "command_id": started["event_id"],
+            "expires_at": 1,
+            "status": 200,
+            "reason": "",
+            "body": f'{{"data":{data}}}'.replace("R1", started["refund_id"]),
+        },
+    )
 
 
 def _without_a_call(table: str, order: str) -> Defect:
@@ -357,8 +385,15 @@ DEFECTS = [
     Defect("returns-due", "held by policy", _sent_back_and_not_booked),
     Defect("refunds-due", "refund running", lambda b: b.set("refunds", "refund running", "status = 'DONE'")),
     Defect("refunds-due", "refund unknown", lambda b: b.set("refunds", "refund unknown", "status = 'DONE'")),
-    Defect("refunds-summed", "refund done", lambda b: b.set("refunds", "refund done", "amount = amount + 1")),
+    Defect("refunds-summed", "refund done", _refunded_more_than_is_told),
     Defect("refunds-summed", "refund done", lambda b: b.set("refunds", "refund done", "status = 'REFUSED'")),
+    Defect("refunds-whole", "refund to senders", _given_back_less_than_was_asked_for),
+    Defect(
+        "refunds-answered",
+        "refund done",
+        lambda b: _answered(b, '{"refund":{"id":"R1","amount":"0.01"}}'),
+    ),
+    Defect("refunds-answered", "refund done", lambda b: _answered(b, '{"success":false}')),
     Defect("refunds-capped", "paid", _more_than_was_applied),
     Defect(
         "refunds-of-the-payment",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import CheckConstraint, Engine, Table, create_engine, inspect
 
+from doubled import doubled
 from given_store import ACCOUNT, NOW, TOKEN, add_orders, cancelled, open_store, read, write
 from opentill.store import schema
 from opentill.store.interface import OpenStore, StoreUnusable
@@ -24,6 +25,13 @@ from store.conformance_transfers import LAW
 def test_law(law: Callable[[OpenStore], None], tmp_path: Path) -> None:
     """The SQLite store keeps every law of stores."""
     law(lambda: open_store(tmp_path))
+
+
+def test_a_store_that_doubles_what_belongs_to_an_order_breaks_the_law(tmp_path: Path) -> None:
+    """The negative control: with children doubled the law of names fails."""
+    (law,) = (each for each in LAW if each.__name__ == "an_order_comes_once_by_all_of_its_names")
+    with pytest.raises(AssertionError):
+        law(lambda: doubled(open_store(tmp_path)))
 
 
 @pytest.fixture
@@ -67,8 +75,8 @@ def _steps_of_one(store: SqliteStore, name: str, kept: int) -> int:
     with store.batch() as batch:
         batch.facts({TOKEN})
         assert batch.keys({(ACCOUNT, f"{name}-key")}, NOW) == {}
-        (found,) = batch.lock_orders({(ACCOUNT, order.reference)}).values()
-        (found,) = batch.lock_orders({(ACCOUNT, order.order_id)}).values()
+        (found,) = batch.lock_orders({(ACCOUNT, order.reference)})
+        (found,) = batch.lock_orders({(ACCOUNT, order.order_id)})
         batch.write([cancelled(found)])
         batch.commit()
     _place(store)

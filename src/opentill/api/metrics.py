@@ -94,6 +94,9 @@ class Metrics:
         yield CounterMetricFamily("opentill_commit_seconds", "Time that all commits took.", tally.seconds)
         yield CounterMetricFamily("opentill_batches_run_again", "Batches tried again.", tally.runs_again)
         yield CounterMetricFamily(
+            "opentill_batches_run_one_by_one", "Batches that failed as a whole.", tally.run_alone
+        )
+        yield CounterMetricFamily(
             "opentill_commits_unknown", "Commits whose answer was lost.", tally.commits_unknown
         )
 

@@ -97,13 +97,13 @@ class Draft:
         if status is not order.status:
             order_changes[_ENDED_AT[status]] = self.at
         if attempt is not None:
-            order_changes["attempts"] = _with(order.attempts, attempt, "transaction_id")
+            order_changes["attempts"] = _with(order.attempts, attempt, "started_at", "transaction_id")
         if refund is not None:
-            order_changes["refunds"] = _with(order.refunds, refund, "refund_id")
+            order_changes["refunds"] = _with(order.refunds, refund, "started_at", "refund_id")
         if credit is not None:
-            order_changes["credits"] = _with(order.credits, credit, "transaction_id")
+            order_changes["credits"] = _with(order.credits, credit, "arrived_at", "transaction_id")
         if return_ is not None:
-            order_changes["returns"] = _with(order.returns, return_, "transaction_id")
+            order_changes["returns"] = _with(order.returns, return_, "started_at", "transaction_id")
         self.order = _evolved(order, version=order.version + 1, updated_at=self.at, **order_changes)
         about = attempt or refund or credit or return_
         self.events.append(
@@ -160,10 +160,14 @@ def _method(order: Order, transaction_id: str) -> Method:
     return Method.TRANSFER if order.credit(transaction_id) else Method.CARD
 
 
-def _with(children: tuple[_Child, ...], changed: _Child, key: str) -> tuple[_Child, ...]:
+def _with(children: tuple[_Child, ...], changed: _Child, since: str, key: str) -> tuple[_Child, ...]:
+    """The children with this one, oldest first and then by name: as they come back from a store.
+
+    What the next command of a batch sees must not depend on whether they have been there in between.
+    """
     same = getattr(changed, key)
     kept: tuple[_Child, ...] = tuple(changed if getattr(c, key) == same else c for c in children)
-    return kept if changed in kept else (*children, changed)
+    return kept if changed in kept else tuple(sorted((*children, changed), key=attrgetter(since, key)))
 
 
 def without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:

@@ -191,6 +191,10 @@ class Refund:
     bank_code: str | None
     started_at: int
     updated_at: int
+    whole_id: str
+    """The id of the refund that the merchant asked for, of which this is a part or all: its first part's."""
+    whole_amount: int | None
+    """What that refund gives back in all its parts; None for one from before this was kept."""
     call: Call | None = None
     response_code: str = ""
     message: str = ""

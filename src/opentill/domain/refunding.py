@@ -13,6 +13,10 @@ from opentill.domain.refusals import OrderNotPaid, RecordNotFound, RefundExceeds
 from opentill.domain.sharing import shares_back
 
 
+class PartsMissing(Exception):
+    """The credits of an order do not hold what its totals say may be refunded: nothing is given back."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What of a refund goes to one place; ``from_credit`` is None for the card, or a named account."""
@@ -50,6 +54,8 @@ def new_refund(draft: Draft, refund_id: str, transaction_id: str, amount: int) -
         bank_code=None,
         started_at=draft.at,
         updated_at=draft.at,
+        whole_id=refund_id,
+        whole_amount=amount,
     )
 
 
@@ -72,12 +78,17 @@ def _start_parts(
             bank_code=bank,
             call=Call(kind, command.call_until, key if number == 0 else None),
             from_credit=part.from_credit,
+            whole_id=command.refund_id,
+            whole_amount=amount,
         )
         start_refund(draft, refund, **said)
 
 
 def _parts(order: Order, paid_by: str, amount: int, *, at_once: bool) -> Iterator[_Part]:
-    """To the card or the named account at once; else newest credit first, each at most what it brought."""
+    """To the card or the named account at once; else newest credit first, each at most what it brought.
+
+    Raises PartsMissing rather than give back less than ``amount``.
+    """
     if at_once or order.credit(paid_by) is None:
         yield _Part(amount)
         return
@@ -86,6 +97,8 @@ def _parts(order: Order, paid_by: str, amount: int, *, at_once: bool) -> Iterato
         if part > 0:
             yield _Part(part, credit.transaction_id)
             amount -= part
+    if amount:
+        raise PartsMissing(f"{amount} of a refund stand on no credit of the order")
 
 
 def _given_back(order: Order, credit: str) -> int:
@@ -119,8 +132,7 @@ def whole_refund(order: Order, refund_id: str) -> Refund | None:
     first = order.refund(refund_id)
     if first is None or first.from_credit is None:
         return first
-    ids = {event_id(refund_id, number) for number in range(order.refund_count)}
-    parts = [refund for refund in order.refunds if refund.refund_id in ids]
+    parts = [refund for refund in order.refunds if refund.whole_id == refund_id]
     told = min(parts, key=lambda part: _TOLD_FIRST.index(part.status))
     return replace(told, refund_id=refund_id, amount=sum(part.amount for part in parts))
 

@@ -4,8 +4,8 @@ Commands are decided one after another in memory, and each sees the effect of th
 reference, by order id and by idempotency key.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from opentill.domain.commands import Command, CreateOrder, OrderCommand, TransactionCommand
@@ -71,7 +71,7 @@ class WorkingSet:
         facts: Facts,
         keys: Mapping[Name, KeyRecord],
         transactions: Mapping[Name, Name],
-        orders: Mapping[Name, Order],
+        orders: Iterable[Order],
         real_time: int,
         fee: FeeTerms = NO_FEE,
     ):
@@ -82,9 +82,10 @@ class WorkingSet:
         self._keys = dict(keys)
         self._transactions = dict(transactions)
         self._orders: dict[Name, Order] = {}
-        self._ids: dict[Name, Name] = {}
-        for name, order in orders.items():
-            self._ids[name] = self._index(order)
+        """By (account, order id): each order once, whatever the commands call it by."""
+        self._references: dict[Name, Name] = {}
+        for order in orders:
+            self._index(order)
         self._changes: dict[Name, Change] = {}
         self.new_keys: dict[Name, KeyRecord] = {}
         """Idempotency keys that were used here first; one without a reply gets it from a later command."""
@@ -98,7 +99,7 @@ class WorkingSet:
             self._transactions[order.account_id, attempt.transaction_id] = by_id
         for credit in order.credits:
             self._transactions[order.account_id, credit.transaction_id] = by_id
-        self._ids[by_id] = self._ids[order.account_id, order.reference] = by_id
+        self._references[order.account_id, order.reference] = by_id
         return by_id
 
     @property
@@ -152,9 +153,11 @@ class WorkingSet:
         return decide(self._orders[by_id], command, self._at, self._fee)
 
     def _order_of(self, submission: Submission) -> Name | None:
+        """The order's key; a name is tried as a reference first, then as an order id (ruling 7)."""
         if submission.transaction is not None:
             return self._transactions.get(submission.transaction)
-        return self._ids.get(submission.name) if submission.name else None
+        name = submission.name
+        return self._references.get(name, name if name in self._orders else None) if name else None
 
     def _keep(self, change: Change) -> None:
         by_id = self._index(change.after)
@@ -173,10 +176,19 @@ class WorkingSet:
         name = claim.account_id, claim.key
         record = KeyRecord(claim.account_id, claim.key, claim.fingerprint, claim.command_id, reply)
         self._keys[name] = self.new_keys[name] = record
+        self.replies.pop(name, None)  # it would have completed a key of before, and there was none
 
     def _keep_reply(self, submission: Submission, outcome: Outcome, reply: Reply) -> None:
-        if submission.completes_key and isinstance(outcome, Change) and outcome.events:
-            self.replies[submission.command.account_id, submission.completes_key] = reply
+        if not (submission.completes_key and isinstance(outcome, Change) and outcome.events):
+            return
+        name = submission.command.account_id, submission.completes_key
+        record = self._keys.get(name)
+        if record is not None and record.reply is None:
+            self._keys[name] = record = replace(record, reply=reply)
+        if name in self.new_keys:
+            self.new_keys[name] = self._keys[name]
+        else:
+            self.replies.setdefault(name, reply)
 
 
 def _refused(submission: Submission, refusal: Refusal) -> Result:

@@ -185,6 +185,11 @@ class _Committer:
             if len(submissions) == 1:
                 _log.error("command_failed", command=type(submissions[0].command).__name__, exc_info=error)
                 return [CommandFailed()]
+            self._tally.run_alone += 1
+            said = str(error) if isinstance(error, StoreError) else ""
+            _log.warning(
+                "batch_run_one_by_one", commands=len(submissions), error=type(error).__name__, said=said
+            )
         return [result for one in submissions for result in self.carry_out([one])]
 
     def _run(self, submissions: Sequence[Submission]) -> Sequence[Result]:

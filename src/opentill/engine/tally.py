@@ -23,6 +23,8 @@ class Tally:
     """Batches that the database turned down and that were tried again."""
     commits_unknown: int = 0
     """Commits whose answer was lost."""
+    run_alone: int = 0
+    """Batches that failed as a whole, so that each of their commands got a commit of its own."""
 
     def note(
         self, submissions: Sequence[Submission], results: Sequence[Result | EngineError], seconds: float

@@ -18,10 +18,11 @@ from opentill.store.interface import StoreUnusable
 from opentill.store.invariants import CHECKS, WORDS, Check
 from opentill.store.migrate import HEAD, revision
 from opentill.store.opening import read_only, shown
+from opentill.store.refund_invariants import REFUND_CHECKS
 from opentill.store.share_invariants import SHARE_CHECKS
 from opentill.store.transfer_invariants import TRANSFER_CHECKS
 
-ALL_CHECKS: Final = (*CHECKS, *SHARE_CHECKS, *TRANSFER_CHECKS)
+ALL_CHECKS: Final = (*CHECKS, *REFUND_CHECKS, *SHARE_CHECKS, *TRANSFER_CHECKS)
 """Every invariant, in the order in which they are checked."""
 
 _ROOM_TO_SORT: Final = (

@@ -137,10 +137,11 @@ class Batch(Protocol):
         An immutable fact, so no lock is needed for it.
         """
 
-    def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
+    def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
         """Lock and load the orders of these names with all that belongs to them; unknown ones are left out.
 
-        A name is tried as a reference first, then as an order id (ruling 7).
+        A name is a reference or an order id (ruling 7). An order comes once, and each child of it once,
+        however many of the names are its own.
         """
 
     def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:

@@ -58,6 +58,7 @@ WORDS: Final = {
     **{f"return_{status.name.lower()}": status.value for status in ReturnStatus},
     "payment": EventType.PAYMENT_SUCCESS.value,
     "cancel": EventType.ORDER_CANCELLED.value,
+    "refund_started": EventType.REFUND_STARTED.value,
     "card_rail": CARD_RAIL,
     "transfer_rail": TRANSFER_RAIL,
     "late_money_hold": LateMoney.HOLD.value,

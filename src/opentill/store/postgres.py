@@ -360,7 +360,9 @@ def _translated() -> Iterator[None]:
 
 
 def _in_our_words(error: BaseException | None) -> StoreError:
-    told = " ".join(str(error).split())
+    """What happened; of rows the server's first line names none, and of its further ones all values."""
+    diagnosis = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    told = " ".join((diagnosis or str(error)).split())
     state = getattr(error, "sqlstate", None) or ""
     if state == _LOCK_NOT_AVAILABLE:
         return LockTimeout(told)

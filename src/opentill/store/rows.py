@@ -68,7 +68,7 @@ SAVED_CARD: Final = (
 REFUND: Final = (
     "account_id", "refund_id", "order_id", "transaction_id", "amount", "status", "account_number",
     "bank_code", "started_at", "updated_at", "call_kind", "call_until", "call_key", "response_code",
-    "message", "from_credit",
+    "message", "from_credit", "whole_id", "whole_amount",
 )  # fmt: skip
 
 CREDIT: Final = (
@@ -289,6 +289,7 @@ def refund(row: Row) -> Refund:
     (
         _account_id, refund_id, _order_id, transaction_id, amount, status, account_number, bank_code,
         started_at, updated_at, call_kind, call_until, call_key, response_code, message, from_credit,
+        whole_id, whole_amount,
     ) = row  # fmt: skip
     return Refund(
         refund_id=refund_id,
@@ -303,6 +304,8 @@ def refund(row: Row) -> Refund:
         response_code=response_code,
         message=message,
         from_credit=from_credit,
+        whole_id=whole_id or refund_id,
+        whole_amount=whole_amount,
     )
 
 
@@ -312,7 +315,7 @@ def refund_row(o: Order, r: Refund) -> Row:
     return (
         o.account_id, r.refund_id, o.order_id, r.transaction_id, r.amount, r.status, r.account_number,
         r.bank_code, r.started_at, r.updated_at, call and call.kind, call and call.until,
-        call and call.key, r.response_code, r.message, r.from_credit,
+        call and call.key, r.response_code, r.message, r.from_credit, r.whole_id, r.whole_amount,
     )  # fmt: skip
 
 

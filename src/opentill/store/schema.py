@@ -271,6 +271,8 @@ refunds = Table(
     Column("response_code", code(64), nullable=False),
     Column("message", Text, nullable=False),
     Column("from_credit", code(64)),
+    Column("whole_id", code(36)),
+    Column("whole_amount", BigInteger),
     PrimaryKeyConstraint("account_id", "refund_id"),
     CheckConstraint(_one_of("status", RefundStatus), name="known_refund_status"),
     CheckConstraint("amount > 0", name="refund_above_zero"),

@@ -4,8 +4,8 @@ A store opens the transaction and hands in how a statement is run and in which w
 knows which database it is.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -39,6 +39,8 @@ from opentill.store.transactions import select_transactions
 
 ORDER_ID_CHARACTERS: Final = 36
 _VIEW: Final = len(ORDER) + len(TERMS)
+
+_Child = TypeVar("_Child")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -75,7 +77,8 @@ class SetSnapshot:
     def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
         """See ``Snapshot.orders``."""
         loaded = self._views(names)
-        return _order_views(self._run, self._statements, loaded)
+        views = _order_views(self._run, self._statements, loaded.values())
+        return {name: views[row[0], row[1]] for name, row in loaded.items()}
 
     def _views(self, names: Collection[Name]) -> dict[Name, rows.Row]:
         """Rows by name: references first, then, for what is left and may be one, order ids."""
@@ -178,14 +181,12 @@ class SetBatch:
         """See ``Batch.orders_of_transactions``."""
         return _orders_of_transactions(self._run, self._statements, transactions)
 
-    def lock_orders(self, names: Collection[Name]) -> Mapping[Name, Order]:
+    def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
         """See ``Batch.lock_orders``."""
         by_name = any(map(_may_be_order_id, names))
         lock = self._statements.lock_by_name if by_name else self._statements.lock_by_reference
         found = self._run(lock, (as_set(list(names)),)).fetchall()
-        by_id = {(row[0], row[1]): row for row in found} if by_name else {}
-        known = by_id | {(row[0], row[2]): row for row in found}
-        return _whole_orders(self._run, self._statements, {n: known[n] for n in names if n in known})
+        return _whole_orders(self._run, self._statements, found).values()
 
     def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:
         """See ``Batch.keys``."""
@@ -265,16 +266,17 @@ def as_set(values: Sequence[Any]) -> str:
 
 def views_by_id(run: Run, statements: Statements, names: Collection[Name]) -> dict[Name, OrderView]:
     """The orders of these (account, order id) with all that belongs to them."""
-    found = run(statements.views_by_id, (as_set(list(names)),)).fetchall()
-    return _order_views(run, statements, {(row[0], row[1]): row for row in found})
+    return _order_views(run, statements, run(statements.views_by_id, (as_set(list(names)),)).fetchall())
 
 
-def _order_views(run: Run, statements: Statements, loaded: Mapping[Name, rows.Row]) -> dict[Name, OrderView]:
+def _order_views(run: Run, statements: Statements, found: Collection[rows.Row]) -> dict[Name, OrderView]:
+    """What these rows say, by (account, order id)."""
+    orders = _whole_orders(run, statements, found)
     return {
-        name: OrderView(
-            order, rows.terms(loaded[name][len(ORDER) : _VIEW]), has_saved_cards=bool(loaded[name][_VIEW])
+        (row[0], row[1]): OrderView(
+            orders[row[0], row[1]], rows.terms(row[len(ORDER) : _VIEW]), has_saved_cards=bool(row[_VIEW])
         )
-        for name, order in _whole_orders(run, statements, loaded).items()
+        for row in found
     }
 
 
@@ -294,63 +296,60 @@ def _facts(run: Run, statements: Statements, tokens: Collection[TokenId]) -> Fac
     return Facts(found[0][0], frozenset(t for t in tokens if t not in alive))
 
 
-def _attempts(run: Run, statements: Statements, orders: Collection[Order]) -> dict[str, tuple[Attempt, ...]]:
-    """By order id, oldest first. Orders that count no attempts cost no read."""
-    tried = [(o.account_id, o.order_id) for o in orders if o.attempt_count]
-    found: dict[str, tuple[Attempt, ...]] = {}
-    if tried:
-        for row in run(statements.attempts_of_orders, (as_set(tried),)).fetchall():
-            found[row[2]] = (*found.get(row[2], ()), rows.attempt(row))
-    return found
+def _whole_orders(run: Run, statements: Statements, found: Iterable[rows.Row]) -> dict[Name, Order]:
+    """The orders of these rows by (account, order id): each once, whatever it was asked for by.
 
-
-def _refunds(run: Run, statements: Statements, orders: Collection[Order]) -> dict[str, tuple[Refund, ...]]:
-    """By order id, oldest first. Orders that count no refunds cost no read."""
-    refunded = [(o.account_id, o.order_id) for o in orders if o.refund_count]
-    found: dict[str, tuple[Refund, ...]] = {}
-    if refunded:
-        for row in run(statements.refunds_of_orders, (as_set(refunded),)).fetchall():
-            found[row[2]] = (*found.get(row[2], ()), rows.refund(row))
-    return found
-
-
-def _credits(
-    run: Run, statements: Statements, paid: Collection[Name]
-) -> tuple[dict[str, tuple[Credit, ...]], dict[str, tuple[Return, ...]]]:
-    """The credits and returns of these orders by order id, oldest first; no orders, no read."""
-    found: dict[str, tuple[Credit, ...]] = {}
-    back: dict[str, tuple[Return, ...]] = {}
-    if paid:
-        wanted = as_set(sorted(paid))
-        for row in run(statements.credits_of_orders, (wanted,)).fetchall():
-            found[row[2]] = (*found.get(row[2], ()), rows.credit(row))
-        for row in run(statements.returns_of_orders, (wanted,)).fetchall():
-            back[row[2]] = (*back.get(row[2], ()), rows.return_(row))
-    return found, back
-
-
-def _whole_orders(run: Run, statements: Statements, loaded: Mapping[Name, rows.Row]) -> dict[Name, Order]:
-    """The orders of these rows; those that count children get them by statements of their own, later.
-
-    Read together with their order, children would be those from before the wait for its lock (mechanics 1).
+    Those that count children get them by statements of their own, later. Read together with their order,
+    children would be those from before the wait for its lock (mechanics 1).
     """
+    loaded = {(row[0], row[1]): row for row in found}
     orders = {name: rows.order(row) for name, row in loaded.items()}
-    attempts = _attempts(run, statements, orders.values())
-    refunds = _refunds(run, statements, orders.values())
-    paid = {(o.account_id, o.order_id) for o in orders.values() if o.credit_count}
-    credits_, returns = _credits(run, statements, paid)
+    children = _Children(run, statements, orders)
     return {
-        name: rows.order(
-            loaded[name],
-            attempts.get(o.order_id, ()),
-            refunds.get(o.order_id, ()),
-            credits_.get(o.order_id, ()),
-            returns.get(o.order_id, ()),
-        )
-        if o.attempt_count or o.credit_count
-        else o
-        for name, o in orders.items()
+        name: rows.order(loaded[name], *children.of(order))
+        if order.attempt_count or order.credit_count
+        else order
+        for name, order in orders.items()
     }
+
+
+class _Children:
+    """What belongs to some orders, oldest first. A table of which none of them counts a row costs no read."""
+
+    def __init__(self, run: Run, statements: Statements, orders: Mapping[Name, Order]):
+        self._run = run
+        paid_by_transfer = [name for name, order in orders.items() if order.credit_count]
+        self._attempts = self._read(
+            statements.attempts_of_orders, rows.attempt, [n for n, o in orders.items() if o.attempt_count]
+        )
+        self._refunds = self._read(
+            statements.refunds_of_orders, rows.refund, [n for n, o in orders.items() if o.refund_count]
+        )
+        self._credits = self._read(statements.credits_of_orders, rows.credit, paid_by_transfer)
+        self._returns = self._read(statements.returns_of_orders, rows.return_, paid_by_transfer)
+
+    def _read(
+        self, statement: str, child: Callable[[rows.Row], _Child], names: Sequence[Name]
+    ) -> dict[Name, tuple[_Child, ...]]:
+        """By (account, order id)."""
+        found: dict[Name, tuple[_Child, ...]] = {}
+        if names:
+            for row in self._run(statement, (as_set(sorted(names)),)).fetchall():
+                of = (row[0], row[2])
+                found[of] = (*found.get(of, ()), child(row))
+        return found
+
+    def of(
+        self, order: Order
+    ) -> tuple[tuple[Attempt, ...], tuple[Refund, ...], tuple[Credit, ...], tuple[Return, ...]]:
+        """What belongs to one of them."""
+        name = order.account_id, order.order_id
+        return (
+            self._attempts.get(name, ()),
+            self._refunds.get(name, ()),
+            self._credits.get(name, ()),
+            self._returns.get(name, ()),
+        )
 
 
 def _orders_of_transactions(
