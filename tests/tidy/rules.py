@@ -421,6 +421,6 @@ def texts() -> dict[str, str]:
     files = [
         f
         for f in [*ROOT.iterdir(), *inside]
-        if f.is_file() and f.suffix in _TEXT and "__pycache__" not in f.parts
+        if f.is_file() and f.suffix in _TEXT and "__pycache__" not in f.parts and f.name != ".git"
     ]
     return {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
