@@ -7,34 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from seed import ERROR, HOST, SAMPLE, SUCCESS
 from server import Server
-
-SAMPLE = r"""
-curl --request POST \
-  --url https://api.nomba.com/v1/checkout/order/cancel \
-  --header 'Content-Type: application/json' \
-  --data '{
-    "orderReference": "OD-69923-2e102708-ee34-4a29-b713-a826ca928a12"
-  }'
-"""
-SUCCESS = """
-{
-  "code": "00",
-  "description": "success",
-  "data": {
-    "success": true,
-    "message": "Order cancelled successfully"
-  }
-}
-"""
-ERROR = """
-{
-  "code": "01",
-  "description": "Error cancelling order",
-  "data": null
-}
-"""
-"""The request and both answers of https://developer.nomba.com, "Cancel a Checkout Order", to the letter."""
 
 
 def shell(command: str) -> str:
@@ -47,7 +21,7 @@ def shell(command: str) -> str:
 def test_the_published_sample_cancels_once(tmp_path: Path, database_url: str | None) -> None:
     """After the printed create, the sample with only its host changed prints the sample's two answers."""
     with Server(tmp_path, database_url=database_url) as server:
-        sample = SAMPLE.replace("https://api.nomba.com", server.url)
+        sample = SAMPLE.replace(HOST, server.url)
         printed = server.output
         create = printed[printed.index("curl ") : printed.index("Cancel it:")]
 
@@ -63,6 +37,6 @@ def test_the_published_sample_cancels_once(tmp_path: Path, database_url: str | N
 def test_nothing_is_seeded(tmp_path: Path, database_url: str | None) -> None:
     """Before its order is created the sample is told that there is no such record."""
     with Server(tmp_path, database_url=database_url) as server:
-        answer = json.loads(shell(SAMPLE.replace("https://api.nomba.com", server.url)))
+        answer = json.loads(shell(SAMPLE.replace(HOST, server.url)))
 
     assert answer == {"code": "404", "description": "Record not found", "data": None}

@@ -11,16 +11,9 @@ from pathlib import Path
 import pytest
 
 from cli.program import Serving, serving
+from seed import HOST, SAMPLE
 
 SEED_REFERENCE = "OD-69923-2e102708-ee34-4a29-b713-a826ca928a12"
-SEED_CURL = """\
-curl --request POST \\
-  --url https://api.nomba.com/v1/checkout/order/cancel \\
-  --header 'Content-Type: application/json' \\
-  --data '{
-    "orderReference": "OD-69923-2e102708-ee34-4a29-b713-a826ca928a12"
-  }'
-"""
 STOP_SECONDS = 3.0
 STUCK_RAIL = {"OPENTILL_SANDBOX_RAIL_DELAY_MILLISECONDS": "60000", "OPENTILL_CARD_TIMEOUT_SECONDS": "60"}
 
@@ -36,7 +29,7 @@ def raw(server: Serving, request: bytes) -> bytes:
 def test_the_printed_commands_create_and_cancel_the_order_of_the_guide(tmp_path: Path) -> None:
     """Pasted into a shell, create succeeds, the guide's own curl cancels, and a second time it is refused."""
     with serving(tmp_path / "data") as server:
-        seed = SEED_CURL.replace("https://api.nomba.com", server.url)
+        seed = SAMPLE.replace(HOST, server.url)
         assert seed in server.block
         create = server.block[server.block.index("curl ") : server.block.index("Cancel it:")]
 
