@@ -224,7 +224,7 @@ class Keyring:
         return key.private_bytes(serialization.Encoding.PEM, form, sealing).decode()
 
     def fingerprint(self, method: str, path: str, body: bytes) -> str:
-        """What makes two requests "the same" for idempotency (ruling 9): a keyed digest in hex."""
+        """What makes two requests "the same" for idempotency (contract 1.2): a keyed digest in hex."""
         framed = b"".join(
             len(part).to_bytes(8, "big") + part
             for part in (method.encode(), path.encode("utf-8", "surrogatepass"), body)
@@ -322,7 +322,7 @@ class _Tokens:
 
 
 def open_keyring(settings: Settings) -> Keyring:
-    """The keyring of this server; sandbox mode makes its secret on the first start (mechanics 10).
+    """The keyring of this server; sandbox mode makes its secret on the first start (laws 10).
 
     Raises InvalidSetting when the secret is missing in live mode, too short, or not hex or base64url.
     """

@@ -70,7 +70,7 @@ class Registry:
     """Adds merchants and what belongs to them to a store, in the way of its mode.
 
     In sandbox mode client secrets are kept sealed beside their hash, so that they can be shown
-    again; in live mode they are known only to who was given them (mechanics 10).
+    again; in live mode they are known only to who was given them (laws 10).
     """
 
     store: Store

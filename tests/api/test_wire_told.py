@@ -182,7 +182,7 @@ def test_the_amount_of_a_refund_may_be_left_out() -> None:
 
 
 def test_cancelling_a_completed_attempt_is_a_refusal_like_others() -> None:
-    """Contract 3.9 wants 01 where a one-time password gets 3.8's 400 in a 200."""
+    """Contract 3.9 wants 01 where a one-time password gets contract 3.8's 400 in a 200."""
     router = Router(OPERATIONS, sandbox=True, refusal_http_status=400)
     refused = {}
     for path in (b"/v1/checkout/transaction/cancel", b"/v1/checkout/checkout-card-otp"):

@@ -1,4 +1,4 @@
-"""Every attempt status x input cell, written out by hand from mechanics 4 and 5 and contract 3.1, 3.8."""
+"""Every attempt status x input cell, written out by hand from laws 4 and 5 and contract 3.1, 3.8."""
 
 import dataclasses
 

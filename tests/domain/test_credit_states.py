@@ -1,4 +1,4 @@
-"""What a bank transfer does to an order: the table of the design, cell by cell, written out by hand."""
+"""What a bank transfer does to an order (ruling 17, laws 6), cell by cell, written out by hand."""
 
 from dataclasses import replace
 from typing import Any

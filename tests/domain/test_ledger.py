@@ -92,7 +92,7 @@ def test_event_ids_follow_from_the_command_id() -> None:
 
 
 def test_a_command_judged_again_gives_its_events_the_same_ids() -> None:
-    """A retry finds its own events by id: judging at another moment fixes the same ids (mechanics 2)."""
+    """A retry finds its own events by id: judging at another moment fixes the same ids (laws 2)."""
     order = given.order(PENDING, due_at=given.NOW)
     first, again = (decide(order, given.cancel(), at).events for at in (given.NOW, given.NOW + 500))
     assert [e.event_id for e in first] == [e.event_id for e in again]

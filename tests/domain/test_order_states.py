@@ -1,4 +1,4 @@
-"""Every order status x command cell, written out by hand from the design's section 5."""
+"""Every order status x command cell, written out by hand from contract 4 and rulings 17 and 18."""
 
 import dataclasses
 from collections.abc import Callable
@@ -153,7 +153,7 @@ def test_every_status_has_a_case_for_every_command() -> None:
 def test_an_accepted_command_leads_where_the_table_says(
     status: OrderStatus, command: Command, to: OrderStatus, event: EventType, growth: dict[str, int]
 ) -> None:
-    """An accepted command takes one step: status, version, event and money change as the design says."""
+    """An accepted command takes one step: status, version, event and money change as the table here says."""
     before = _order(status)
     change = decide(before, command, given.NOW)
     assert change.before is before

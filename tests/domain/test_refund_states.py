@@ -1,4 +1,4 @@
-"""Every refund status x answer cell, and the cap, written out by hand from mechanics 4 and contract 3.6."""
+"""Every refund status x answer cell, and the cap, written out by hand from laws 4 and contract 3.6."""
 
 import dataclasses
 

@@ -33,7 +33,7 @@ IN_ORDER = [
 
 
 def test_the_precedence_is_as_written() -> None:
-    """Token, idempotency record, record, state (contract 1.2); 404 and 401 carry no word (2.2)."""
+    """Token, idempotency record, record, state (contract 1.2); 404 and 401 carry no word (contract 2.2)."""
     assert [(r.__name__, r.reason) for r in PRECEDENCE] == IN_ORDER
 
 

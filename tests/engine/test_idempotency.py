@@ -1,4 +1,4 @@
-"""A request is carried out once per idempotency key (ruling 9; mechanics of idempotent replies)."""
+"""A request is carried out once per idempotency key (ruling 9, laws 8)."""
 
 import asyncio
 from typing import Any

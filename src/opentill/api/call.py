@@ -172,7 +172,7 @@ class Call:
         return {"account_id": self.account_id, "command_id": self.command_id, "actor": self.actor}
 
     def claim(self) -> KeyClaim | None:
-        """The claim on the idempotency key; "the same" means method, path and raw body (ruling 9)."""
+        """The claim on the idempotency key; "the same" means method, path and raw body (contract 1.2)."""
         if self.key is None:
             return None
         operation = self.route.operation

@@ -1,4 +1,4 @@
-"""Card payment over the API, for the sandbox alone (contract 3.8), and the end of an attempt (3.9)."""
+"""Card payment over the API, for the sandbox alone, and the end of an attempt (contract 3.8, 3.9)."""
 
 from typing import Annotated, Any, Final, Literal
 

@@ -28,7 +28,7 @@ class OrderDetails(WireStruct):
 
     order: OrderWithBusiness
     has_saved_cards: bool
-    """Whether the customer keeps cards at this merchant (contract 3.7)."""
+    """Whether the customer keeps cards at this merchant (contract 3.3)."""
     base64_encoded_rsa_public_key: str = ""
     """Empty where card details are not to be encrypted by the client (setting ``card_encryption``)."""
 

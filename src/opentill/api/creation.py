@@ -1,4 +1,4 @@
-"""From the body of a create to a CreateOrder command (contract 3.2, sections 8 and 10)."""
+"""From the body of a create to a CreateOrder command (contract 3.2, 8 and 10)."""
 
 from collections.abc import Iterable
 from datetime import datetime

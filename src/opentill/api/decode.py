@@ -121,7 +121,7 @@ _KINDS: Final = (
 
 
 def complaint(message: str, what: str) -> str:
-    """The decoder's message as a sentence of the contract (2.2), such as "amount can not be null"."""
+    """The decoder's message as a sentence (contract 2.2), such as "amount can not be null"."""
     missing = _MISSING.search(message)
     if missing:
         return f"{missing.group(1)} can not be null"

@@ -1,4 +1,4 @@
-"""Once per idempotency key, for calls that are not one command (ruling 9, mechanics of replies).
+"""Once per idempotency key, for calls that are not one command (ruling 9, laws 8).
 
 A command's key and reply stand in its own commit. These calls are many commands, or have verbs of their own,
 each with its own transaction, so the key is claimed before and completed behind them. A call that broke off

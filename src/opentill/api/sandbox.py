@@ -36,7 +36,7 @@ async def switch_rail(call: Call) -> Reply:
 
 
 class ClockMove(WireStruct):
-    """How far business time is to move, forward only (mechanics 7)."""
+    """How far business time is to move, forward only (laws 7)."""
 
     advance_seconds: Annotated[int, Meta(ge=1, le=315_360_000)]
 

@@ -1,4 +1,4 @@
-"""Orders and transactions as merchants see them (contract 3.3 to 3.5), and the words of section 4."""
+"""Orders and transactions as merchants see them (contract 3.3 to 3.5), and the words of contract 4."""
 
 from typing import Any, Final
 

@@ -172,7 +172,7 @@ class Streams:
             stream.note(last.get(stream.wanted.account_id, 0))
 
     async def _end_with_their_tokens(self) -> None:
-        """A stream lives no longer than the token it was opened with (mechanics 10)."""
+        """A stream lives no longer than the token it was opened with (laws 10)."""
         tokens = {stream.wanted.token for stream in self._open if stream.wanted.token}
         facts = await self.reader.ask(lambda snapshot: snapshot.facts(tokens), None)
         now = self.clock.now() + facts.clock_offset

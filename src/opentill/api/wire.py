@@ -123,13 +123,13 @@ SESSION_ID_REUSED: Final = reply(
 """Two advices of one transfer contradict each other (contract 10); the first one counts."""
 
 MAGIC_TRANSACTION: Final = "WEB-ONLINE_C-97922-db88d4c3-a0af-4887-a089-b5d2e51b8f19"
-"""In sandbox mode its refund fails with code ``400`` (contract, section 6)."""
+"""In sandbox mode its refund fails with code ``400`` (contract 6)."""
 
 MAGIC_CUSTOMER: Final = "test@test.com"
 """In sandbox mode the list of this customer's saved cards fails with code ``400`` (contract 3.7)."""
 
 MAGIC_REFERENCE: Final = "1234567890"
-"""In sandbox mode every order endpoint answers 404 for it (contract, section 6)."""
+"""In sandbox mode every order endpoint answers 404 for it (contract 6)."""
 
 
 def password_refused(message: str) -> Reply:
@@ -184,7 +184,7 @@ REFUSALS: Final[dict[type[Refusal], RefusalRow]] = {
     refusals.ReturnParked: RefusalRow(None, "01", "The bank refused this return as often as it was tried"),
     refusals.ReturnCompleted: RefusalRow(None, "01", "The money of this return is back already"),
 }
-"""One row for each refusal that the core knows (contract 2.2; of attempts: 3.8)."""
+"""One row for each refusal that the core knows (contract 2.2; of attempts: contract 3.8)."""
 
 REFERENCE_USED_BY_ANOTHER: Final = RefusalRow(
     400,

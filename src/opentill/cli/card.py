@@ -13,7 +13,7 @@ from opentill.cli.server import RunningServer
 
 PAYS: Final = "5434621074252808"
 DECLINED: Final = "5484497218317651"
-"""Test cards of the sandbox (contract, section 6): paid after a password, and never."""
+"""Test cards of the sandbox (contract 6): paid after a password, and never."""
 PASSWORD: Final = "9999"  # noqa: S105 - every sandbox accepts it
 
 

@@ -1,4 +1,4 @@
-"""Saved cards: what a paid card leaves behind so that it can be charged again (contract 3.7, section 8)."""
+"""Saved cards: what a paid card leaves behind so that it can be charged again (contract 3.7, 8)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Credits: what money that arrives by transfer does to an order, by ``CREDIT_TABLE`` (design, section 5).
+"""Credits: what money that arrives by transfer does to an order, by ``CREDIT_TABLE`` (ruling 17).
 
 A credit is booked as held first, in every case; what follows from it in the same change takes it from there.
 """
@@ -83,7 +83,7 @@ def _credit_cell(order: Order, command: ReceiveCredit) -> Cell:
 
 
 def _pay(draft: Draft, last: Credit, cell: Cell) -> None:
-    """Credits pay for the order, oldest first; what is too much of the last goes back (mechanics 6)."""
+    """Credits pay for the order, oldest first; what is too much of the last goes back (laws 6)."""
     order, left = draft.order, draft.order.amount
     split = []
     for credit in order.credits:

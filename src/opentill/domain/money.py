@@ -30,7 +30,7 @@ class Money:
 
         Raises InvalidAmount when the text is not a plain decimal number (no sign, exponent or
         spaces), has more digits after the point than the currency, is zero, or exceeds MAX_MINOR
-        (contract, ruling 10).
+        (ruling 10).
         """
         digits = MINOR_DIGITS[currency]
         match = _PLAIN_DECIMAL.fullmatch(text) if len(text) <= 32 else None

@@ -44,7 +44,7 @@ class DueAction(StrEnum):
 
 
 class SplitKind(StrEnum):
-    """What the values of a split are (contract, section 8)."""
+    """What the values of a split are (contract 8)."""
 
     PERCENTAGE = "PERCENTAGE"
     """Hundredths of a percent of the order's amount."""
@@ -53,7 +53,7 @@ class SplitKind(StrEnum):
 
 
 class LateMoney(StrEnum):
-    """What becomes of money that arrives after an order expired (contract, ruling 17)."""
+    """What becomes of money that arrives after an order expired (ruling 17)."""
 
     RETURN = "return"
     ACCEPT = "accept"
@@ -283,7 +283,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How a payment is to be shared between accounts of the merchant (contract, section 8)."""
+    """How a payment is to be shared between accounts of the merchant (contract 8)."""
 
     kind: SplitKind
     shares: tuple[tuple[str, int], ...]
@@ -327,7 +327,7 @@ class Order:
     due_action: DueAction = DueAction.EXPIRE
     late_money: LateMoney = LateMoney.RETURN
     tokenize_card: bool = False
-    """Whether the merchant wants a token for the card that pays (contract, section 8)."""
+    """Whether the merchant wants a token for the card that pays (contract 8)."""
     paid_at: int | None = None
     cancelled_at: int | None = None
     expired_at: int | None = None

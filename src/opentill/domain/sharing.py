@@ -1,4 +1,4 @@
-"""Sharing: what of a payment is its beneficiary's, and what is not (contract, section 8; ruling 19).
+"""Sharing: what of a payment is its beneficiary's, and what is not (contract 8, ruling 19).
 
 A payment is booked with its parts when it is captured. A refund takes the shares back pro rata, and the rest
 from the beneficiary; the fee is kept.

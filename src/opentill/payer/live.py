@@ -1,4 +1,4 @@
-"""The open payer pages of one process: one question for all of them, four times a second (mechanics 11).
+"""The open payer pages of one process: one question for all of them, four times a second (laws 11).
 
 A page is told that its order has changed, and never how: it then asks for itself. Nobody notifies the
 process of anything; it asks the database how far the orders have come, so it does not matter which process

@@ -1,4 +1,4 @@
-"""The documented test cards and passwords, which a sandbox offers at one click (contract, section 6)."""
+"""The documented test cards and passwords, which a sandbox offers at one click (contract 6)."""
 
 from dataclasses import dataclass
 from typing import Final

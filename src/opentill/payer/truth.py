@@ -1,7 +1,7 @@
 """What a payer is told of an order: sentences chosen by tables over its status, its money and its attempts.
 
 Nothing is said of money but what its totals and attempts show. "You have not been charged" stands only in
-cells where nothing is held, on its way back, given back, or still unknown (mechanics 11).
+cells where nothing is held, on its way back, given back, or still unknown (laws 11).
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ import aiohttp
 OTP_CARD: Final = "5434621074252808"
 CHALLENGE_CARD: Final = "4000000000002503"
 GOOD_OTP: Final = "9999"
-"""Test cards and a password of every sandbox (contract, section 6)."""
+"""Test cards and a password of every sandbox (contract 6)."""
 CURRENCY: Final = "NGN"
 TIMEOUT_SECONDS: Final = 60.0
 """Longer than a server ever waits for its rail."""

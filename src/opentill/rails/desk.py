@@ -66,7 +66,7 @@ class DeskSettings:
     grace_seconds: float = 10.0
     """How much longer than the time-out a call belongs to its caller before a worker looks it up."""
     refund_wait_seconds: float = 5.0
-    """How long a refund is waited for before it is answered as running (mechanics, section 4)."""
+    """How long a refund is waited for before it is answered as running (laws 4)."""
     max_otp_tries: int = 5
 
 

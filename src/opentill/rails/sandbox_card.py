@@ -1,4 +1,4 @@
-"""The sandbox's card rail: the documented test cards and passwords, nothing else (contract, section 6).
+"""The sandbox's card rail: the documented test cards and passwords, nothing else (contract 6).
 
 It behaves like a computer of another company: it has a journal of its own, remembers every id across
 crashes and processes, answers the same id the same way, and can be told to misbehave (contract 10).

@@ -124,8 +124,8 @@ class Facts:
 class Batch(Protocol):
     """One write transaction of the engine. Leaving it without ``commit`` rolls everything back.
 
-    The verbs are called in the order in which they stand here (mechanics: one transaction, step by
-    step); each is one statement per table, whatever the number of commands.
+    The verbs are called in the order in which they stand here (laws 1); each is one statement per table,
+    whatever the number of commands.
     """
 
     def facts(self, tokens: Collection[TokenId]) -> Facts:
@@ -140,7 +140,7 @@ class Batch(Protocol):
     def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
         """Lock and load the orders of these names with all that belongs to them; unknown ones are left out.
 
-        A name is a reference or an order id (ruling 7). An order comes once, and each child of it once,
+        A name is a reference or an order id (contract 3.2). An order comes once, and each child of it once,
         however many of the names are its own.
         """
 
@@ -507,7 +507,7 @@ class Store(Outbox, Transfers, Cards, Protocol):
         """Remember a token that is about to be handed out."""
 
     def use_refresh_token(self, account_id: str, refresh_hash: str, now: int) -> IssuedToken | None:
-        """Use up a refresh token: None when unknown, used, expired or revoked (single use, mechanics 10)."""
+        """Use up a refresh token: None when unknown, used, expired or revoked (single use, laws 10)."""
 
     def revoke_token(self, account_id: str, jti: str, client_id: str, now: int) -> bool:
         """Revoke an access token of this client and its refresh token; False when it has none of this id."""

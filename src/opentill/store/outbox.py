@@ -29,7 +29,7 @@ class Endpoint:
     key_sealed: bytes
     """The key that signs, encrypted."""
     next_key_sealed: bytes | None
-    """During a rotation the key that will sign from its end on (mechanics 9)."""
+    """During a rotation the key that will sign from its end on (laws 9)."""
     paused_at: int | None
     """Since when it has been left alone because every try failed; its deliveries wait (UTC milliseconds)."""
     failing_since: int | None

@@ -18,7 +18,7 @@ _TURN_HAS_COME: Final = """
              WHERE x.account_id = d.account_id AND x.order_id = d.order_id AND x.sequence < d.sequence
                AND x.endpoint_id = d.endpoint_id AND x.tries = 0 AND x.next_try_at IS NOT NULL))
 """
-"""A first try waits for those of earlier events of its order (mechanics 9).
+"""A first try waits for those of earlier events of its order (laws 9).
 
 That one is pending is said by its next try: said by its state, the index of what is due would offer itself.
 """

@@ -280,7 +280,7 @@ class _Line:
     def commit(self) -> None:
         """Make it a fact; raises CommitUnknown when no answer came, or a warning with it.
 
-        The one warning that COMMIT gives is that it stopped waiting for the standby (mechanics 2).
+        The one warning that COMMIT gives is that it stopped waiting for the standby (laws 2).
         """
         connection = self._connection
         assert connection is not None

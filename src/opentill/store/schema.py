@@ -335,7 +335,7 @@ returns = Table(
     _index_where("returns_open", f"status <> '{_DONE}'", "started_at"),
 )
 
-# Two directories (mechanics 3): what a bank tells names no merchant, so these keys can not begin with one.
+# Two directories (laws 3): what a bank tells names no merchant, so these keys can not begin with one.
 
 transfer_accounts = Table(
     "transfer_accounts",

@@ -300,7 +300,7 @@ def _whole_orders(run: Run, statements: Statements, found: Iterable[rows.Row]) -
     """The orders of these rows by (account, order id): each once, whatever it was asked for by.
 
     Those that count children get them by statements of their own, later. Read together with their order,
-    children would be those from before the wait for its lock (mechanics 1).
+    children would be those from before the wait for its lock (laws 1).
     """
     loaded = {(row[0], row[1]): row for row in found}
     orders = {name: rows.order(row) for name, row in loaded.items()}
