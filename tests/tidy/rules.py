@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from statistics import median
@@ -224,7 +225,7 @@ SPEAK_STATUS = {
     "src/opentill/store/outbox.py",  # states of deliveries
     "src/opentill/store/migrations/",  # history, which does not follow the enums
     "src/opentill/api/wire.py",
-    "src/opentill/api/shown.py",  # transaction statuses of the contract's section 4
+    "src/opentill/api/shown.py",  # transaction statuses of contract 4
 }
 
 
@@ -384,6 +385,71 @@ def decisions_are_linked(readme: str, decisions: Collection[str]) -> Iterator[st
     for name in sorted(decisions):
         if f"({name})" not in readme:
             yield f"docs/decisions/README.md does not link {name}"
+
+
+# --- citations --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LawBook:
+    """What can be cited: sections of the contract, its rulings, laws, and decisions."""
+
+    contract: frozenset[str]
+    ruling: frozenset[str]
+    laws: frozenset[str]
+    decision: frozenset[str]
+
+    @classmethod
+    def of(cls, contract: str, laws: str, decisions: Collection[str]) -> "LawBook":
+        """Read from the two pages and the names of the decisions' files."""
+        rulings = contract.partition("## 0. ")[2].partition("\n## ")[0]
+        return cls(
+            contract=frozenset(_SECTION.findall(contract)),
+            ruling=frozenset(re.findall(r"(?m)^\| (\d+) \|", rulings)),
+            laws=frozenset(_SECTION.findall(laws)),
+            decision=frozenset(name[:4] for name in decisions),
+        )
+
+
+_SECTION = re.compile(r"(?m)^#+ (\d+(?:\.\d+)?)\.? ")
+_SPACE = r"\s+(?:#\s+)?"
+_NUMBER = r"\d+(?:\.\d+)?"
+_NUMBERS = rf"{_SPACE}({_NUMBER}(?:(?:,|,?{_SPACE}(?:and|to)){_SPACE}{_NUMBER})*)"
+_CITED = {
+    "contract": re.compile(rf"\bcontract{_NUMBERS}", re.IGNORECASE),
+    "ruling": re.compile(rf"\brulings?{_NUMBERS}", re.IGNORECASE),
+    "laws": re.compile(rf"\blaws{_NUMBERS}", re.IGNORECASE),
+    "decision": re.compile(r"\bdecisions?[\s/]((?:\d{4}\b(?:(?:,| and)\s(?=\d{4}\b))?)+)", re.IGNORECASE),
+}
+_OTHER_FORM = re.compile(
+    r"\bmechanics\b|\bthe\s+design\b|\bdesign(?:'s)?,?\s+(?:section\s+)?\d"
+    r"|\bcontract(?:'s|,)\s+(?:sections?|rulings?)\b|\bcontract\s+sections?\s|\blaw\s\d|\blaws,\s+section\b",
+    re.IGNORECASE,
+)
+
+
+def citations_stand(text: str, book: LawBook) -> Iterator[str]:
+    """Each citation is written in one form and leads to a heading or row that is there."""
+    for kind, cited in _CITED.items():
+        for found in cited.finditer(text):
+            numbers = re.findall(_NUMBER, found[1])
+            missing = [number for number in numbers if number not in getattr(book, kind)]
+            yield from (f"{_line(text, found)}: there is no {kind} {number}" for number in missing)
+    for found in _OTHER_FORM.finditer(text):
+        yield f"{_line(text, found)}: {found[0]!r} is no citation; say contract 3.7, ruling 17 or laws 7"
+
+
+def _line(text: str, found: re.Match[str]) -> int:
+    return text.count("\n", 0, found.start()) + 1
+
+
+def in_alphabetical_order(glossary: str) -> Iterator[str]:
+    """Each part of the glossary has its words by the alphabet, each once."""
+    for part in glossary.split("\n## ")[1:]:
+        words = [word.strip("`").casefold() for word in re.findall(r"(?m)^- \*\*(.+?)\*\*: ", part)]
+        for before, after in pairwise(words):
+            if before >= after:
+                yield f"{after} stands behind {before}"
 
 
 # --- reading the repository -------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import pytest
 
 from tidy import rules
-from tidy.rules import ROOT, Rule, Source
+from tidy.rules import ROOT, LawBook, Rule, Source
 
 SRC = rules.sources("src")
 TESTS = rules.sources("tests")
@@ -60,3 +60,25 @@ def test_every_decision_is_linked_from_the_list() -> None:
     folder = ROOT / "docs/decisions"
     decisions = [file.name for file in folder.glob("[0-9]*.md")]
     assert not list(rules.decisions_are_linked((folder / "README.md").read_text(encoding="utf-8"), decisions))
+
+
+def test_every_citation_leads_somewhere() -> None:
+    """What is cited is a section or ruling of docs/contract.md, a section of docs/laws.md, or a decision."""
+    files = rules.texts()
+    decisions = [file.name for file in (ROOT / "docs/decisions").glob("[0-9]*.md")]
+    book = LawBook.of(files["docs/contract.md"], files["docs/laws.md"], decisions)
+    complaints = [
+        f"{path}:{each}" for path, text in files.items() for each in rules.citations_stand(text, book)
+    ]
+    assert {str(number) for number in range(1, 35)} == book.ruling
+    assert {str(number) for number in range(1, 12)} == book.laws
+    assert {"1", "3.14", "10"} <= book.contract
+    assert not complaints, "\n".join(complaints)
+
+
+def test_the_glossary_is_in_order() -> None:
+    """docs/glossary.md has three parts with words, each by the alphabet."""
+    glossary = rules.texts()["docs/glossary.md"]
+    assert glossary.count("\n## ") == 3
+    assert glossary.count("\n- **") > 100
+    assert not list(rules.in_alphabetical_order(glossary))

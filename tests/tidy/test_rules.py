@@ -5,7 +5,7 @@ from textwrap import indent
 import pytest
 
 from tidy import rules
-from tidy.rules import Rule, Source
+from tidy.rules import LawBook, Rule, Source
 
 LONG_FUNCTION = "def f() -> None:\n" + "    pass\n" * 70
 LONG_MODULE = "x = 1\n" * 601
@@ -200,6 +200,62 @@ def test_an_unlinked_decision_is_missed() -> None:
     """A decision that the list does not link draws a complaint, a linked one does not."""
     complaints = list(rules.decisions_are_linked("[one](0001-one.md)", ["0001-one.md", "0002-two.md"]))
     assert complaints == ["docs/decisions/README.md does not link 0002-two.md"]
+
+
+BOOK = LawBook.of(
+    "## 0. Rulings\n| R | what |\n| 1 | one |\n| 2 | two |\n\n## 1. One\n| 9 | no ruling |\n### 1.2 Two\n",
+    "# Laws\n\n## 1. Time\n",
+    ["0001-one.md"],
+)
+# In two pieces, so that the rule does not find its own examples.
+CON, RUL, LAW, DEC, DES = "con" + "tract", "rul" + "ing", "la" + "ws", "deci" + "sion", "des" + "ign"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"({CON} 1.3)",
+        f"{CON.title()} 2 says",
+        f"({CON} 1.2,\n    1.7)",
+        f"{CON} 1 to 4",
+        f"{RUL.title()} 3",
+        f"{RUL}s 1 and 9",
+        f"{LAW} 2",
+        f"{DEC} 0002",
+        f"docs/{DEC}s/0009",
+        f"({CON}, section 1)",
+        f"the {CON}'s section 1",
+        f"({CON}, {RUL} 1)",
+        "mech" + "anics 1",
+        f"({DES}, section 1)",
+        f"as the {DES} says",
+        f"{LAW[:-1]} 1",
+    ],
+)
+def test_a_citation_of_nothing_is_missed(text: str) -> None:
+    """A number that is not there, or another form than the agreed one, is one complaint on its line."""
+    assert [complaint[:2] for complaint in rules.citations_stand(f"first\n{text}", BOOK)] == ["2:"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"({CON} 1.2): else a 409",
+        f"{RUL}s 1 and 2; {CON} 1, 1.2 and\n# {LAW} 1",
+        f"{DEC} 0001 ([0007](x.md)), docs/{DEC}s/0001",
+        f"as the {CON} says, open by {DES}, the {LAW} of money, 3 {RUL}s",
+    ],
+)
+def test_a_good_citation_is_left_alone(text: str) -> None:
+    """What is there may be cited, in lists and across lines; plain words are no citations."""
+    assert not list(rules.citations_stand(text, BOOK))
+
+
+def test_a_word_out_of_order_is_missed() -> None:
+    """Words are compared within their part, whatever their case."""
+    good = "# G\n\n## A\n- **b**: x\n- **`C`**: x\n\n## B\n- **a**: x\n"
+    assert not list(rules.in_alphabetical_order(good))
+    assert list(rules.in_alphabetical_order(good + "- **A**: x\n")) == ["a stands behind a"]
 
 
 def test_the_median_counts_every_function() -> None:
