@@ -1,8 +1,8 @@
 """What the rest of the house needs of a store, and the contract of each verb.
 
-Two kinds of verb exist. Orders and money change only inside a ``Batch``, which the engine alone
-opens. Everything else (merchants, clients, tokens, housekeeping) has a named verb with one short
-transaction of its own, and none of those touches an order or the ledger.
+Two kinds of verb exist. Orders and money change only inside a ``Batch`` that the engine opens. Everything
+else (merchants, clients, tokens, housekeeping) has a named verb with one short transaction of its own, and
+none of those touches an order or the ledger. ``api.once`` opens batches too, for idempotency keys alone.
 
 All verbs are synchronous and are called on the store's own threads (``engine.threads``).
 """
