@@ -53,6 +53,21 @@ def test_tokens_are_optional_only_in_the_sandbox() -> None:
     assert cancel == {True: [{"accessToken": []}, {}], False: [{"accessToken": []}]}
 
 
+def test_calls_take_an_idempotency_key_where_the_contract_says_so() -> None:
+    """No GET takes one; of all others only questions and those that contract 1.2 names take none."""
+    keyless = {each.name for each in OPERATIONS if each.method != "GET" and not each.mutating}
+    tokens = {"issueToken", "refreshToken", "revokeToken"}
+    questions = {
+        "confirmReceipt",
+        "filterTransactions",
+        "filterSubAccountTransactions",
+        "listWebhookLogs",
+        "listWebhookSubscriptions",
+    }
+    assert keyless == tokens | questions | {"adviseCredit", "switchRail"}
+    assert not [each.name for each in OPERATIONS if each.method == "GET" and each.mutating]
+
+
 def operations_of(described: dict[str, Any]) -> dict[str, Any]:
     return {
         operation["operationId"]: operation
