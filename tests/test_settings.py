@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from opentill.settings import InvalidSetting, Settings, load_settings, settings_page
+from opentill.settings import InvalidSetting, Settings, load_settings
 from opentill.store.interface import Mode
+from tools.pages.settings import settings_page
 
 
 def test_the_command_line_wins_over_environment_over_file_over_defaults(tmp_path: Path) -> None:

@@ -146,13 +146,12 @@ LAYERS: Mapping[str, Collection[str]] = {
     "payer": {"payer", "rails.rail"} | _FRONT,
     "expiry": {"domain", "engine", "store.interface"} | FREE_STANDING,
     "workers": _FRONT,
-    "docs": {"api", "domain", "settings"},
     "cli.beancount": {"domain", "store.bookings"},
     "cli.database_checks": {"cli", "domain", "store"} | FREE_STANDING,
     "cli.ledger": {"cli", "store.audit", "store.bookings"},  # a database as it lies there; opens no store
     "cli.migrate": {"cli", "store"},  # a database is migrated before anything else runs on it
     "race": {"domain", "race"},
-    "cli": {"app", "cli", "race", "docs", "merchants", "prepared", "store.outbox", "webhooks"} | _FRONT,
+    "cli": {"app", "cli", "race", "merchants", "prepared", "store.outbox", "webhooks"} | _FRONT,
     "__main__": {"app", "cli"},
     "app": {
         "api",
