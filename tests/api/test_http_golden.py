@@ -115,6 +115,7 @@ def known(server: Server, *, live: bool) -> Known:
         **merchant_of_one_case(server, "orders"),
         **merchant_of_one_case(server, "hooks"),
         **merchant_of_one_case(server, "payers"),
+        **merchant_of_one_case(server, "stream"),
     }
 
 
@@ -149,14 +150,27 @@ def expired_token(server: Server, credentials: Mapping[str, str]) -> str:
 
 
 class Browser(Replay):
-    """A conversation that may ask for pages, too; of those it shows the status and where they lead."""
+    """A conversation that may ask for pages and streams, too.
+
+    Of a page it shows the status and where it leads, of a stream what comes first and the first event.
+    """
 
     def _as_text(self, answer: http.client.HTTPResponse) -> str:
         if answer.headers.get_content_type() == "application/json":
             return super()._as_text(answer)
+        if answer.headers.get_content_type() == "text/event-stream":
+            return beginning(answer)
         answer.read()
         location = answer.headers["location"]
         return f"{answer.status}\nlocation: {location}" if location else str(answer.status)
+
+
+def beginning(stream: http.client.HTTPResponse) -> str:
+    """What every answer of a stream has, and its bytes up to the end of the first event."""
+    assert stream.headers["x-request-id"]
+    headers = [f"{name}: {stream.headers[name]}" for name in ("content-type", "cache-control")]
+    pieces = [b"".join(iter(stream.readline, b"\n")).decode() for _ in ("the greeting", "an event")]
+    return "\n".join([str(stream.status), *headers, "", *pieces]).strip()
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +218,13 @@ def golden_operation(request_line: str) -> Operation | None:
     return found[0].operation if found else None
 
 
+def is_success(operation: Operation, answer: str) -> bool:
+    """Whether this is what the operation answers when all went well; a stream has no envelope."""
+    return answer.startswith("200") and (operation.streams or f'"code":"{operation.success_code}"' in answer)
+
+
 SHOWN: Final = {
-    (operation.name, exchange.answer[:3] == "200" and f'"code":"{operation.success_code}"' in exchange.answer)
+    (operation.name, is_success(operation, exchange.answer))
     for exchange, _ in ANSWERS
     if exchange.answer and (operation := golden_operation(exchange.first_line))
 }
@@ -214,7 +233,7 @@ SHOWN: Final = {
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
 def test_every_operation_is_shown(operation: Operation) -> None:
     """Each row of the route table has a golden success, and a golden refusal unless it takes no input."""
-    if operation.enveloped:
+    if operation.enveloped or operation.streams:
         assert (operation.name, True) in SHOWN
     takes_input = operation.name not in {"getOpenApi", "getLiveness"}
     if takes_input:
