@@ -35,14 +35,14 @@ check: $(VENV)/.tests  ## Lint, formatting, types and generated pages.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m tools.pages --check
+	PYTHONPATH=tests $(BIN)/python -m tools.pages --check
 
 format: $(VENV)/.tests  ## Put the code into the house's format.
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.serves  ## Write the pages that are generated from the code.
-	$(BIN)/python -m tools.pages
+	PYTHONPATH=tests $(BIN)/python -m tools.pages
 
 bench: $(VENV)/.serves  ## Measure the hot path over HTTP (needs wrk; about eight minutes).
 	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -qq -y wrk; }

@@ -10,15 +10,14 @@ from tools.pages.states import states_page
 
 
 def test_no_generated_page_is_stale() -> None:
-    """Each page that is made from the code is what `python -m tools.pages` would write now."""
+    """Each page that is made from the code is what `make docs` would write now."""
     assert stale(ROOT / "docs") == []
 
 
 def test_every_generated_page_names_its_generator() -> None:
     """Whoever opens a page to edit it reads what makes it."""
-    assert all(
-        "\n<!-- Made by `python -m tools.pages`; do not edit. -->\n" in text for text in pages().values()
-    )
+    made_by = "<!-- Made by `make docs`, from tools/pages; do not edit. -->"
+    assert all(text.splitlines()[2] == made_by for text in pages().values())
 
 
 def test_a_stale_or_missing_page_is_noticed(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """Write the pages of ``docs/`` that are made from the code.
 
-``python -m tools.pages`` writes them into ``docs`` below the working directory; with ``--check`` it writes
-nothing and exits 1 when one is stale.
+``PYTHONPATH=tests python -m tools.pages`` writes them into ``docs`` below the working directory; with
+``--check`` it writes nothing and exits 1 when one is stale. The examples come from the tests' golden files.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from tools.pages.http_api import http_api_page
 from tools.pages.refusals import refusals_page
 from tools.pages.settings import settings_page
 from tools.pages.states import states_page
@@ -15,7 +16,12 @@ from tools.pages.states import states_page
 
 def pages() -> dict[str, str]:
     """Make the text of every generated page, by its file name in ``docs/``."""
-    return {"states.md": states_page(), "refusals.md": refusals_page(), "settings.md": settings_page()}
+    return {
+        "http-api.md": http_api_page(),
+        "refusals.md": refusals_page(),
+        "settings.md": settings_page(),
+        "states.md": states_page(),
+    }
 
 
 def stale(folder: Path) -> list[str]:
