@@ -153,7 +153,7 @@ class WorkingSet:
         return decide(self._orders[by_id], command, self._at, self._fee)
 
     def _order_of(self, submission: Submission) -> Name | None:
-        """The order's key; a name is tried as a reference first, then as an order id (ruling 7)."""
+        """The order's key; a name is tried as a reference first, then as an order id (contract 3.2)."""
         if submission.transaction is not None:
             return self._transactions.get(submission.transaction)
         name = submission.name
