@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hot_path import add_orders
 from load import account_of, serving
-from opentill.store.sqlite import open_sqlite
+from opentill.store.databases.sqlite import open_sqlite
 
 
 def cancelled(data: Path, references: list[str]) -> tuple[float, str]:

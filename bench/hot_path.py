@@ -30,7 +30,7 @@ from load import (
     show,
 )
 from opentill.domain.ledger import CARD_RAIL
-from opentill.store.sqlite import SqliteStore, open_sqlite
+from opentill.store.databases.sqlite import SqliteStore, open_sqlite
 from orders import AMOUNT_MINOR, OPERATOR, cancelled, ended, pending
 
 # --- a store with a past ------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 import asyncpg
 import psycopg
 
-from opentill.store.postgres import _BEGIN_WRITING
-from opentill.store.rows import Row
-from opentill.store.sets import Cursor
+from opentill.store.databases.postgres import _BEGIN_WRITING
+from opentill.store.orders.batch import Cursor
+from opentill.store.orders.rows import Row
 
 Wait: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 """Makes the result of a driver's coroutine available to a verb of the store."""

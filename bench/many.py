@@ -9,8 +9,8 @@ import psycopg
 
 from opentill.domain.decisions import Change
 from opentill.domain.ledger import entries_for
-from opentill.store import rows
-from opentill.store.opening import is_postgres, sqlite_path
+from opentill.store.databases.opening import is_postgres, sqlite_path
+from opentill.store.orders import rows
 
 ORDER: Final = rows.ORDER_FACTS + rows.ORDER_STATE + rows.TERMS
 TRANSACTION: Final = "'WEB-ONLINE_C-' || m.order_id"

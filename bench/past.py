@@ -13,7 +13,7 @@ from psycopg import sql
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
-from opentill.store import rows
+from opentill.store.orders import rows
 from orders import IDS, ended, pending
 
 CLIENT: Final = Actor(ActorKind.API_KEY, IDS.uuid())

@@ -17,10 +17,10 @@ from lines import AsyncpgLine, AsyncPsycopgLine, PsycopgLine, SharedTrips, Wait
 from opentill.engine.batch import Result, Submission
 from opentill.engine.engine import Engine, EngineSettings, _Committer
 from opentill.engine.errors import EngineError
-from opentill.engine.gathering import Gathering, Limits
+from opentill.engine.queue import Gathering, Limits
 from opentill.engine.threads import StoreThreads
+from opentill.store.databases.postgres import PostgresStore
 from opentill.store.interface import Store
-from opentill.store.postgres import PostgresStore
 from orders import CLOCK
 from shapes import ColumnSets, JsonSets, LastWithCommit, RowByRow
 

@@ -8,7 +8,7 @@ from databases import Place, url_of
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order, Terms
-from opentill.store import opening
+from opentill.store.databases import opening
 from opentill.store.interface import IssuedToken, Mode, Name, Store, TokenId
 
 ACCOUNT = "11111111-1111-4111-8111-111111111111"

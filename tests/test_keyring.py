@@ -10,8 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentill import keyring as module
-from opentill.keyring import FORM_LIFE_MINUTES, Keyring, TokenClaims, Unsealable, _Tokens, open_keyring
+from opentill.keys import keyring as module
+from opentill.keys.keyring import (
+    FORM_LIFE_MINUTES,
+    Keyring,
+    TokenClaims,
+    Unsealable,
+    _Tokens,
+    open_keyring,
+)
 from opentill.settings import InvalidSetting, Settings
 from opentill.store.interface import Mode
 

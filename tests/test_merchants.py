@@ -9,8 +9,8 @@ import pytest
 
 from given_store import ToldClock
 from opentill.clock import RandomIds
-from opentill.keyring import Keyring
-from opentill.merchants import (
+from opentill.keys.keyring import Keyring
+from opentill.keys.provisioning import (
     Credentials,
     InvalidName,
     Registry,
@@ -18,8 +18,8 @@ from opentill.merchants import (
     webhook_key,
     write_env_file,
 )
+from opentill.store.databases.sqlite import open_sqlite
 from opentill.store.interface import Mode, Store
-from opentill.store.sqlite import open_sqlite
 
 KEYRING = Keyring(b"k" * 32)
 URL = "http://127.0.0.1:8480"

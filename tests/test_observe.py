@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from opentill import observe
-from opentill.keyring import Keyring
+from opentill.keys.keyring import Keyring
 
 KEYRING = Keyring(b"k" * 32)
 

@@ -14,8 +14,8 @@ from opentill.domain.decisions import create
 from opentill.domain.order import DueAction
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.expiry import LOOK, Expiry
-from opentill.workers import NEXT_LOOK_MILLISECONDS, PURGE, TRIES_BEFORE_PARKING, Workers
+from opentill.workers.expiry import LOOK, Expiry
+from opentill.workers.recovery import NEXT_LOOK_MILLISECONDS, PURGE, TRIES_BEFORE_PARKING, Workers
 from rails.given import CARD, LATER, Till, at_the_till
 
 T = TypeVar("T")

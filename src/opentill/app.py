@@ -11,10 +11,12 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from opentill.api import told
-from opentill.api.asgi import ApiApp, ApiDeps
-from opentill.api.metrics import Metrics
-from opentill.api.routing import AsgiApp
+from opentill.api.http.asgi import ApiApp, ApiDeps
+from opentill.api.http.metrics import Metrics
+from opentill.api.http.routing import AsgiApp
+from opentill.api.http.streaming import STOPPING
+from opentill.api.nomba import replies
+from opentill.bootstrap import Prepared, prepare
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
 from opentill.domain.order import Challenge, OrderStatus, Terms
@@ -22,8 +24,9 @@ from opentill.domain.sharing import FeeTerms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.expiry import Expiry
-from opentill.keyring import Keyring
+from opentill.keys.card_vault import CardVault
+from opentill.keys.endpoint_keys import EndpointKeys
+from opentill.keys.keyring import Keyring
 from opentill.payer.challenge import BANK_PATH, BankPages
 from opentill.payer.live import OpenPages
 from opentill.payer.pages import PayerDeps, ReturnUrl
@@ -31,27 +34,24 @@ from opentill.payer.rendering import Templates
 from opentill.payer.site import payer_site
 from opentill.payer.transfer import Bank
 from opentill.payer.view import Limits, Offer
-from opentill.prepared import Prepared, prepare
-from opentill.rails.desk import CardDesk, DeskSettings
+from opentill.rails.card_payments import CardDesk, DeskSettings
 from opentill.rails.rail import BANK_RAIL, NoCardRail, NoTransferRail
-from opentill.rails.sandbox_card import SandboxCardRail
-from opentill.rails.transfer import SandboxTransferRail
-from opentill.rails.transfer_desk import TransferDesk, TransferSettings
+from opentill.rails.sandbox.card import SandboxCardRail
+from opentill.rails.sandbox.journal import RailJournal, RailSwitch
+from opentill.rails.sandbox.transfer import SandboxTransferRail
+from opentill.rails.transfer_payments import TransferDesk, TransferSettings
 from opentill.settings import Settings, load_settings
+from opentill.store.databases.opening import is_postgres
 from opentill.store.interface import Mode, Store, StoreUnusable
-from opentill.store.journal import RailJournal, RailSwitch
-from opentill.store.opening import is_postgres
-from opentill.store.outbox import Outgoing, Patience
-from opentill.streaming import STOPPING
-from opentill.vault import CardVault
+from opentill.store.outbox.contract import Outgoing, Patience
 from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
-from opentill.webhooks.keys import EndpointKeys
 from opentill.webhooks.poster import Poster
 from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.sender import Sender, SenderSettings
 from opentill.webhooks.sequencer import Sequencer
-from opentill.workers import Workers
+from opentill.workers.expiry import Expiry
+from opentill.workers.recovery import Workers
 
 JOURNAL_FILE: Final = "sandbox-rail.db"
 CHALLENGE_SECONDS: Final = 900
@@ -150,7 +150,7 @@ class _Running:
             ids=ids,
             settings=transfer_settings(settings),
         )
-        return_url = partial(told.return_url, settings.public_url, keyring)
+        return_url = partial(replies.return_url, settings.public_url, keyring)
         vault = CardVault(keyring)
         self._desk = CardDesk(
             self._engine,
@@ -160,7 +160,7 @@ class _Running:
             ids,
             desk_settings(settings),
             vault,
-            told.late_reply(settings.refusal_http_status, return_url),
+            replies.late_reply(settings.refusal_http_status, return_url),
         )
         self._workers = Workers(
             reader=self._reader,

@@ -1,8 +1,8 @@
 """Merchants of one test alone, added beside a running server without starting a program for each."""
 
+from opentill.bootstrap import prepare
 from opentill.clock import RandomIds, SystemClock
-from opentill.merchants import Registry
-from opentill.prepared import prepare
+from opentill.keys.provisioning import Registry
 from opentill.settings import load_settings
 from opentill.store.interface import Mode
 from server import Server

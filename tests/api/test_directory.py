@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 
 from given_store import ACCOUNT, NOW, ToldClock, open_store
-from opentill.api.directory import Directory
+from opentill.api.http.account_cache import Directory
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.interface import Merchant
-from opentill.store.sqlite import SqliteStore
 
 MERCHANT = Merchant(ACCOUNT, "Shop", "", "", None, None, NOW, b"sealed")
 

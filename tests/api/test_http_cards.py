@@ -12,7 +12,7 @@ import pytest
 
 from api.golden.state import create, given_orders, submit_card, unchanged
 from databases import NewDatabase, rail_contents
-from opentill.keyring import Keyring
+from opentill.keys.keyring import Keyring
 from server import Server, client, new_merchant, signed_in
 
 JSON = {"Content-Type": "application/json"}

@@ -16,12 +16,12 @@ import pytest
 from api.golden.conversation import Conversation, Known, Replay
 from databases import NewDatabase, locking, writing
 from opentill.api import wire
+from opentill.api.http.routing import Operation, Router
 from opentill.api.operations import OPERATIONS
-from opentill.api.routing import Operation, Router
 from opentill.api.wire import REFUSALS
 from opentill.domain import refusals
 from opentill.domain.refusals import Refusal
-from opentill.keyring import open_keyring
+from opentill.keys.keyring import open_keyring
 from opentill.settings import load_settings
 from opentill.store.interface import Mode, Reply
 from server import Server, new_merchant, token

@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from opentill.api import wire
-from opentill.api.cursor import from_cursor, to_cursor
-from opentill.api.gate import bearer, idempotency_key
+from opentill.api.http.admission import bearer, idempotency_key
+from opentill.api.http.cursor import from_cursor, to_cursor
+from opentill.api.http.rate_limit import UNLIMITED, RateLimiter
+from opentill.api.http.routing import Router
+from opentill.api.nomba.replies import late_reply
+from opentill.api.nomba.views import FILTER_WORDS, TRANSACTION_STATUS, TRANSFER_STATUS, statuses_of
 from opentill.api.operations import OPERATIONS
-from opentill.api.ratelimit import UNLIMITED, RateLimiter
-from opentill.api.routing import Router
-from opentill.api.shown import FILTER_WORDS, TRANSACTION_STATUS, TRANSFER_STATUS, statuses_of
-from opentill.api.told import late_reply
 from opentill.api.wire import REFUSALS, Rejected, refusal_replies
 from opentill.domain import refusals
 from opentill.domain.commands import (

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from opentill.api.card import read_card
+from opentill.api.nomba.card_details import read_card
 from opentill.api.wire import Rejected
-from opentill.keyring import CardKey, Keyring
+from opentill.keys.keyring import CardKey, Keyring
 from opentill.rails.rail import Card
 from opentill.settings import InvalidSetting, Settings
 from opentill.store.interface import Mode

@@ -1,13 +1,13 @@
 import msgspec
 import pytest
 
-from opentill.api import decode
-from opentill.api.card import CardDetails
-from opentill.api.charge import CardRequest, OtpRequest
-from opentill.api.checkout import CancelRequest
-from opentill.api.creation import CreateRequest
-from opentill.api.transactions import ListQuery, SingleQuery
-from opentill.api.verification import CheckoutQuery
+from opentill.api.http import decode
+from opentill.api.nomba.card_details import CardDetails
+from opentill.api.nomba.card_payments import CardRequest, OtpRequest
+from opentill.api.nomba.checkout import CancelRequest
+from opentill.api.nomba.creation import CreateRequest
+from opentill.api.nomba.transactions import ListQuery, SingleQuery
+from opentill.api.nomba.verification import CheckoutQuery
 from opentill.api.wire import Rejected
 
 CANCEL = msgspec.json.Decoder(CancelRequest)

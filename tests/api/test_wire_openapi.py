@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from opentill.api.openapi import document
+from opentill.api.http.openapi import document
 from opentill.api.operations import OPERATIONS
 
 URL = "http://127.0.0.1:8480"

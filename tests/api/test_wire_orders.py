@@ -20,8 +20,8 @@ from api.shops import open_shop
 from databases import POSTGRES, SQLITE, NewDatabase
 from domain import given
 from domain.test_properties import Story, stories
-from opentill.api.cancellation import CancelMode, cancellation
-from opentill.api.told import late_reply
+from opentill.api.nomba.replies import late_reply
+from opentill.api.own.cancellation import CancelMode, cancellation
 from opentill.domain.commands import CancelOrder, RefundOutcome
 from opentill.domain.decisions import Change, decide
 from opentill.domain.order import CallKind, Order, OrderStatus

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from opentill.api.wire import MAGIC_TRANSACTION
-from opentill.rails.sandbox_card import OTP_CARD
+from opentill.rails.sandbox.card import OTP_CARD
 from server import Server, client, signed_in
 
 DETAILS = f'{{"cardNumber":"{OTP_CARD}","cardExpiryMonth":"10","cardExpiryYear":"30"}}'

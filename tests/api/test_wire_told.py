@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from opentill.api.allowed import CANCEL, PAY, REFUND, what_is_allowed
-from opentill.api.decode import no_amount, optional_amount
+from opentill.api.http.decode import no_amount, optional_amount
+from opentill.api.http.routing import Router
+from opentill.api.nomba.replies import late_reply, return_url
 from opentill.api.operations import OPERATIONS
-from opentill.api.routing import Router
-from opentill.api.told import late_reply, return_url
+from opentill.api.own.allowed import CANCEL, PAY, REFUND, what_is_allowed
 from opentill.api.wire import Rejected
 from opentill.domain.commands import (
     Actor,
@@ -30,7 +30,7 @@ from opentill.domain.decisions import Change, create, decide
 from opentill.domain.money import MINOR_DIGITS
 from opentill.domain.order import CallKind, Challenge, Order, Terms
 from opentill.domain.refusals import AttemptAlreadyCompleted
-from opentill.keyring import Keyring
+from opentill.keys.keyring import Keyring
 
 ACCOUNT = "69923a52-0000-4000-8000-000000000001"
 UUID = "c7978f5c-e109-40ea-b9a7-72405b74557d"

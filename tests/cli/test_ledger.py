@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.program import run, serving
-from opentill.store.audit import ALL_CHECKS
+from opentill.store.audit.examination import ALL_CHECKS
 from store import scene
 
 FILE = "opentill.db"

@@ -12,9 +12,9 @@ from beancount.core.data import Transaction
 from cli.program import run
 from databases import NewDatabase, Place, url_of
 from given_store import ACCOUNT, OTHER
-from opentill.cli.beancount import journal
+from opentill.cli.money.beancount import journal
 from opentill.domain.ledger import Entry
-from opentill.store.bookings import Booking
+from opentill.store.audit.bookings import Booking
 from store import scene
 
 

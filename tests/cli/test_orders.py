@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from cli.program import SECONDS, Serving, _clean, run, serving
-from opentill.cli.explain import SENTENCES, sentence_of
+from opentill.cli.orders.explain import SENTENCES, sentence_of
 from opentill.domain.events import EventType
 
 MANY: Final = 1100

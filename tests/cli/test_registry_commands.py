@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.program import run, serving
-from opentill.store.sqlite import SqliteStore
+from opentill.store.databases.sqlite import SqliteStore
 
 
 def lines_of(text: str) -> dict[str, str]:

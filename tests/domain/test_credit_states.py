@@ -22,7 +22,7 @@ from opentill.domain.order import (
     ReturnStatus,
     Totals,
 )
-from opentill.domain.refunding import whole_refund
+from opentill.domain.refunds import whole_refund
 from opentill.domain.refusals import (
     CreditBelowAmount,
     CreditNotHeld,

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from domain import given, given_transfers
-from opentill.domain import crediting
 from opentill.domain.commands import Command, RailOutcome, ReceiveCredit, RefundOutcome
+from opentill.domain.credits import comes_in_time
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.events import Event
 from opentill.domain.ledger import (
@@ -368,7 +368,7 @@ def test_due_but_unswept_counts_as_due(story: Story, step: Step, late_ms: int) -
         return
     at = order.due_at + late_ms
     command = _command(order, step[0], step[1], 100)
-    if isinstance(command, ReceiveCredit) and crediting.comes_in_time(order, command):
+    if isinstance(command, ReceiveCredit) and comes_in_time(order, command):
         return  # the one command that finds the order as it was
     swept = decide(order, given.expire(number=99), at).after
     assert _outcome(order, command, at) == _outcome(swept, command, at)

@@ -20,10 +20,10 @@ from opentill.domain.refusals import Refusal
 from opentill.engine.batch import Outcome
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.threads import StoreThreads
+from opentill.store.databases.opening import is_postgres, sqlite_path
+from opentill.store.databases.postgres import PostgresStore, _Line
+from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.interface import Batch, CommitUnknown, KeyClaim, Mode, Reply, Store, Transient
-from opentill.store.opening import is_postgres, sqlite_path
-from opentill.store.postgres import PostgresStore, _Line
-from opentill.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 

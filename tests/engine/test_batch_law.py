@@ -31,7 +31,7 @@ from engine.asked import (
 from engine.given import begin, faulty_store, submit_otp
 from engine.test_promise import empty
 from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, TOKEN, ToldClock, add_token, cancel, new_order
-from opentill.api.told import cancel_reply, refund_reply
+from opentill.api.nomba.replies import cancel_reply, refund_reply
 from opentill.domain.commands import (
     AcceptCredit,
     AttachCredit,
@@ -58,9 +58,9 @@ from opentill.domain.sharing import FeeTerms
 from opentill.engine.batch import Outcome, Render, Result, Submission
 from opentill.engine.engine import EngineSettings, _Committer
 from opentill.engine.errors import EngineError
-from opentill.engine.tally import Tally
+from opentill.engine.metrics import Tally
 from opentill.store.interface import KeyClaim, Reply, Store, TokenId
-from opentill.store.transfers import TransferNotice
+from opentill.store.transfers.contract import TransferNotice
 
 AMOUNT = new_order("any").amount
 FEE = FeeTerms(basis_points=140, cap=100_00)

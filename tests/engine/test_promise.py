@@ -59,7 +59,7 @@ from opentill.domain.refusals import PRECEDENCE
 from opentill.domain.sharing import FeeTerms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.threads import StoreThreads
-from opentill.store.audit import audit, open_read_only
+from opentill.store.audit.examination import audit, open_read_only
 
 REFUSALS = {refusal.__name__ for refusal in PRECEDENCE}
 MAX_OTP_TRIES = 2

@@ -10,7 +10,7 @@ from engine.given import FaultyStore, ending, running, served, status, together
 from given_store import OTHER, add_orders, cancel, new_order
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.errors import EngineError, Overloaded
-from opentill.engine.gathering import Gathering, Limits
+from opentill.engine.queue import Gathering, Limits
 
 T = TypeVar("T")
 

@@ -22,8 +22,8 @@ from opentill.domain.commands import RailOutcome
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine, EngineSettings
+from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store, Transient
-from opentill.store.postgres import open_postgres
 
 SPAWN: Final = multiprocessing.get_context("spawn")
 PROCESSES, ROUNDS, ORDERS = 3, 5, 40

@@ -20,8 +20,8 @@ from given_store import ACCOUNT, add_orders, cancel
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import Store, StoreError
-from opentill.store.postgres import open_postgres
 from races.books import ledger_check, until
 from races.laws import complaints, unsettled
 from server import Server

@@ -24,7 +24,7 @@ from faults.opposite import (
 )
 from faults.postgres import ask, deadlocks, installed, sessions, waiting_for_locks
 from given_store import add_orders
-from opentill.store.postgres import open_postgres
+from opentill.store.databases.postgres import open_postgres
 from races.books import until
 
 EACH = ROUNDS * ORDERS

@@ -18,9 +18,9 @@ from faults.proxy import Fate, Proxy
 from given_store import ACCOUNT, add_orders, cancel, cancelled, new_order, read, write
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Engine, Result
-from opentill.store import postgres
+from opentill.store.databases import postgres
+from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import Store
-from opentill.store.postgres import open_postgres
 from races.books import ledger_check
 from races.laws import Heard, Told, complaints, unsettled
 from races.lines import CANCELLED_BODY, Line, paid

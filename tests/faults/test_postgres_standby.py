@@ -17,8 +17,8 @@ from faults.test_foreign_lock import cancel as http_cancel
 from faults.test_foreign_lock import create
 from given_store import add_orders, cancel, new_order
 from opentill.domain.commands import Command
+from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import Store
-from opentill.store.postgres import open_postgres
 from races.books import until
 from server import Server, client
 

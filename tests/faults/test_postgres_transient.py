@@ -10,8 +10,8 @@ import pytest
 from engine.given import submitted
 from faults.postgres import ask, event_types, installed
 from given_store import add_orders, cancel
-from opentill.store import postgres
-from opentill.store.postgres import open_postgres
+from opentill.store.databases import postgres
+from opentill.store.databases.postgres import open_postgres
 
 references = map("order-{}".format, count())
 

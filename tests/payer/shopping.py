@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx2
 
-from opentill.rails.sandbox_card import CHALLENGE_CARD, DECLINED_CARD, OTP_CARD
+from opentill.rails.sandbox.card import CHALLENGE_CARD, DECLINED_CARD, OTP_CARD
 
 SHOP_URL: Final = "/health/live?basket=7#paid"
 """Path of a page at the till itself that stands for the shop, so that a browser asks nobody else."""

@@ -22,7 +22,7 @@ from opentill.domain.order import (
     ReturnStatus,
     Totals,
 )
-from opentill.payer.truth import (
+from opentill.payer.messages import (
     HOW_BACK,
     LEADS,
     WHY_BACK,

@@ -8,13 +8,13 @@ from databases import Place, drop_constraints, url_of
 from doubled import doubled
 from opentill.domain.decisions import Change
 from opentill.domain.order import Order
-from opentill.store import rows
+from opentill.store.databases.opening import open_store, sqlite_path
+from opentill.store.databases.postgres import _BEGIN_WRITING, PostgresBatch, PostgresStore
+from opentill.store.databases.sqlite import SqliteBatch, SqliteStore
 from opentill.store.interface import Batch, Name, Store
-from opentill.store.opening import open_store, sqlite_path
-from opentill.store.postgres import _BEGIN_WRITING, PostgresBatch, PostgresStore
-from opentill.store.sets import SetBatch, as_set
-from opentill.store.sqlite import SqliteBatch, SqliteStore
-from opentill.store.statements import POSTGRES, SQLITE, Statements
+from opentill.store.orders import rows
+from opentill.store.orders.batch import SetBatch, as_set
+from opentill.store.orders.statements import POSTGRES, SQLITE, Statements
 
 Judged: TypeAlias = Callable[[], None]
 OpenContested = Callable[[Place, Judged], Store]

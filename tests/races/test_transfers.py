@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from databases import NewDatabase, Place, reading, url_of
-from opentill.store.audit import audit, open_read_only
+from opentill.store.audit.examination import audit, open_read_only
 from races.contest import FOR_THE_DUE, FOR_THE_REST, FOR_THE_TRANSFERS, ROUNDS, Contest, held
 from races.laws import two_winners
 from races.stores import careless, let_anything_pass, real

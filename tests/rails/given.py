@@ -22,14 +22,14 @@ from given_store import ACCOUNT, NOW, CountingIds, ToldClock
 from opentill.domain.order import CallKind, Challenge, Order
 from opentill.engine.batch import Outcome, Render
 from opentill.engine.engine import Engine, Result
-from opentill.keyring import Keyring
-from opentill.rails.desk import Asking, CardDesk, DeskSettings
+from opentill.keys.card_vault import CardVault
+from opentill.keys.keyring import Keyring
+from opentill.rails.card_payments import Asking, CardDesk, DeskSettings
 from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer, RailAnswer
-from opentill.rails.sandbox_card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
-from opentill.rails.transfer import SandboxTransferRail
+from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
+from opentill.rails.sandbox.journal import RailJournal, RailPayout, RailSwitch
+from opentill.rails.sandbox.transfer import SandboxTransferRail
 from opentill.store.interface import KeyClaim, Reply, TokenId
-from opentill.store.journal import RailJournal, RailPayout, RailSwitch
-from opentill.vault import CardVault
 
 T = TypeVar("T")
 

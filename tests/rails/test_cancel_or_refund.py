@@ -10,7 +10,7 @@ from engine.given import ask, claim, ending, settle, together
 from given_store import add_orders
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
-from opentill.rails.desk import Asking
+from opentill.rails.card_payments import Asking
 from opentill.store.interface import KeyClaim
 from rails.given import LATER, Till, at_the_till
 

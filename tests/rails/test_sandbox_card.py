@@ -10,8 +10,8 @@ import pytest
 from databases import RAIL_FILE, Place, rail_contents, rail_of
 from opentill.domain.commands import RailOutcome
 from opentill.rails.rail import Card, RailAnswer
-from opentill.rails.sandbox_card import SandboxCardRail
-from opentill.store.journal import RailJournal
+from opentill.rails.sandbox.card import SandboxCardRail
+from opentill.rails.sandbox.journal import RailJournal
 from rails.given import CARD, RETURN_URL, make_challenge, make_token
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from databases import Place, rail_of, reading_rail
 from given_store import add_orders
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.rails.rail import BankAccount
-from opentill.rails.sandbox_card import OPERATIONS, SandboxCardRail
-from opentill.rails.transfer import SandboxTransferRail
-from opentill.store.journal import RailJournal, RailSwitch
+from opentill.rails.sandbox.card import OPERATIONS, SandboxCardRail
+from opentill.rails.sandbox.journal import RailJournal, RailSwitch
+from opentill.rails.sandbox.transfer import SandboxTransferRail
 from rails.given import (
     BAD_CARD,
     CARD,

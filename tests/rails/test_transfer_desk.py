@@ -19,7 +19,6 @@ from opentill.domain.commands import (
     SettleReturnByHand,
 )
 from opentill.domain.decisions import Change
-from opentill.domain.house import HOUSE, house_transaction
 from opentill.domain.names import transaction_id
 from opentill.domain.nuban import account_number, is_account_number
 from opentill.domain.order import LateMoney, Order, OrderStatus, ReturnStatus, Sender
@@ -30,21 +29,17 @@ from opentill.domain.refusals import (
     RecordNotFound,
     ReturnInProgress,
 )
+from opentill.domain.suspense import HOUSE, house_transaction
 from opentill.engine.engine import Engine
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.rails.desk import Asking, CardDesk, DeskSettings
+from opentill.rails.card_payments import Asking, CardDesk, DeskSettings
 from opentill.rails.rail import NoCardRail, NoTransferRail
-from opentill.rails.transfer import SandboxTransferRail
-from opentill.rails.transfer_desk import (
-    AdviceContradicts,
-    NoAccountFree,
-    TransferDesk,
-    TransferSettings,
-)
-from opentill.store.audit import audit, open_read_only
-from opentill.store.journal import RailJournal, RailSwitch
-from opentill.store.transfers import TransferNotice
+from opentill.rails.sandbox.journal import RailJournal, RailSwitch
+from opentill.rails.sandbox.transfer import SandboxTransferRail
+from opentill.rails.transfer_payments import AdviceContradicts, NoAccountFree, TransferDesk, TransferSettings
+from opentill.store.audit.examination import audit, open_read_only
+from opentill.store.transfers.contract import TransferNotice
 from rails.given import VAULT, render_late
 
 T = TypeVar("T")

@@ -48,7 +48,6 @@ from opentill.domain.order import (
     SplitKind,
     Terms,
 )
-from opentill.store import order_lists
 from opentill.store.interface import (
     Balance,
     Facts,
@@ -465,7 +464,7 @@ def a_page_tries_a_bounded_number_of_orders(store: Store) -> None:
     wanted = OrderFilter(account_id=ACCOUNT, statuses=frozenset({OrderStatus.CANCELLED.value}))
     pages: list[list[str]] = []
     with pytest.MonkeyPatch.context() as patch, store.snapshot() as snapshot:
-        patch.setattr(order_lists, "LOOKED_AT", 3)
+        patch.setattr("opentill.store.orders.lists.LOOKED_AT", 3)
         while not pages or wanted.behind is not None:
             page = snapshot.list_orders(wanted)
             pages.append([view.order.reference for view in page.views])

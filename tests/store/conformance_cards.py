@@ -7,7 +7,7 @@ from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, new_order, write
 from opentill.domain.cards import KeptCard
 from opentill.domain.commands import BeginAttempt, RailOutcome, SettleAttempt
 from opentill.domain.decisions import create, decide
-from opentill.store.cards import CardFilter, CardView, PasswordOf, PasswordUse
+from opentill.store.cards.contract import CardFilter, CardView, PasswordOf, PasswordUse
 from opentill.store.interface import Store
 from store.conformance import law
 from store.conformance_endpoints import LAW

@@ -8,7 +8,7 @@ from functools import partial
 from given_store import ACCOUNT, OTHER
 from opentill.domain.commands import Actor, ActorKind
 from opentill.store.interface import OpenStore, Store
-from opentill.store.outbox import (
+from opentill.store.outbox.contract import (
     DeliveryState,
     Endpoint,
     EndpointEventType,

@@ -10,7 +10,7 @@ from opentill.domain.decisions import create, decide
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
 from opentill.domain.order import Order
 from opentill.store.interface import OpenStore, OrderView, Store
-from opentill.store.outbox import (
+from opentill.store.outbox.contract import (
     Delivery,
     DeliveryFilter,
     DeliveryState,

@@ -9,7 +9,7 @@ from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOut
 from opentill.domain.decisions import create, decide
 from opentill.domain.order import AttemptStatus, LateMoney, Order, Sender
 from opentill.store.interface import Store, TransactionFilter, TransferState
-from opentill.store.transfers import Advice, TransferNotice
+from opentill.store.transfers.contract import Advice, TransferNotice
 from store.conformance import DAY, law
 from store.conformance_cards import LAW
 

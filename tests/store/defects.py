@@ -10,7 +10,7 @@ from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
 from opentill.domain.ledger import entries_for
 from opentill.domain.order import OrderStatus
-from opentill.store import rows
+from opentill.store.orders import rows
 from store import scene
 
 

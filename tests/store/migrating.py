@@ -17,8 +17,8 @@ from sqlalchemy.engine.interfaces import ReflectedColumn
 
 from clusters import cluster, versions
 from opentill.store import schema
-from opentill.store.migrate import HEAD
-from opentill.store.opening import is_postgres
+from opentill.store.databases.migrate import HEAD
+from opentill.store.databases.opening import is_postgres
 
 NEXT: Final = f"{int(HEAD) + 1:04}"
 """The migration that a later version will bring."""

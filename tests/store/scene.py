@@ -26,13 +26,13 @@ from opentill.domain.commands import (
     SettleReturn,
 )
 from opentill.domain.decisions import Change
-from opentill.domain.house import HOUSE, house_order, house_transaction
 from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, SplitKind
 from opentill.domain.sharing import NO_FEE, FeeTerms
+from opentill.domain.suspense import HOUSE, house_order, house_transaction
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.interface import Store
-from opentill.store.outbox import DeliveryState, Endpoint, Patience, Tried
-from opentill.store.transfers import TransferNotice
+from opentill.store.outbox.contract import DeliveryState, Endpoint, Patience, Tried
+from opentill.store.transfers.contract import TransferNotice
 
 DUE = NOW + 1_000
 HOUSE_CREDIT = "c0000000-0000-4000-8000-000000000001"

@@ -8,7 +8,7 @@ from threading import Barrier
 import pytest
 
 from databases import Place, rail_of
-from opentill.store.journal import RailJournal, RailPayment, RailTry
+from opentill.rails.sandbox.journal import RailJournal, RailPayment, RailTry
 
 PAYMENT = RailPayment("T", "otp_required", 100_00, "NGN", "T0", "Kindly enter the OTP")
 

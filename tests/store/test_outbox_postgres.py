@@ -10,7 +10,14 @@ import pytest
 from databases import KINDS, NewDatabase
 from given_store import ACCOUNT, add_orders, cancelled, open_store, write
 from opentill.store.interface import OpenStore, Store
-from opentill.store.outbox import DeliveryState, Outgoing, Patience, Placed, PlacedEndpointEvent, Tried
+from opentill.store.outbox.contract import (
+    DeliveryState,
+    Outgoing,
+    Patience,
+    Placed,
+    PlacedEndpointEvent,
+    Tried,
+)
 from store.conformance_outbox import E1, E2, LATER, add_cancelled, change, claim, feed, place, queue
 
 

@@ -23,11 +23,12 @@ from databases import (
     writing,
 )
 from given_store import ACCOUNT, OTHER, add_orders, cancelled, open_store, read, write
-from opentill.store import postgres, schema
+from opentill.store import schema
+from opentill.store.databases import postgres
+from opentill.store.databases.migrate import HEAD
+from opentill.store.databases.partitions import partition
+from opentill.store.databases.postgres import PostgresStore, open_postgres
 from opentill.store.interface import OpenStore, StoreUnusable, Transient
-from opentill.store.migrate import HEAD
-from opentill.store.partitions import partition
-from opentill.store.postgres import PostgresStore, open_postgres
 from polling import until
 from store.conformance_transfers import LAW
 

@@ -13,11 +13,11 @@ from sqlalchemy import CheckConstraint, Engine, Table, create_engine, inspect
 
 from doubled import doubled
 from given_store import ACCOUNT, NOW, TOKEN, add_orders, cancelled, open_store, read, write
+from opentill.rails.sandbox.journal import RailJournal
 from opentill.store import schema
+from opentill.store.databases.migrate import HEAD
+from opentill.store.databases.sqlite import SqliteStore, open_sqlite
 from opentill.store.interface import OpenStore, StoreUnusable
-from opentill.store.journal import RailJournal
-from opentill.store.migrate import HEAD
-from opentill.store.sqlite import SqliteStore, open_sqlite
 from store.conformance_transfers import LAW
 
 

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from api.golden.conversation import KINDS
+from opentill.api.http.routing import Operation
 from opentill.api.operations import OPERATIONS
-from opentill.api.routing import Operation
 from tools.pages.examples import GOLDEN, conversations, exchange, operation_of, shown
 from tools.pages.http_api import http_api_page
 from tools.pages.refusals import refusals_page

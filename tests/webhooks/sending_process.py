@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from given_store import ToldClock, open_store
-from opentill.store.sqlite import SqliteStore
+from opentill.store.databases.sqlite import SqliteStore
 from webhooks.told import sending
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, ToldClock, open_store
-from opentill.store.outbox import Delivery, DeliveryState, Outgoing, Patience
-from opentill.store.sqlite import PATIENCE_MILLISECONDS, SqliteStore
+from opentill.store.databases.sqlite import PATIENCE_MILLISECONDS, SqliteStore
+from opentill.store.outbox.contract import Delivery, DeliveryState, Outgoing, Patience
 from opentill.webhooks.sender import Sender
 from opentill.webhooks.windows import FIRST_WINDOW
 from polling import until

@@ -9,9 +9,9 @@ from dataclasses import replace
 from given_store import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, write
 from opentill.domain.events import Event, EventType
 from opentill.engine.threads import StoreThreads
+from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.interface import OrderView
-from opentill.store.outbox import Delivery, DeliveryFilter, Endpoint, Outgoing, Told
-from opentill.store.sqlite import SqliteStore
+from opentill.store.outbox.contract import Delivery, DeliveryFilter, Endpoint, Outgoing, Told
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.sender import Poster, Sender, SenderSettings, Signer

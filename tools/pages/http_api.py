@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from opentill.api.openapi import document
+from opentill.api.http.openapi import document
+from opentill.api.http.routing import Auth, Operation
 from opentill.api.operations import OPERATIONS
-from opentill.api.routing import Auth, Operation
 from opentill.api.wire import envelope
 from opentill.domain.refusals import PRECEDENCE
 from tools.pages.examples import exchange, reasons, shown

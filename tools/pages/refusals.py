@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from opentill.api import wire
+from opentill.api.http.routing import Operation
 from opentill.api.operations import OPERATIONS
-from opentill.api.routing import Operation
 from opentill.api.wire import REFUSALS, envelope
 from opentill.domain.refusals import (
     PRECEDENCE,

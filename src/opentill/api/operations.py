@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from opentill.api.nomba_operations import NOMBA
-from opentill.api.own_operations import OWN
+from opentill.api.nomba.operations import NOMBA
+from opentill.api.own.operations import OWN
 
 OPERATIONS: Final = (*NOMBA, *OWN)

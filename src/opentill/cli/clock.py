@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from opentill.app import carry_out_due
-from opentill.cli.desk import open_registry
+from opentill.cli.database import open_registry
 from opentill.cli.durations import seconds_of
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, say, say_json, shown_time

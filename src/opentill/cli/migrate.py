@@ -8,8 +8,8 @@ from cyclopts.validators import Number
 
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
 from opentill.cli.printing import say
-from opentill.store.migrate import HEAD, is_usable, revision
-from opentill.store.opening import is_postgres, open_store, read_only, shown
+from opentill.store.databases.migrate import HEAD, is_usable, revision
+from opentill.store.databases.opening import is_postgres, open_store, read_only, shown
 
 BEHIND: Final = 1
 """Exit status of --check when there is something to migrate."""
@@ -40,7 +40,7 @@ def migrate(
             check_folder(settings.data_dir)
         open_store(url, prepare=settings.prepared_statements).close()
         if partitions:
-            from opentill.store.partitions import partition  # noqa: PLC0415 - it loads PostgreSQL's driver
+            from opentill.store.databases.partitions import partition  # noqa: PLC0415 - it loads PostgreSQL's driver
 
             partition(url, partitions)
         with read_only(url) as connection:

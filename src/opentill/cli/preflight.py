@@ -13,8 +13,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from opentill.cli import OPERATOR_ERROR
-from opentill.keyring import Unsealable
-from opentill.merchants import InvalidName
+from opentill.keys.keyring import Unsealable
+from opentill.keys.provisioning import InvalidName
 from opentill.settings import InvalidSetting, Settings, load_settings
 from opentill.store.interface import Mode, StoreError, StoreUnusable
 

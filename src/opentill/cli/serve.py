@@ -17,11 +17,11 @@ from uvicorn.supervisors import Multiprocess
 
 from opentill import observe
 from opentill.app import App, create_app, demo_link
-from opentill.cli.block import SANDBOX_ENV_FILE, sandbox_block
+from opentill.bootstrap import Prepared, prepare
+from opentill.cli.credentials_block import SANDBOX_ENV_FILE, sandbox_block
 from opentill.cli.preflight import OperatorError, Where, check_folder, listen_on, operator_errors
 from opentill.clock import RandomIds, SystemClock
-from opentill.merchants import ensure_default_merchant, write_env_file
-from opentill.prepared import Prepared, prepare
+from opentill.keys.provisioning import ensure_default_merchant, write_env_file
 from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode
 

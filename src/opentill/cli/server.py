@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from cyclopts import Parameter
 
-from opentill.cli.block import SANDBOX_ENV_FILE, served_url
+from opentill.cli.credentials_block import SANDBOX_ENV_FILE, served_url
 from opentill.cli.preflight import OperatorError, Where
 
 TIMEOUT_SECONDS: Final = 60

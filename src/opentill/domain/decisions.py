@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from opentill.domain import crediting, refunding, returning
 from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import (
     AcceptCredit,
@@ -36,7 +35,14 @@ from opentill.domain.commands import (
     SettleReturnByHand,
     SubmitOtp,
 )
-from opentill.domain.draft import Change, Draft, without_waiting_attempts
+from opentill.domain.credits import (
+    accept_credit,
+    attach_credit,
+    comes_in_time,
+    receive_credit,
+    return_credit,
+    see_to_held,
+)
 from opentill.domain.events import EventType
 from opentill.domain.lifecycle import (
     ATTEMPT_REFUSAL_OF,
@@ -57,6 +63,14 @@ from opentill.domain.order import (
     OrderStatus,
     RefundStatus,
 )
+from opentill.domain.refunds import (
+    begin_refund,
+    finish_refund,
+    new_refund,
+    refund_the_rest,
+    settle_refund,
+    start_refund,
+)
 from opentill.domain.refusals import (
     AttemptAlreadyCompleted,
     AttemptEnded,
@@ -67,7 +81,9 @@ from opentill.domain.refusals import (
     TooManyOtps,
     VersionChanged,
 )
+from opentill.domain.returns import begin_return, retry_return, settle_return, settle_return_by_hand
 from opentill.domain.sharing import NO_FEE, FeeTerms
+from opentill.domain.transition import Change, Draft, without_waiting_attempts
 
 __all__ = ["IN_FLIGHT", "Change", "create", "decide"]
 
@@ -108,7 +124,7 @@ def decide(order: Order, command: Command, at: int, fee: FeeTerms = NO_FEE) -> C
 def _falls_due_first(order: Order, command: Command, at: int) -> bool:
     if order.due_at is None or order.due_at > at or order.status is not PENDING:
         return False
-    return not (isinstance(command, ReceiveCredit) and crediting.comes_in_time(order, command))
+    return not (isinstance(command, ReceiveCredit) and comes_in_time(order, command))
 
 
 def create(command: CreateOrder, at: int, *, taken: bool = False) -> Change:
@@ -155,7 +171,7 @@ def _fall_due(draft: Draft) -> None:
 def _end(draft: Draft, cell: Cell, type_: EventType, **said: Any) -> None:
     attempts = without_waiting_attempts(draft.order, draft.at)
     draft.record(type_, status=cell.to, attempts=attempts, **said)
-    crediting.see_to_held(draft, cell)
+    see_to_held(draft, cell)
 
 
 _CANCEL_COLUMN: Final[dict[type[CancelOrder], OrderInput]] = {
@@ -171,7 +187,7 @@ def _cancel(draft: Draft, command: CancelOrder) -> None:
     cell = draft.cell(_CANCEL_COLUMN[type(command)])
     said = {"reason": command.reason, "note": command.note, "metadata": command.metadata}
     if cell.take is Take.REFUND and isinstance(command, CancelOrRefund):
-        refunding.refund_the_rest(draft, command, **said)
+        refund_the_rest(draft, command, **said)
     elif cell.to is not draft.order.status:
         _end(draft, cell, EventType.ORDER_CANCELLED, **said)
 
@@ -323,7 +339,7 @@ def _take_money(draft: Draft, attempt: Attempt, target: AttemptStatus, command: 
         totals=replace(totals, received=totals.received + amount, applied=totals.applied + amount),
         paid_by=attempt.transaction_id,
     )
-    crediting.see_to_held(draft, cell)
+    see_to_held(draft, cell)
     if command.kept_card is not None and (order.tokenize_card or attempt.save_card):
         draft.saved_card = _saved(draft, attempt, command.kept_card)
 
@@ -362,10 +378,10 @@ def _lose_payment(draft: Draft, attempt: Attempt) -> None:
     left = order.totals.applied - order.totals.refunded
     if order.paid_by != attempt.transaction_id or left == 0:
         return
-    refund = refunding.new_refund(draft, draft.command.command_id, attempt.transaction_id, left)
+    refund = new_refund(draft, draft.command.command_id, attempt.transaction_id, left)
     refund = replace(refund, message="Given back by the card processor")
-    refunding.start_refund(draft, refund)
-    refunding.finish_refund(draft, replace(refund, status=RefundStatus.DONE))
+    start_refund(draft, refund)
+    finish_refund(draft, replace(refund, status=RefundStatus.DONE))
 
 
 def _send_back(draft: Draft, attempt: Attempt, call: Call | None) -> None:
@@ -402,14 +418,14 @@ _DECIDE: Final[dict[type[Command], Callable[[Draft, Any], None]]] = {
     ResendOtp: _resend_otp,
     CancelAttempt: _cancel_attempt,
     SettleAttempt: _settle_attempt,
-    BeginRefund: refunding.begin_refund,
-    SettleRefund: refunding.settle_refund,
-    ReceiveCredit: crediting.receive_credit,
-    AcceptCredit: crediting.accept_credit,
-    ReturnCredit: crediting.return_credit,
-    AttachCredit: crediting.attach_credit,
-    BeginReturn: returning.begin_return,
-    SettleReturn: returning.settle_return,
-    RetryReturn: returning.retry_return,
-    SettleReturnByHand: returning.settle_return_by_hand,
+    BeginRefund: begin_refund,
+    SettleRefund: settle_refund,
+    ReceiveCredit: receive_credit,
+    AcceptCredit: accept_credit,
+    ReturnCredit: return_credit,
+    AttachCredit: attach_credit,
+    BeginReturn: begin_return,
+    SettleReturn: settle_return,
+    RetryReturn: retry_return,
+    SettleReturnByHand: settle_return_by_hand,
 }

@@ -17,8 +17,8 @@ from opentill.domain.refusals import IdempotencyKeyInProgress
 from opentill.domain.sharing import NO_FEE, FeeTerms
 from opentill.engine.batch import Outcome, Render, Result, Submission, WorkingSet
 from opentill.engine.errors import CommandFailed, EngineError, OutcomeUnknown, Overloaded
-from opentill.engine.gathering import Gathering, Limits
-from opentill.engine.tally import Tally
+from opentill.engine.metrics import Tally
+from opentill.engine.queue import Gathering, Limits
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import (
     Batch,

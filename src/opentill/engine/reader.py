@@ -9,7 +9,7 @@ import structlog
 from opentill.clock import Clock, SystemClock
 from opentill.domain.refusals import TokenRevoked
 from opentill.engine.errors import EngineError, Overloaded
-from opentill.engine.gathering import Gathering, Limits
+from opentill.engine.queue import Gathering, Limits
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import Name, OrderView, Snapshot, Store, TokenId, Transient
 

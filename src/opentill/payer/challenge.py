@@ -13,7 +13,7 @@ from starlette.routing import Route
 from opentill.clock import Clock
 from opentill.domain.commands import ReturnFromChallenge
 from opentill.domain.names import transaction_id
-from opentill.keyring import ChallengeClaims, Keyring
+from opentill.keys.keyring import ChallengeClaims, Keyring
 from opentill.payer.actions import NO_REPLY, PAYER, SEE_OTHER
 from opentill.payer.forms import Form, read_form
 from opentill.payer.pages import PayerDeps, page_location

@@ -16,12 +16,12 @@ import structlog
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
+from opentill.api.http.streaming import HANG_UP, send_stream
 from opentill.engine.threads import StoreThreads
-from opentill.keyring import Keyring
+from opentill.keys.keyring import Keyring
 from opentill.payer.pages import PAGE_PATH
 from opentill.payer.view import mark_of
 from opentill.store.interface import Name, Store, Versions
-from opentill.streaming import HANG_UP, send_stream
 
 MOST_OF_ONE_ORDER: Final = 50
 """Streams of one order's pages in one process: whoever has a link can not use up those of all others."""

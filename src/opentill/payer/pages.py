@@ -16,15 +16,15 @@ from opentill.engine.engine import Engine
 from opentill.engine.errors import EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.keyring import Keyring
+from opentill.keys.keyring import Keyring
 from opentill.payer.forms import WrongFields
 from opentill.payer.rendering import Templates
 from opentill.payer.sandbox import TEST_CARDS, TEST_PASSWORDS
 from opentill.payer.view import Offer, OrderPage, Seen, page_of
-from opentill.rails.desk import CardDesk
-from opentill.rails.transfer_desk import NoAccountFree, TransferDesk
+from opentill.rails.card_payments import CardDesk
+from opentill.rails.transfer_payments import NoAccountFree, TransferDesk
 from opentill.store.interface import Merchant, Name, OrderView, Snapshot, Store, StoreError
-from opentill.store.transfers import TransferAccount
+from opentill.store.transfers.contract import TransferAccount
 
 ReturnUrl: TypeAlias = Callable[[str, str], str]
 """Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""

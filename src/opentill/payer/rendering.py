@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from opentill.payer import written
+from opentill.payer import formatting
 
 _HERE: Final = Path(__file__).parent
 _SELF: Final = "'self'"
@@ -35,7 +35,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._templates.globals["sandbox"] = sandbox
-        self._templates.filters["time_left"] = written.left
+        self._templates.filters["time_left"] = formatting.left
         self._frames = " ".join(embedding_origins) or "'none'"
 
     def page(self, name: str, status: int = 200, *, forms_to: str = _SELF, **values: Any) -> Response:

@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from opentill.domain.money import major_units
 from opentill.domain.order import Order
-from opentill.payer import written
-from opentill.payer.truth import Money
-from opentill.store.transfers import TransferAccount
+from opentill.payer import formatting
+from opentill.payer.messages import Money
+from opentill.store.transfers.contract import TransferAccount
 
 COUNTDOWN_SECONDS: Final = 1800
 """What the page counts down from when it gives an account out; no wall (ruling 17)."""
@@ -36,7 +36,7 @@ class Arrival(StrEnum):
 
     def label(self, rest: int, currency: str) -> str:
         """What the button says."""
-        amount = written.amount(self.amounts(rest)[0], currency)
+        amount = formatting.amount(self.amounts(rest)[0], currency)
         return {
             Arrival.EXACT: f"Exactly {amount}",
             Arrival.SHORT: f"Too little: {amount}",
@@ -86,7 +86,7 @@ def transfer_panel(
     order: Order, money: Money, account: TransferAccount | None, bank: Bank, page_url: str, at: int
 ) -> TransferPanel:
     """The panel at business time ``at``; without an account it offers to ask for one."""
-    rest = written.amount(money.rest, order.currency)
+    rest = formatting.amount(money.rest, order.currency)
     rest_plain = major_units(money.rest, order.currency)
     if account is None:
         return TransferPanel(rest=rest, rest_plain=rest_plain)

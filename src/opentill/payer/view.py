@@ -9,12 +9,12 @@ from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.domain.decisions import decide
 from opentill.domain.order import Attempt, AttemptStatus, Order, OrderStatus
 from opentill.domain.refusals import Refusal
-from opentill.payer import written
+from opentill.payer import formatting
 from opentill.payer.links import shop_location
+from opentill.payer.messages import Money, Standing, Truth, money_of, truth_of
 from opentill.payer.transfer import Bank, TransferPanel, transfer_panel
-from opentill.payer.truth import Money, Standing, Truth, money_of, truth_of
 from opentill.store.interface import Merchant, OrderView
-from opentill.store.transfers import TransferAccount
+from opentill.store.transfers.contract import TransferAccount
 
 CARD_METHOD: Final = "Card"
 TRANSFER_METHOD: Final = "Transfer"
@@ -192,11 +192,11 @@ def page_of(seen: Seen, now: int, offer: Offer) -> OrderPage:
         shop=_shop(seen.merchant),
         order_id=order.order_id,
         reference=order.reference,
-        amount=written.amount(order.amount, order.currency),
+        amount=formatting.amount(order.amount, order.currency),
         stage=stage,
         truth=truth_of(order.status, money, order.currency),
         mark=mark_of(view.order.version, seen.clock_offset),
-        held=written.amount(money.held, order.currency) if money.held else "",
+        held=formatting.amount(money.held, order.currency) if money.held else "",
         seconds_left=_seconds_left(order, at),
         card=card and stage is Stage.PAY,
         transfer=transfer if stage is Stage.PAY else None,
@@ -273,8 +273,8 @@ def _receipt(order: Order) -> Receipt | None:
         return None
     attempt = order.attempt(order.paid_by)
     return Receipt(
-        amount=written.amount(order.totals.applied, order.currency),
-        paid_at=written.moment(order.paid_at),
+        amount=formatting.amount(order.totals.applied, order.currency),
+        paid_at=formatting.moment(order.paid_at),
         method=_card_name(attempt) if attempt else "Bank transfer",
         transaction_id=order.paid_by,
     )

@@ -16,10 +16,10 @@ from typing import Final, Protocol
 from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.order import Attempt, Credit, LateMoney, Order, Terms
-from opentill.store.cards import Cards
-from opentill.store.outbox import Outbox
-from opentill.store.transfers import Transfers
-from opentill.store.views import OrderView as OrderView  # noqa: PLC0414 - a word of this contract too
+from opentill.store.cards.contract import Cards
+from opentill.store.orders.views import OrderView as OrderView  # noqa: PLC0414 - a word of this contract too
+from opentill.store.outbox.contract import Outbox
+from opentill.store.transfers.contract import Transfers
 
 
 class StoreError(Exception):

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from opentill.domain.order import AttemptStatus, Method, OrderStatus, RefundStatus, ReturnStatus
-from opentill.store.outbox import DeliveryState
+from opentill.store.outbox.contract import DeliveryState
 
 metadata = MetaData()
 

@@ -18,10 +18,10 @@ import structlog
 
 from opentill.clock import Clock
 from opentill.engine.errors import EngineError
-from opentill.engine.gathering import Gathering, Limits
+from opentill.engine.queue import Gathering, Limits
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import CommitUnknown, StoreError, Transient
-from opentill.store.outbox import Delivery, DeliveryState, Endpoint, Outgoing, Patience, Tried
+from opentill.store.outbox.contract import Delivery, DeliveryState, Endpoint, Outgoing, Patience, Tried
 from opentill.webhooks.poster import Answer, Poster
 from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.token_keys import Opened

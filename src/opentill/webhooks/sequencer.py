@@ -7,8 +7,8 @@ import structlog
 from opentill.clock import Clock
 from opentill.domain.events import Event
 from opentill.engine.threads import StoreThreads
-from opentill.store.outbox import RenderEvent, Told
-from opentill.store.views import OrderView
+from opentill.store.orders.views import OrderView
+from opentill.store.outbox.contract import RenderEvent, Told
 
 LEASE: Final = "sequencer"
 LEASE_MILLISECONDS: Final = 5000

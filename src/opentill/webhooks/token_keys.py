@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from opentill.store.outbox import Outgoing
+from opentill.store.outbox.contract import Outgoing
 
 OpenTokenKey: TypeAlias = Callable[[str, str], str]
 """Takes an account id and what was sealed for it."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from opentill.store.outbox import Endpoint
+from opentill.store.outbox.contract import Endpoint
 
 FIRST_WINDOW: Final = 4
 """Tries in flight to an endpoint of which nothing is known yet."""

@@ -1,0 +1,108 @@
+"""Who is calling, how often, and for which account: the checks before a body is looked at (contract 1.2)."""
+
+from typing import Final
+
+from opentill.api.http.bank_signature import is_signed
+from opentill.api.http.call import ApiDeps, Call
+from opentill.api.http.rate_limit import UNLIMITED, RateLimiter
+from opentill.api.http.routing import Auth
+from opentill.api.wire import FORBIDDEN, TOO_MANY_REQUESTS, UNAUTHORIZED, Rejected, invalid
+from opentill.domain.commands import Actor, ActorKind
+from opentill.store.interface import Merchant, TokenId
+
+_KEY_HEADERS: Final = (b"x-idempotent-key", b"idempotency-key")
+_MOST_KEY_CHARACTERS: Final = 255
+
+
+class Gate:
+    """Lets a call in and writes on it whose it is; raises Rejected in the order of contract 1.2."""
+
+    def __init__(self, deps: ApiDeps):
+        self._deps = deps
+        self.limiter = RateLimiter(deps.settings.rate_window_seconds)
+
+    async def admit(self, call: Call, address: str) -> None:
+        """Token (401), rate limit (429), accountId (400 ``02``, 403)."""
+        operation = call.route.operation
+        if not operation.rate_limited:
+            return
+        try:
+            merchant = await self._identify(call)
+        except Rejected:
+            self.count(call, address, None)
+            raise
+        if self.count(call, address, merchant) < 0:
+            raise Rejected(TOO_MANY_REQUESTS)
+        self._check_account(call)
+
+    def count(self, call: Call, address: str, merchant: Merchant | None) -> int:
+        """Count the call against its merchant, or its address where it has none; returns what is left."""
+        settings = self._deps.settings
+        posts = call.route.operation.method == "POST"
+        limit = settings.post_limit if posts else settings.other_limit
+        if merchant is not None:
+            own = merchant.post_limit if posts else merchant.other_limit
+            limit = limit if own is None else own
+        caller = merchant.account_id if merchant is not None else address
+        left = self.limiter.take(caller, posts=posts, limit=limit, now=call.now)
+        call.limit, call.remaining = limit or UNLIMITED, max(left, 0)
+        return left
+
+    async def _identify(self, call: Call) -> Merchant | None:
+        """Set the call's account, actor and token; the merchant only where a token says who it is."""
+        auth = call.route.operation.auth
+        if auth in {Auth.OPEN, Auth.SIGNED}:
+            return None
+        sent = call.headers.get(b"authorization")
+        if sent is None:
+            if self._deps.default_account_id is None:
+                raise Rejected(UNAUTHORIZED)
+            call.account_id = self._deps.default_account_id
+            return None
+        business_time = await self._deps.directory.business_time(call.now)
+        claims = self._deps.keyring.verify_token(
+            bearer(sent), business_time, allow_expired=auth is Auth.OLD_TOKEN
+        )
+        if claims is None:
+            raise Rejected(UNAUTHORIZED)
+        call.account_id = claims.account_id
+        call.actor = Actor(ActorKind.API_KEY, claims.client_id)
+        until = None if auth is Auth.OLD_TOKEN else claims.expires_at
+        call.token = TokenId(claims.account_id, claims.jti, until)
+        call.token_until = claims.expires_at
+        return await self._deps.directory.merchant(claims.account_id, call.now)
+
+    def check_signature(self, call: Call, body: bytes) -> None:
+        """An adapter's word that this body is its own, and of now; raises Rejected (401) otherwise."""
+        if not is_signed(self._deps.settings.credit_advice_keys, call.headers, body, call.now):
+            raise Rejected(UNAUTHORIZED)
+
+    @staticmethod
+    def _check_account(call: Call) -> None:
+        """The header ``accountId`` names the parent account, where it is sent or must be (ruling 5)."""
+        sent = call.headers.get(b"accountid")
+        operation = call.route.operation
+        if sent is None:
+            if operation.account_required and (call.token is not None or operation.auth is Auth.OPEN):
+                raise invalid("accountId can not be null")
+        elif operation.auth is not Auth.OPEN and sent.decode("latin-1") != call.account_id:
+            raise Rejected(FORBIDDEN)
+
+
+def bearer(header: bytes) -> str:
+    """The token of an ``Authorization`` header, with or without the scheme (ruling 5)."""
+    text = header.decode("latin-1").strip()
+    return text[7:].lstrip() if text[:7].lower() == "bearer " else text
+
+
+def idempotency_key(headers: dict[bytes, bytes]) -> str | None:
+    """The key under either of its names, or None; raises Rejected when it can not be one (ruling 9)."""
+    sent = {headers[name] for name in _KEY_HEADERS if name in headers}
+    if not sent:
+        return None
+    if len(sent) > 1:
+        raise invalid("X-Idempotent-key and Idempotency-Key are different")
+    key = sent.pop().decode("latin-1")
+    if not (0 < len(key) <= _MOST_KEY_CHARACTERS and key.isascii() and key.isprintable()):
+        raise invalid(f"the idempotency key must be 1 to {_MOST_KEY_CHARACTERS} printable ASCII characters")
+    return key

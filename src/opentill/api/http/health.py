@@ -1,0 +1,41 @@
+"""Is the process alive, and can it do its work? For load balancers and orchestrators."""
+
+from msgspec import UNSET, UnsetType
+
+from opentill.api.http.call import Call
+from opentill.api.wire import UNAVAILABLE, WireStruct
+from opentill.store.interface import Reply
+
+
+class Live(WireStruct):
+    """The process answers."""
+
+    status: str = "live"
+
+
+class Warnings(WireStruct):
+    """What somebody should look at, though the server does its work."""
+
+    paused_endpoints: int
+    """Webhook endpoints, of all merchants together, that wait to be resumed."""
+
+
+class Ready(WireStruct):
+    """The server can write."""
+
+    status: str = "ready"
+    warnings: Warnings | UnsetType = UNSET
+    """Only where there is something to warn of."""
+
+
+async def live(call: Call) -> Reply:
+    """The process answers."""
+    return call.success(Live())
+
+
+async def ready(call: Call) -> Reply:
+    """Writes work: a commit was made within the last second, or is made now. No warning changes that."""
+    if not await call.deps.can_write.answer():
+        return UNAVAILABLE
+    paused = await call.deps.paused_endpoints.answer()
+    return call.success(Ready(warnings=Warnings(paused) if paused else UNSET))

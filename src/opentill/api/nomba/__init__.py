@@ -1,0 +1,1 @@
+"""Nomba's surface: one module for each subject of the contract."""

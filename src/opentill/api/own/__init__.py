@@ -1,0 +1,1 @@
+"""opentill's own surface beside Nomba's (contract 10)."""

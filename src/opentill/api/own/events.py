@@ -1,0 +1,68 @@
+"""What happened to a merchant's orders: page by page, or as it happens (contract 10)."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from opentill.api.http.call import Call
+from opentill.api.http.decode import Text
+from opentill.api.http.streaming import Stream
+from opentill.api.own.feed import LATEST, START, Wanted, from_cursor, to_cursor, types_of
+from opentill.api.own.order_views import EventShown
+from opentill.api.wire import WireStruct
+from opentill.store.interface import Reply
+
+_MOST_LISTED: Final = 500
+_TYPES_CHARACTERS: Final = 500
+
+TypesText = Annotated[str, Meta(max_length=_TYPES_CHARACTERS)]
+
+
+class StreamQuery(WireStruct):
+    """Behind which event to begin, and which types are wanted."""
+
+    after: Text | None = None
+    """A cursor, or ``latest`` for what happens from now on; absent: from the first event on."""
+    type: TypesText | None = None
+    """Event types, separated by commas; absent: all."""
+
+
+class EventsQuery(StreamQuery, kw_only=True):
+    """As StreamQuery, and how many at the most."""
+
+    limit: Annotated[int, Meta(ge=1, le=_MOST_LISTED)] = 100
+
+
+class EventList(WireStruct):
+    """Events in the order of the feed; the cursor goes on behind them, also when there was none."""
+
+    results: list[EventShown]
+    cursor: str
+
+
+async def list_events(call: Call) -> Reply:
+    """The merchant's events behind a cursor."""
+    query: EventsQuery = call.query
+    wanted = Wanted(call.account_id, call.token, types_of(query.type))
+    after = await _place(call, query.after, "after")
+    page = await call.deps.feed.page(wanted, after, query.limit)
+    return call.success(EventList([event for _, event in page.events], to_cursor(page.place)))
+
+
+async def stream_events(call: Call) -> Stream:
+    """The merchant's events as they happen. What a client heard last wins over where it first began."""
+    query: StreamQuery = call.query
+    wanted = Wanted(call.account_id, call.token, types_of(query.type))
+    heard_last = call.headers.get(b"last-event-id", b"").decode("latin-1")
+    if heard_last:
+        after = from_cursor(heard_last, "Last-Event-ID")
+    else:
+        after = await _place(call, query.after, "after")
+    await call.check_token()
+    return call.deps.streams.open(wanted, after, call.token_until)
+
+
+async def _place(call: Call, cursor: str | None, field: str) -> int:
+    if cursor == LATEST:
+        return await call.deps.feed.last_place(call.account_id)
+    return START if cursor is None else from_cursor(cursor, field)

@@ -1,0 +1,209 @@
+"""Money by bank transfer: an order's account number, and advices of what arrived (contract 3.10, 10)."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from opentill.api.http import decode
+from opentill.api.http.call import Call
+from opentill.api.http.decode import AccountNumber, AmountText, BankCode, ReferenceText, Text
+from opentill.api.http.idempotency import once
+from opentill.api.nomba.creation import Moment
+from opentill.api.own.allowed import why_not_payable
+from opentill.api.wire import (
+    RECORD_NOT_FOUND,
+    SESSION_ID_REUSED,
+    TRANSFERS_NOT_TAKEN,
+    UNAVAILABLE,
+    Rejected,
+    WireStruct,
+    invalid,
+    milliseconds_of,
+)
+from opentill.domain.money import MINOR_DIGITS
+from opentill.domain.order import Order, Sender
+from opentill.rails.rail import BANK_RAIL
+from opentill.rails.transfer_payments import AdviceContradicts, NoAccountFree
+from opentill.store.interface import Reply
+from opentill.store.transfers.contract import TransferAccount, TransferNotice
+
+_NAIRA: Final = "NGN"
+_ANY_NUMBER: Final = "0000000000"
+"""Stands for the number of an order that is not looked up yet."""
+_ONE_TARGET: Final = "one of accountNumber and orderReference must be given"
+
+SessionId = Annotated[str, Meta(max_length=64)]
+SenderAccount = Annotated[str, Meta(max_length=34)]
+"""As long as an IBAN; a sender need not have a Nigerian account."""
+
+
+class AccountShown(WireStruct):
+    """Where a payer transfers the money of one order to."""
+
+    account_number: str
+    account_name: str
+    bank_name: str
+
+
+class _Transfer(WireStruct, kw_only=True):
+    """The money of a transfer, and what its bank may tell of where it came from."""
+
+    amount: AmountText
+    sender_name: Text | None = None
+    sender_account_number: SenderAccount | None = None
+    sender_bank_code: BankCode | None = None
+    transferred_at: Moment | None = None
+    """The bank's time of the transfer; without it, it counts from its arrival here."""
+    narration: Text | None = None
+
+
+class AdviceRequest(_Transfer, kw_only=True):
+    """A bank transfer that arrived; the same session id is the same transfer, however often it is told."""
+
+    session_id: SessionId
+    account_number: AccountNumber
+    currency: str
+
+
+class SandboxTransfer(_Transfer, kw_only=True):
+    """A transfer that is to arrive, to an account number or to that of an order."""
+
+    account_number: AccountNumber | None = None
+    order_reference: ReferenceText | None = None
+    currency: str | None = None
+    """Without it that of the named order, and naira where a number is named."""
+    session_id: SessionId | None = None
+
+
+class AdviceAnswer(WireStruct):
+    """What became of a transfer: applied, held, excess, late, or unmatched."""
+
+    credit_id: str
+    disposition: str
+
+
+async def transfer_account(call: Call) -> Reply:
+    """The order's own account number, the same at every call; refused where the order has ended."""
+    if not call.deps.takes_transfers:
+        raise Rejected(TRANSFERS_NOT_TAKEN)
+    order = await _order(call, call.path_text("orderReference"))
+    account = await _account(call, order)
+    settings = call.deps.settings
+    shown = AccountShown(
+        account_number=account.account_number,
+        account_name=settings.transfer_account_name,
+        bank_name=settings.transfer_bank_name,
+    )
+    return call.success(shown)
+
+
+async def advise_credit(call: Call) -> Reply:
+    """An adapter tells of a transfer; answered once it is written down and booked."""
+    body: AdviceRequest = call.body
+    return await _advise(call, _notice(body, body.session_id, body.account_number, body.currency))
+
+
+_SOMEBODY: Final = {"sender_account_number": "0123456789", "sender_bank_code": "058"}
+"""Where a made-up transfer comes from that does not say: money that is not wanted must have a way back."""
+
+
+async def make_transfer(call: Call) -> Reply:
+    """A transfer arrives in the sandbox, as if its bank had told of it."""
+    body: SandboxTransfer = call.body
+    if body.sender_account_number is None:
+        body = msgspec.structs.replace(body, **_SOMEBODY)
+    return await once(call, _by_number(call, body) if body.account_number else _by_reference(call, body))
+
+
+def _by_number(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Reply]]:
+    if body.order_reference is not None:
+        raise invalid(_ONE_TARGET)
+    notice = _notice(body, _session_id(call, body), body.account_number or "", body.currency or _NAIRA)
+    return lambda: _advise(call, notice)
+
+
+def _by_reference(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Reply]]:
+    """All that is wrong with the transfer is found before anything is done, for whose ever order it is."""
+    if body.order_reference is None or body.account_number is not None:
+        raise invalid(_ONE_TARGET)
+    name = call.reference(body.order_reference, "orderReference")
+    notice = _notice(body, _session_id(call, body), _ANY_NUMBER, body.currency or _NAIRA)
+
+    async def arrive() -> Reply:
+        order = await _order(call, name)
+        threads = call.deps.threads
+        known = await threads.read(threads.store.transfer_account, order.account_id, order.order_id)
+        number = (known or await _account(call, order)).account_number
+        return await _advise(
+            call, replace(notice, account_number=number, currency=body.currency or order.currency)
+        )
+
+    return arrive
+
+
+def _session_id(call: Call, body: SandboxTransfer) -> str:
+    """The transfer's own, or one that is the same again when the request comes again under its key."""
+    if body.session_id is not None:
+        return body.session_id
+    return str(uuid.uuid5(uuid.UUID(call.account_id), call.key)) if call.key else call.deps.ids.uuid()
+
+
+async def _order(call: Call, name: str) -> Order:
+    view = await call.deps.reader.order(call.account_id, name, call.token)
+    if view is None:
+        raise Rejected(RECORD_NOT_FOUND)
+    return view.order
+
+
+async def _account(call: Call, order: Order) -> TransferAccount:
+    """The order's number; raises the refusal of one that has ended, though no worker has come by yet."""
+    refusal = why_not_payable(order, await call.deps.directory.business_time(call.now))
+    if refusal is not None:
+        raise refusal
+    try:
+        return await call.deps.transfers.account(order)
+    except NoAccountFree:
+        raise Rejected(UNAVAILABLE) from None
+
+
+async def _advise(call: Call, notice: TransferNotice) -> Reply:
+    try:
+        told = await call.deps.transfers.advise(notice)
+    except AdviceContradicts:
+        raise Rejected(SESSION_ID_REUSED) from None
+    return call.success(AdviceAnswer(told.credit_id, told.disposition))
+
+
+def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> TransferNotice:
+    """What was told, checked field by field; raises Rejected."""
+    if currency not in MINOR_DIGITS:
+        decode.filled(currency, "currency")
+        raise invalid(f"currency must be one of {', '.join(MINOR_DIGITS)}")
+    return TransferNotice(
+        rail=BANK_RAIL,
+        session_id=decode.filled(session_id, "sessionId"),
+        account_number=decode.account_number(number, "accountNumber"),
+        amount=decode.amount(body.amount, "amount", currency),
+        currency=currency,
+        sender=Sender(
+            name=_line(body.sender_name),
+            account_number=_text(body.sender_account_number, "senderAccountNumber"),
+            bank_code=_text(body.sender_bank_code, "senderBankCode"),
+        ),
+        transferred_at=None if body.transferred_at is None else milliseconds_of(body.transferred_at),
+        narration=_line(body.narration),
+    )
+
+
+def _line(sent: str | None) -> str:
+    """What people wrote, in one line: no money is turned away because of a line break in a narration."""
+    return " ".join((sent or "").split())
+
+
+def _text(sent: str | None, field: str) -> str:
+    """What a bank said, or nothing; an empty text says nothing, too."""
+    return decode.filled(sent, field) if sent else ""

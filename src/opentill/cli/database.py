@@ -1,0 +1,34 @@
+"""How the commands that work on the store open it and name a merchant."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentill.bootstrap import prepare
+from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
+from opentill.clock import RandomIds, SystemClock
+from opentill.keys.provisioning import Registry
+from opentill.settings import Settings
+
+
+@contextmanager
+def open_registry(where: Where) -> Iterator[tuple[Registry, Settings]]:
+    """The registry of this database for the length of one command; operator errors end it in one sentence."""
+    with operator_errors():
+        settings = where.settings()
+        check_folder(settings.data_dir)
+        prepared = prepare(settings)
+        try:
+            registry = Registry(prepared.store, prepared.keyring, SystemClock(), RandomIds(), settings.mode)
+            yield registry, settings
+        finally:
+            prepared.store.close()
+
+
+def account_of(registry: Registry, merchant: str | None) -> str:
+    """The account id of the merchant that is meant: the sandbox's default one unless another is named."""
+    account_id = merchant or registry.store.default_account_id()
+    if account_id is None:
+        raise OperatorError("there is no default merchant; name one with --merchant ACCOUNT_ID.")
+    if registry.store.merchant(account_id) is None:
+        raise OperatorError(f"there is no merchant {account_id}; `opentill merchants list` shows all.")
+    return account_id

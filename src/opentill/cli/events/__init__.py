@@ -1,0 +1,1 @@
+"""What merchants are told: listening, deliveries, triggers and signatures."""

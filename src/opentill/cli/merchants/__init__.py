@@ -1,0 +1,1 @@
+"""Merchants, their sub-accounts and the credentials of their programs."""

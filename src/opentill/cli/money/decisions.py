@@ -1,0 +1,124 @@
+"""How commands decide on money: through the engine, as every program does, in the name of a person."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from opentill.app import Operating, operating
+from opentill.bootstrap import prepare
+from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
+from opentill.domain.commands import Actor, ActorKind, Command
+from opentill.domain.money import major_units
+from opentill.domain.names import transaction_id
+from opentill.domain.order import Credit, Order
+from opentill.domain.refusals import (
+    CreditBelowAmount,
+    CreditNotHeld,
+    CurrencyMismatch,
+    RecordNotFound,
+    Refusal,
+    ReturnCompleted,
+    ReturnInProgress,
+    ReturnParked,
+)
+from opentill.domain.suspense import HOUSE
+from opentill.engine.errors import EngineError
+from opentill.store.interface import Snapshot
+
+OPERATOR: Final = Actor(ActorKind.OPERATOR, "cli")
+T = TypeVar("T")
+
+_SENTENCES: Final[dict[type[Refusal], str]] = {
+    RecordNotFound: "there is no such credit or order; `opentill credits list` and "
+    "`opentill returns list` show what there is.",
+    CreditNotHeld: "no money of this credit waits for a person: it was applied or sent back, or "
+    "waits for the rest of the amount.",
+    CreditBelowAmount: "this credit alone does not pay for its order; the whole amount is needed.",
+    CurrencyMismatch: "the credit is of another currency than the order.",
+    ReturnInProgress: "the bank is being asked about this return, or will be by itself; look again later.",
+    ReturnParked: "the bank refused this return as often as it was tried; retry or settle it.",
+    ReturnCompleted: "the money of this return is back already.",
+}
+"""What each refusal of a decision on a credit means to the person who made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A credit and the order that has its money: a merchant's, or the house's where no order took it."""
+
+    order: Order
+    credit: Credit
+
+    @property
+    def unmatched(self) -> bool:
+        """Whether it is money of the house."""
+        return self.order.account_id == HOUSE
+
+    def shown(self, minor: int) -> str:
+        """An amount with its currency, as a person reads it."""
+        return f"{major_units(minor, self.order.currency)} {self.order.currency}"
+
+    @property
+    def whose(self) -> str:
+        """The order as a person reads it."""
+        return "no order" if self.unmatched else f"order {self.order.reference}"
+
+
+def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T:
+    """Carry this out on the database; what is refused, or can not be, ends the command in one sentence."""
+    with operator_errors():
+        settings = (where or Where()).settings()
+        check_folder(settings.data_dir)
+        prepared = prepare(settings)
+        try:
+            return asyncio.run(_carried_out(prepared, act))
+        except Refusal as refusal:
+            raise OperatorError(_SENTENCES.get(type(refusal), f"{refusal.reason}.")) from None
+        except EngineError:
+            raise OperatorError(
+                "the database did not answer in time; look what became of it, then try again."
+            ) from None
+        finally:
+            prepared.store.close()
+
+
+async def _carried_out(prepared: Any, act: Callable[[Operating], Awaitable[T]]) -> T:
+    async with operating(prepared) as till:
+        return await act(till)
+
+
+async def submit(till: Operating, kind: type[Command], found: Found, **more: object) -> Order:
+    """Put a command about this credit through the engine; the order after it. Raises the Refusal."""
+    command = kind(
+        account_id=found.order.account_id,
+        command_id=till.ids.uuid(),
+        actor=OPERATOR,
+        transaction_id=found.credit.transaction_id,  # type: ignore[call-arg]
+        **more,
+    )
+    outcome = (await till.engine.submit(command)).outcome
+    if isinstance(outcome, Refusal):
+        raise outcome
+    assert outcome is not None
+    return outcome.after
+
+
+async def found(till: Operating, credit_id: str) -> Found:
+    """The credit of this id, at the merchant that has it, else at the house. Raises RecordNotFound."""
+    advice = await till.threads.read(till.threads.store.advice_of_credit, credit_id)
+    accounts = [account for account in (advice and advice.account_id, HOUSE) if account]
+
+    def ask(snapshot: Snapshot) -> Found | None:
+        for account in accounts:
+            named = transaction_id(account, credit_id)
+            view = snapshot.order_of_transaction(account, named)
+            credit = view.order.credit(named) if view else None
+            if view and credit:
+                return Found(view.order, credit)
+        return None
+
+    there = await till.reader.ask(ask, None)
+    if there is None:
+        raise RecordNotFound
+    return there

@@ -1,0 +1,1 @@
+"""A merchant's orders, on a running server."""

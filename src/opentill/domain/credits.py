@@ -1,0 +1,150 @@
+"""Credits: what money that arrives by transfer does to an order, by ``CREDIT_TABLE`` (ruling 17).
+
+A credit is booked as held first, in every case; what follows from it in the same change takes it from there.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from opentill.domain.commands import AcceptCredit, AttachCredit, ReceiveCredit, ReturnCredit
+from opentill.domain.events import EventType
+from opentill.domain.lifecycle import CREDIT_TABLE, LATE_COLUMN, Cell, CreditInput, OrderInput, Take
+from opentill.domain.order import Credit, Disposition, DueAction, Order, ReturnKind
+from opentill.domain.refusals import CreditBelowAmount, CreditNotHeld, CurrencyMismatch, RecordNotFound
+from opentill.domain.returns import finish_return, start_return
+from opentill.domain.transition import Draft, without_waiting_attempts
+
+_KIND: Final = {Disposition.LATE: ReturnKind.LATE, Disposition.EXCESS: ReturnKind.EXCESS}
+"""As what a credit goes back that is sent back whole."""
+
+
+def comes_in_time(order: Order, command: ReceiveCredit) -> bool:
+    """Whether the due time of this order is no hindrance to the credit: it was on time (ruling 17).
+
+    An order that is cancelled when it is due is never opened again.
+    """
+    return order.due_action is DueAction.EXPIRE and _on_time(order, command)
+
+
+def _on_time(order: Order, command: ReceiveCredit) -> bool:
+    return order.due_at is None or _transferred_at(command) <= order.due_at
+
+
+def _transferred_at(command: ReceiveCredit) -> int:
+    """The bank's time, which can not be later than the arrival and is the arrival where it was not told."""
+    at = command.transferred_at
+    return command.arrived_at if at is None else min(at, command.arrived_at)
+
+
+def receive_credit(draft: Draft, command: ReceiveCredit) -> None:
+    """Book money that arrived; a second advice of the same credit changes nothing."""
+    order = draft.order
+    if order.credit(command.transaction_id) is not None:
+        return
+    if command.currency != order.currency:
+        raise CurrencyMismatch
+    cell = _credit_cell(order, command)
+    assert cell.disposition is not None
+    credit = Credit(
+        transaction_id=command.transaction_id,
+        rail=command.rail,
+        session_id=command.session_id,
+        account_number=command.account_number,
+        amount=command.amount,
+        sender=command.sender,
+        transferred_at=_transferred_at(command),
+        arrived_at=command.arrived_at,
+        disposition=cell.disposition,
+        narration=command.narration,
+        held=command.amount,
+    )
+    totals = order.totals
+    draft.record(
+        EventType.CREDIT_RECEIVED,
+        credit=credit,
+        amount=credit.amount,
+        reason=cell.disposition.value,
+        credit_count=order.credit_count + 1,
+        totals=replace(totals, received=totals.received + credit.amount, held=totals.held + credit.amount),
+    )
+    if cell.take is Take.APPLY:
+        _pay(draft, credit, cell)
+    elif cell.take is Take.SEND_BACK:
+        _send_back(draft, credit, _KIND[cell.disposition])
+
+
+def _credit_cell(order: Order, command: ReceiveCredit) -> Cell:
+    row = CREDIT_TABLE[order.status]
+    counted = order.totals.held if row[CreditInput.FULL_ON_TIME].held is Take.APPLY else 0
+    full = counted + command.amount >= order.amount
+    if full and _on_time(order, command):
+        return row[CreditInput.FULL_ON_TIME]
+    return row[LATE_COLUMN[full, order.late_money]]
+
+
+def _pay(draft: Draft, last: Credit, cell: Cell) -> None:
+    """Credits pay for the order, oldest first; what is too much of the last goes back (laws 6)."""
+    order, left = draft.order, draft.order.amount
+    split = []
+    for credit in order.credits:
+        pays = credit.transaction_id == last.transaction_id or cell.held is Take.APPLY
+        part = min(left, credit.held) if pays else 0
+        split.append(replace(credit, applied=credit.applied + part, held=credit.held - part))
+        left -= part
+    totals = order.totals
+    draft.order = replace(order, credits=tuple(split))
+    draft.record_payment(
+        credit=draft.order.credit(last.transaction_id),
+        status=cell.to,
+        attempts=without_waiting_attempts(order, draft.at),
+        totals=replace(totals, held=totals.held - order.amount, applied=totals.applied + order.amount),
+        paid_by=last.transaction_id,
+    )
+    see_to_held(draft, cell)
+
+
+def see_to_held(draft: Draft, cell: Cell) -> None:
+    """Send back what is still held, where the cell says so; an order without credits is left at once."""
+    if not draft.order.totals.held or cell.held is Take.NOTHING:
+        return
+    for credit in draft.order.credits:
+        if credit.held:
+            _send_back(draft, credit, ReturnKind.EXCESS if credit.applied else ReturnKind.HELD)
+
+
+def _send_back(draft: Draft, credit: Credit, kind: ReturnKind) -> None:
+    start_return(draft, replace(credit, held=0), kind, credit.held)
+
+
+def accept_credit(draft: Draft, command: AcceptCredit) -> None:
+    """A person lets held money pay for an EXPIRED order."""
+    cell = draft.cell(OrderInput.HELD_ACCEPTED)
+    credit = _held(draft.order, command.transaction_id)
+    if credit.held < draft.order.amount:
+        raise CreditBelowAmount
+    _pay(draft, credit, cell)
+
+
+def return_credit(draft: Draft, command: ReturnCredit) -> None:
+    """A person sends held money of an EXPIRED order back."""
+    draft.cell(OrderInput.HELD_RELEASED)
+    _send_back(draft, _held(draft.order, command.transaction_id), ReturnKind.HELD)
+
+
+def attach_credit(draft: Draft, command: AttachCredit) -> None:
+    """Held money of an EXPIRED order leaves it for another one, at once and by no bank."""
+    draft.cell(OrderInput.HELD_RELEASED)
+    credit = _held(draft.order, command.transaction_id)
+    _send_back(draft, credit, ReturnKind.ATTACHED)
+    begun = draft.order.return_of(credit.transaction_id)
+    assert begun is not None
+    finish_return(draft, replace(begun, bank_reference=command.attached_to))
+
+
+def _held(order: Order, transaction_id: str) -> Credit:
+    credit = order.credit(transaction_id)
+    if credit is None:
+        raise RecordNotFound
+    if not credit.held:
+        raise CreditNotHeld
+    return credit

@@ -1,0 +1,186 @@
+"""Refunds: how paid money is given back, to the card that paid or to the senders of its credits."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from opentill.domain.commands import BeginRefund, CancelOrRefund, SettleRefund
+from opentill.domain.events import EventType, event_id
+from opentill.domain.lifecycle import REFUND_TABLE, OrderInput
+from opentill.domain.order import Call, CallKind, Order, Parts, Refund, RefundStatus
+from opentill.domain.refusals import OrderNotPaid, RecordNotFound, RefundExceedsPaid
+from opentill.domain.sharing import shares_back
+from opentill.domain.transition import Draft
+
+
+class PartsMissing(Exception):
+    """The credits of an order do not hold what its totals say may be refunded: nothing is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a refund goes to one place; ``from_credit`` is None for the card, or a named account."""
+
+    amount: int
+    from_credit: str | None = None
+
+
+def begin_refund(draft: Draft, command: BeginRefund) -> None:
+    """Give paid money back. What was paid by several transfers goes back as several refunds."""
+    order = draft.order
+    draft.cell(OrderInput.REFUND)
+    if order.paid_by != command.transaction_id:
+        raise OrderNotPaid
+    amount = _left(order) if command.amount is None else command.amount
+    if not 0 < amount <= _left(order):
+        raise RefundExceedsPaid
+    _start_parts(draft, command, CallKind.REFUND, amount)
+
+
+def refund_the_rest(draft: Draft, command: CancelOrRefund, **said: Any) -> None:
+    """Give back all that is left; of a payment of which nothing is left, nothing more is given back."""
+    if left := _left(draft.order):
+        _start_parts(draft, command, CallKind.CANCEL_OR_REFUND, left, **said)
+
+
+def new_refund(draft: Draft, refund_id: str, transaction_id: str, amount: int) -> Refund:
+    """A refund that runs from now on, by the way the money came."""
+    return Refund(
+        refund_id=refund_id,
+        transaction_id=transaction_id,
+        amount=amount,
+        status=RefundStatus.RUNNING,
+        account_number=None,
+        bank_code=None,
+        started_at=draft.at,
+        updated_at=draft.at,
+        whole_id=refund_id,
+        whole_amount=amount,
+    )
+
+
+def _left(order: Order) -> int:
+    return order.totals.applied - order.totals.refunded
+
+
+def _start_parts(
+    draft: Draft, command: BeginRefund | CancelOrRefund, kind: CallKind, amount: int, **said: Any
+) -> None:
+    """As many refunds as places the money goes to; the first bears the command's id and its reply's key."""
+    paid_by, key = draft.order.paid_by or "", command.reply_key
+    account = bank = None
+    if isinstance(command, BeginRefund):
+        account, bank = command.account_number, command.bank_code
+    for number, part in enumerate(_parts(draft.order, paid_by, amount, at_once=account is not None)):
+        refund = replace(
+            new_refund(draft, event_id(command.refund_id, number), paid_by, part.amount),
+            account_number=account,
+            bank_code=bank,
+            call=Call(kind, command.call_until, key if number == 0 else None),
+            from_credit=part.from_credit,
+            whole_id=command.refund_id,
+            whole_amount=amount,
+        )
+        start_refund(draft, refund, **said)
+
+
+def _parts(order: Order, paid_by: str, amount: int, *, at_once: bool) -> Iterator[_Part]:
+    """To the card or the named account at once; else newest credit first, each at most what it brought.
+
+    Raises PartsMissing rather than give back less than ``amount``.
+    """
+    if at_once or order.credit(paid_by) is None:
+        yield _Part(amount)
+        return
+    for credit in reversed(order.credits):
+        part = min(amount, credit.applied - _given_back(order, credit.transaction_id))
+        if part > 0:
+            yield _Part(part, credit.transaction_id)
+            amount -= part
+    if amount:
+        raise PartsMissing(f"{amount} of a refund stand on no credit of the order")
+
+
+def _given_back(order: Order, credit: str) -> int:
+    counted = (r for r in order.refunds if r.from_credit == credit and r.status is not RefundStatus.REFUSED)
+    return sum(refund.amount for refund in counted)
+
+
+def start_refund(draft: Draft, refund: Refund, **said: Any) -> None:
+    """Count the refund against what was applied, from this moment on."""
+    order = draft.order
+    refunded = order.totals.refunded + refund.amount
+    draft.record(
+        EventType.REFUND_STARTED,
+        refund=refund,
+        amount=refund.amount,
+        shared=Parts(shares=shares_back(order, refunded)),
+        refund_count=order.refund_count + 1,
+        totals=replace(order.totals, refunded=refunded),
+        **said,
+    )
+
+
+_TOLD_FIRST: Final = (RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.REFUSED, RefundStatus.DONE)
+
+
+def whole_refund(order: Order, refund_id: str) -> Refund | None:
+    """What one command began, as one refund: the sum of its parts, done only when all of them are.
+
+    Of parts that ended differently the one is told that did not go well.
+    """
+    first = order.refund(refund_id)
+    if first is None or first.from_credit is None:
+        return first
+    parts = [refund for refund in order.refunds if refund.whole_id == refund_id]
+    told = min(parts, key=lambda part: _TOLD_FIRST.index(part.status))
+    return replace(told, refund_id=refund_id, amount=sum(part.amount for part in parts))
+
+
+def settle_refund(draft: Draft, command: SettleRefund) -> None:
+    """Book what the rail answered; where it is known already, nothing changes."""
+    refund = draft.order.refund(command.refund_id)
+    if refund is None:
+        raise RecordNotFound
+    target = REFUND_TABLE[refund.status].get(command.outcome)
+    if target is None:
+        return
+    settled = replace(
+        refund,
+        status=target,
+        updated_at=draft.at,
+        call=refund.call and replace(refund.call, key=None) if target is RefundStatus.UNKNOWN else None,
+        response_code=command.response_code,
+        message=command.message,
+    )
+    _REFUND_STEP[target](draft, settled)
+
+
+def _note_unknown_refund(draft: Draft, refund: Refund) -> None:
+    draft.record(EventType.REFUND_UNKNOWN, refund=refund)
+
+
+def finish_refund(draft: Draft, refund: Refund) -> None:
+    """The money is back."""
+    draft.record(EventType.PAYMENT_REFUNDED, refund=refund, amount=refund.amount, reason="refund")
+
+
+def _drop_refund(draft: Draft, refund: Refund) -> None:
+    """The rail will not pay it: the money is the merchant's again, and may be refunded once more."""
+    order = draft.order
+    refunded = order.totals.refunded - refund.amount
+    draft.record(
+        EventType.REFUND_REFUSED,
+        refund=refund,
+        amount=refund.amount,
+        shared=Parts(shares=shares_back(order, refunded)),
+        reason=refund.response_code or None,
+        totals=replace(order.totals, refunded=refunded),
+    )
+
+
+_REFUND_STEP: Final = {
+    RefundStatus.UNKNOWN: _note_unknown_refund,
+    RefundStatus.DONE: finish_refund,
+    RefundStatus.REFUSED: _drop_refund,
+}

@@ -1,0 +1,1 @@
+"""Saved cards, and the passwords by which shoppers confirm them."""

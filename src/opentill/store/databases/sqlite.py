@@ -1,0 +1,232 @@
+"""The embedded store: one SQLite file in WAL mode, every commit durable (synchronous=FULL).
+
+One connection writes and one reads. Batches and snapshots run prepared set statements on the driver;
+the cold verbs (``Directory``, ``Endpoints``) use SQLAlchemy Core over the same two connections.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from opentill.clock import Clock, SystemClock
+from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, Turnstile
+from opentill.store.databases.files import make_private
+from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
+from opentill.store.interface import (
+    Batch,
+    CommitUnknown,
+    Snapshot,
+    StoreError,
+    StoreUnusable,
+    Transient,
+)
+from opentill.store.orders.batch import Run, SetBatch, SetSnapshot
+from opentill.store.orders.statements import SQLITE
+from opentill.store.outbox.statements import OutboxStatements
+from opentill.store.transfers.verbs import TransferVerbs
+
+PATIENCE_MILLISECONDS: Final = 500
+"""How long a writer waits for its turn, and then for a foreign program that holds the file beside our
+turnstile. A write in good health takes a hundredth of it; the engine asks three times."""
+
+_WRITER_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA mmap_size = 4294967296",
+    "PRAGMA wal_autocheckpoint = 16000",
+    "PRAGMA journal_size_limit = 67108864",
+)
+_READER_PRAGMAS: Final = (
+    "PRAGMA query_only = ON",
+    "PRAGMA cache_size = -4096",
+    "PRAGMA mmap_size = 4294967296",
+)
+_TRY_AGAIN: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""Primary result codes that speak of the machine, not of the statement."""
+
+_STATEMENTS: Final = OutboxStatements(SQLITE)
+
+T = TypeVar("T")
+
+
+def open_sqlite(path: Path, clock: Clock | None = None, *, migrate: bool = True) -> "SqliteStore":
+    """Open the database file, made and migrated as needed unless ``migrate`` is False.
+
+    Raises StoreUnusable with the fix.
+    """
+    try:
+        return SqliteStore(path, clock, migrate=migrate)
+    except (StoreError, sqlite3.Error, OSError) as error:
+        raise StoreUnusable(
+            f"The database {path} can not be opened ({error}); check that the folder exists, is writable "
+            "and that the file is an opentill database."
+        ) from error
+
+
+class SqliteStore(TransferVerbs):
+    """The store contract on one SQLite file. One thread may write and one may read at a time."""
+
+    _outbox = _STATEMENTS
+
+    def __init__(self, path: Path, clock: Clock | None = None, *, migrate: bool = True):
+        self._turnstile = Turnstile(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
+        # Of two that make a file a WAL database at once SQLite turns one away, whatever its patience.
+        with self._turnstile.turn(OPENING_PATIENCE_MILLISECONDS):
+            self._writer = _connect(path, _WRITER_PRAGMAS)
+        self._writer_sql = _core(self._writer)
+        self._write_lock = Lock()
+        with self._transaction(OPENING_PATIENCE_MILLISECONDS):
+            (bring_up_to_date if migrate else expect_up_to_date)(self._writer_sql)
+        self._checkpointer = _connect(path, ())
+        self._checkpoint_lock = Lock()
+        self._reader = _connect(path, _READER_PRAGMAS)
+        self._reader_sql = _core(self._reader)
+        self._read_lock = Lock()
+
+    @contextmanager
+    def _transaction(self, patience_milliseconds: int | None = None) -> Iterator[None]:
+        """A write transaction: committed at the end of the block unless the block has ended it."""
+        with self._write_lock, self._turnstile.turn(patience_milliseconds), _translated():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                if self._writer.in_transaction:
+                    self._writer.execute("COMMIT")
+            finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+
+    def batch(self) -> AbstractContextManager[Batch]:
+        """See ``Store.batch``."""
+        return self._batch()
+
+    @contextmanager
+    def _batch(self) -> Iterator["SqliteBatch"]:
+        with self._transaction():
+            batch = SqliteBatch(self._writer)
+            yield batch
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """See ``Store.snapshot``."""
+        return self._snapshot()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[SetSnapshot]:
+        with self._read_lock, _translated():
+            self._reader.execute("BEGIN")
+            try:
+                yield SetSnapshot(self._reader.execute, _STATEMENTS, lambda: self._reader_sql)
+            finally:
+                self._reader.execute("ROLLBACK")
+
+    def _read(self, question: Callable[[Connection], T]) -> T:
+        with self._read_lock, _translated():
+            return question(self._reader_sql)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with self._transaction():
+            return work(self._writer_sql)
+
+    def _ask(self, question: Callable[[Run], T]) -> T:
+        with self._read_lock, _translated():
+            return question(self._reader.execute)
+
+    def _work(self, work: Callable[[Run], T]) -> T:
+        with self._transaction():
+            return work(self._writer.execute)
+
+    def interrupt(self) -> None:
+        """See ``Store.interrupt``. No wait of ours is longer than ``PATIENCE_MILLISECONDS``."""
+
+    def checkpoint(self) -> None:
+        """See ``Store.checkpoint``. Left to the writer, it would stop every cancel while it runs."""
+        with self._checkpoint_lock, _translated():
+            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        """See ``Store.close``."""
+        with self._checkpoint_lock:
+            self._checkpointer.close()
+        for lock, connection, core in (
+            (self._read_lock, self._reader, self._reader_sql),
+            (self._write_lock, self._writer, self._writer_sql),
+        ):
+            with lock:
+                core.close()
+                connection.close()
+        self._turnstile.close()
+
+
+class SqliteBatch(SetBatch):
+    """See ``Batch``. The write transaction is the lock on every order."""
+
+    def __init__(self, connection: sqlite3.Connection):
+        super().__init__(connection.execute, _STATEMENTS)
+        self._connection = connection
+
+    def commit(self) -> None:
+        """See ``Batch.commit``."""
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                raise
+            raise CommitUnknown(str(error)) from error
+
+
+def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+    make_private(path)
+    connection = sqlite3.connect(
+        path,
+        timeout=PATIENCE_MILLISECONDS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    for pragma in pragmas:
+        connection.execute(pragma)
+    return connection
+
+
+def _core(connection: sqlite3.Connection) -> Connection:
+    """SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
+    engine = create_engine(
+        "sqlite://", creator=lambda: connection, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
+    )
+    return engine.connect()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The driver's errors in the words of the store's contract."""
+    try:
+        yield
+    except DBAPIError as wrapped:
+        raise _in_our_words(wrapped.orig) from wrapped
+    except sqlite3.Error as error:
+        raise _in_our_words(error) from error
+
+
+def _in_our_words(error: BaseException | None) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return (Transient if code in _TRY_AGAIN else StoreError)(str(error))

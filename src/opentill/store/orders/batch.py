@@ -1,0 +1,417 @@
+"""The verbs of batches and snapshots, on any database: prepared statements that take whole sets.
+
+A store opens the transaction and hands in how a statement is run and in which words; nothing here
+knows which database it is.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from opentill.domain.decisions import Change
+from opentill.domain.events import Event
+from opentill.domain.ledger import entries_for
+from opentill.domain.order import Attempt, Credit, Order, Refund, Return
+from opentill.store.interface import (
+    Balance,
+    Facts,
+    KeyClaim,
+    KeyRecord,
+    Name,
+    OrderFilter,
+    OrderPage,
+    OrderView,
+    Reply,
+    TokenId,
+    TransactionFilter,
+    TransactionView,
+    Transient,
+    Versions,
+    Witness,
+)
+from opentill.store.orders import rows
+from opentill.store.orders.lists import select_orders
+from opentill.store.orders.rows import TERMS
+from opentill.store.orders.statements import ORDER, Statements
+from opentill.store.orders.transactions import select_transactions
+
+ORDER_ID_CHARACTERS: Final = 36
+_VIEW: Final = len(ORDER) + len(TERMS)
+
+_Child = TypeVar("_Child")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Cursor(Protocol):
+    """What a driver answers to a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were written."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows."""
+
+
+Run = Callable[[str, tuple[Any, ...]], Cursor]
+
+
+class SetSnapshot:
+    """See ``Snapshot``."""
+
+    def __init__(self, run: Run, statements: Statements, core: Callable[[], Connection]):
+        self._run = run
+        self._statements = statements
+        self._core = core
+
+    def facts(self, tokens: Collection[TokenId]) -> Facts:
+        """See ``Batch.facts``."""
+        return _facts(self._run, self._statements, tokens)
+
+    def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
+        """See ``Snapshot.orders``."""
+        loaded = self._views(names)
+        views = _order_views(self._run, self._statements, loaded.values())
+        return {name: views[row[0], row[1]] for name, row in loaded.items()}
+
+    def _views(self, names: Collection[Name]) -> dict[Name, rows.Row]:
+        """Rows by name: references first, then, for what is left and may be one, order ids."""
+        by_reference = self._run(self._statements.views_by_reference, (as_set(list(names)),))
+        found: dict[Name, rows.Row] = {(row[0], row[2]): row for row in by_reference.fetchall()}
+        rest = [name for name in names if _may_be_order_id(name) and name not in found]
+        if rest:
+            by_id = self._run(self._statements.views_by_id, (as_set(rest),))
+            found |= {(row[0], row[1]): row for row in by_id.fetchall()}
+        return found
+
+    def versions(self, orders: Collection[Name]) -> Versions:
+        """See ``Snapshot.versions``."""
+        found = self._run(self._statements.versions, (as_set(list(orders)),)).fetchall()
+        of = {(account_id, order_id): version for _, account_id, order_id, version in found if order_id}
+        return Versions(found[0][0], of)
+
+    def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
+        """See ``Snapshot.order_of_transaction``."""
+        found = _orders_of_transactions(self._run, self._statements, [(account_id, transaction_id)])
+        return next(iter(self.orders(list(found.values())).values()), None)
+
+    def order_of_session(self, account_id: str, session_id: str) -> OrderView | None:
+        """See ``Snapshot.order_of_session``."""
+        return next(iter(self._views_of(self._statements.order_of_session, account_id, session_id)), None)
+
+    def held_credits(self, limit: int) -> list[OrderView]:
+        """See ``Snapshot.held_credits``."""
+        return self._views_of(self._statements.orders_with_held_money, limit)
+
+    def open_returns(self, limit: int) -> list[OrderView]:
+        """See ``Snapshot.open_returns``."""
+        return self._views_of(self._statements.orders_with_open_returns, limit)
+
+    def _views_of(self, statement: str, *values: Any) -> list[OrderView]:
+        """The orders that a statement names, each once, in its order."""
+        found = self._run(statement, values).fetchall()
+        names = list(dict.fromkeys((row[0], row[1]) for row in found))
+        views = views_by_id(self._run, self._statements, names)
+        return [views[name] for name in names]
+
+    def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
+        """See ``Snapshot.transactions``."""
+        return select_transactions(self._core(), wanted)
+
+    def list_orders(self, wanted: OrderFilter) -> OrderPage:
+        """See ``Snapshot.list_orders``."""
+        return select_orders(self._core(), wanted)
+
+    def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
+        """See ``Snapshot.overdue_calls``."""
+        found = self._run(self._statements.overdue_calls, (now, limit)).fetchall()
+        names = dict.fromkeys((row[0], row[1]) for row in found)
+        return list(self.orders(list(names)).values())
+
+    def events(self, account_id: str, order_id: str) -> list[Event]:
+        """See ``Snapshot.events``."""
+        found = self._run(self._statements.events_of_order, (account_id, order_id)).fetchall()
+        return [rows.event(row) for row in found]
+
+    def trial_balance(self, account_id: str) -> list[Balance]:
+        """See ``Snapshot.trial_balance``."""
+        return [Balance(*row) for row in self._run(self._statements.trial_balance, (account_id,)).fetchall()]
+
+    def due_orders(self, now: int, limit: int) -> list[Name]:
+        """See ``Snapshot.due_orders``."""
+        return [(row[0], row[1]) for row in self._run(self._statements.due_orders, (now, limit)).fetchall()]
+
+    def first_due_at(self) -> int | None:
+        """See ``Snapshot.first_due_at``."""
+        found = self._run(self._statements.first_due_at, ()).fetchone()
+        return None if found is None else int(found[0])
+
+
+class SetBatch:
+    """See ``Batch``. The store adds how its transaction is committed."""
+
+    def __init__(self, run: Run, statements: Statements):
+        self._run = run
+        self._statements = statements
+
+    def facts(self, tokens: Collection[TokenId]) -> Facts:
+        """See ``Batch.facts``."""
+        return _facts(self._run, self._statements, tokens)
+
+    def claim_keys(self, claims: Sequence[KeyClaim], now: int, expires_at: int) -> Mapping[Name, KeyRecord]:
+        """See ``Batch.claim_keys``."""
+        wanted = sorted((c.account_id, c.key, c.fingerprint, c.command_id, expires_at) for c in claims)
+        rest = _without(wanted, self._run(self._statements.claim_keys, (as_set(wanted),)))
+        if rest:
+            rest = _without(rest, self._run(self._statements.renew_keys, (as_set(rest), now)))
+        if not rest:
+            return {}
+        records = self._run(self._statements.read_keys, (as_set([row[:2] for row in rest]),)).fetchall()
+        if len(records) < len(rest):
+            raise Transient("a key was purged meanwhile")
+        return {(record[0], record[1]): _key_record(record) for record in records}
+
+    def orders_of_transactions(self, transactions: Collection[Name]) -> Mapping[Name, Name]:
+        """See ``Batch.orders_of_transactions``."""
+        return _orders_of_transactions(self._run, self._statements, transactions)
+
+    def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
+        """See ``Batch.lock_orders``."""
+        by_name = any(map(_may_be_order_id, names))
+        lock = self._statements.lock_by_name if by_name else self._statements.lock_by_reference
+        found = self._run(lock, (as_set(list(names)),)).fetchall()
+        return _whole_orders(self._run, self._statements, found).values()
+
+    def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:
+        """See ``Batch.keys``."""
+        found = self._run(self._statements.read_keys, (as_set(list(names)),)).fetchall()
+        return {(row[0], row[1]): _key_record(row) for row in found if row[-1] > now}
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """See ``Batch.write``."""
+        ordered = sorted(changes, key=lambda c: (c.after.account_id, c.after.order_id))
+        self._write_new([c for c in ordered if c.before is None])
+        self._write_changed([c for c in ordered if c.before is not None])
+        self._insert(self._statements.write_attempts, sorted(_changed_attempts(ordered)))
+        self._insert(self._statements.write_refunds, sorted(_changed_refunds(ordered)))
+        self._write_transfers([c for c in ordered if c.after.credit_count])
+        saved = [rows.saved_card_row(c.saved_card) for c in ordered if c.saved_card is not None]
+        self._insert(self._statements.insert_saved_cards, sorted(saved))
+        self._insert(self._statements.insert_events, [rows.event_row(e) for c in ordered for e in c.events])
+        self._insert(self._statements.insert_entries, list(_entry_rows(ordered)))
+
+    def _write_new(self, changes: list[Change]) -> None:
+        """In the order of references: two batches that create the same ones must meet at the same first."""
+        new = [
+            rows.order_facts(c.after) + rows.order_state(c.after) + rows.terms_row(c.terms)
+            for c in sorted(changes, key=lambda c: (c.after.account_id, c.after.reference))
+            if c.terms is not None
+        ]
+        if new and self._run(self._statements.insert_orders, (as_set(new),)).rowcount != len(new):
+            raise Transient("a new order's reference was taken meanwhile")
+
+    def _write_changed(self, changes: list[Change]) -> None:
+        changed = [
+            (c.after.account_id, c.after.order_id, c.before.version, *rows.order_state(c.after))
+            for c in changes
+            if c.before is not None
+        ]
+        if changed and self._run(self._statements.update_orders, (as_set(changed),)).rowcount != len(changed):
+            raise Transient("an order changed after it was judged")
+
+    def _write_transfers(self, changes: list[Change]) -> None:
+        self._insert(self._statements.write_credits, sorted(_changed_credits(changes)))
+        self._insert(self._statements.write_returns, sorted(_changed_returns(changes)))
+
+    def _insert(self, statement: str, new: list[rows.Row]) -> None:
+        if new:
+            self._run(statement, (as_set(new),))
+
+    def write_keys(self, records: Collection[KeyRecord], now: int, expires_at: int) -> None:
+        """See ``Batch.write_keys``."""
+        new = sorted(
+            (k.account_id, k.key, k.fingerprint, k.command_id, *_reply_row(k.reply), expires_at)
+            for k in records
+        )
+        if new and self._run(self._statements.write_keys, (as_set(new), now)).rowcount != len(new):
+            raise Transient("an idempotency key was used meanwhile")
+
+    def store_replies(self, replies: Mapping[Name, Reply]) -> None:
+        """See ``Batch.store_replies``."""
+        done = sorted((*name, *_reply_row(reply)) for name, reply in replies.items())
+        self._insert(self._statements.store_replies, done)
+
+    def contains(self, witness: Witness) -> bool:
+        """See ``Batch.contains``."""
+        w = witness
+        if w.key is not None:
+            found = self._run(self._statements.key_exists, (w.account_id, w.key, w.event_id))
+        else:
+            self._run(self._statements.lock_order, (w.account_id, w.order_id))
+            identity = (w.account_id, w.order_id, w.sequence, w.event_id)
+            found = self._run(self._statements.event_exists, identity)
+        return found.fetchone() is not None
+
+
+def as_set(values: Sequence[Any]) -> str:
+    """Rows as a statement takes them."""
+    return _encode(values).decode()
+
+
+def views_by_id(run: Run, statements: Statements, names: Collection[Name]) -> dict[Name, OrderView]:
+    """The orders of these (account, order id) with all that belongs to them."""
+    return _order_views(run, statements, run(statements.views_by_id, (as_set(list(names)),)).fetchall())
+
+
+def _order_views(run: Run, statements: Statements, found: Collection[rows.Row]) -> dict[Name, OrderView]:
+    """What these rows say, by (account, order id)."""
+    orders = _whole_orders(run, statements, found)
+    return {
+        (row[0], row[1]): OrderView(
+            orders[row[0], row[1]], rows.terms(row[len(ORDER) : _VIEW]), has_saved_cards=bool(row[_VIEW])
+        )
+        for row in found
+    }
+
+
+def _may_be_order_id(name: Name) -> bool:
+    return len(name[1]) == ORDER_ID_CHARACTERS
+
+
+def _without(wanted: list[rows.Row], taken: Cursor) -> list[rows.Row]:
+    """The claims whose (account, key) is not among the returned ones."""
+    ours = {tuple(row) for row in taken.fetchall()}
+    return [row for row in wanted if row[:2] not in ours]
+
+
+def _facts(run: Run, statements: Statements, tokens: Collection[TokenId]) -> Facts:
+    found = run(statements.facts, (as_set([(t.account_id, t.jti) for t in tokens]),)).fetchall()
+    alive = {TokenId(account_id, jti) for _, account_id, jti in found}
+    return Facts(found[0][0], frozenset(t for t in tokens if t not in alive))
+
+
+def _whole_orders(run: Run, statements: Statements, found: Iterable[rows.Row]) -> dict[Name, Order]:
+    """The orders of these rows by (account, order id): each once, whatever it was asked for by.
+
+    Those that count children get them by statements of their own, later. Read together with their order,
+    children would be those from before the wait for its lock (laws 1).
+    """
+    loaded = {(row[0], row[1]): row for row in found}
+    orders = {name: rows.order(row) for name, row in loaded.items()}
+    children = _Children(run, statements, orders)
+    return {
+        name: rows.order(loaded[name], *children.of(order))
+        if order.attempt_count or order.credit_count
+        else order
+        for name, order in orders.items()
+    }
+
+
+class _Children:
+    """What belongs to some orders, oldest first. A table of which none of them counts a row costs no read."""
+
+    def __init__(self, run: Run, statements: Statements, orders: Mapping[Name, Order]):
+        self._run = run
+        paid_by_transfer = [name for name, order in orders.items() if order.credit_count]
+        self._attempts = self._read(
+            statements.attempts_of_orders, rows.attempt, [n for n, o in orders.items() if o.attempt_count]
+        )
+        self._refunds = self._read(
+            statements.refunds_of_orders, rows.refund, [n for n, o in orders.items() if o.refund_count]
+        )
+        self._credits = self._read(statements.credits_of_orders, rows.credit, paid_by_transfer)
+        self._returns = self._read(statements.returns_of_orders, rows.return_, paid_by_transfer)
+
+    def _read(
+        self, statement: str, child: Callable[[rows.Row], _Child], names: Sequence[Name]
+    ) -> dict[Name, tuple[_Child, ...]]:
+        """By (account, order id)."""
+        found: dict[Name, tuple[_Child, ...]] = {}
+        if names:
+            for row in self._run(statement, (as_set(sorted(names)),)).fetchall():
+                of = (row[0], row[2])
+                found[of] = (*found.get(of, ()), child(row))
+        return found
+
+    def of(
+        self, order: Order
+    ) -> tuple[tuple[Attempt, ...], tuple[Refund, ...], tuple[Credit, ...], tuple[Return, ...]]:
+        """What belongs to one of them."""
+        name = order.account_id, order.order_id
+        return (
+            self._attempts.get(name, ()),
+            self._refunds.get(name, ()),
+            self._credits.get(name, ()),
+            self._returns.get(name, ()),
+        )
+
+
+def _orders_of_transactions(
+    run: Run, statements: Statements, transactions: Collection[Name]
+) -> dict[Name, Name]:
+    found = run(statements.orders_of_transactions, (as_set(list(transactions)),)).fetchall()
+    return {(account_id, transaction): (account_id, order_id) for account_id, transaction, order_id in found}
+
+
+def _key_record(row: rows.Row) -> KeyRecord:
+    account_id, key, fingerprint, command_id, status, reason, body, _expires_at = row
+    reply = Reply(status, reason, body.encode()) if status is not None else None
+    return KeyRecord(account_id, key, fingerprint, command_id, reply)
+
+
+def _reply_row(reply: Reply | None) -> rows.Row:
+    return (reply.status, reply.reason, reply.body.decode()) if reply else (None, None, None)
+
+
+def _changed_attempts(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.attempts if change.before else ()
+        for attempt in change.after.attempts:
+            if attempt not in judged:
+                yield rows.attempt_row(change.after, attempt)
+
+
+def _changed_refunds(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.refunds if change.before else ()
+        for refund in change.after.refunds:
+            if refund not in judged:
+                yield rows.refund_row(change.after, refund)
+
+
+def _changed_credits(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.credits if change.before else ()
+        for credit in change.after.credits:
+            if credit not in judged:
+                yield rows.credit_row(change.after, credit)
+
+
+def _changed_returns(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        judged = change.before.returns if change.before else ()
+        for return_ in change.after.returns:
+            if return_ not in judged:
+                yield rows.return_row(change.after, return_)
+
+
+def _entry_rows(changes: Sequence[Change]) -> Iterator[rows.Row]:
+    for change in changes:
+        for event in change.events:
+            for line, entry in enumerate(entries_for(event)):
+                yield (
+                    event.account_id,
+                    event.order_id,
+                    event.sequence,
+                    line,
+                    entry.account,
+                    entry.currency,
+                    entry.amount,
+                    event.at,
+                )

@@ -1,0 +1,1 @@
+"""What is told to merchants: the feed of events, their endpoints, and deliveries to them."""

@@ -1,0 +1,77 @@
+"""Webhook endpoints and the list of what was sent to them: portable SQLAlchemy Core, as all that is cold."""
+
+from typing import Any, Final
+
+from sqlalchemy import Select, delete, insert, literal_column, select, tuple_
+
+from opentill.store.accounts.verbs import Directory
+from opentill.store.outbox import rows
+from opentill.store.outbox.contract import Delivery, DeliveryFilter, DeliveryState, Endpoint
+from opentill.store.schema import webhook_deliveries, webhook_endpoints
+
+DELETED_AT_ONCE: Final = 1000
+"""How many deliveries one transaction deletes with their endpoint."""
+
+_IS_PENDING: Final = webhook_deliveries.c.state == literal_column(f"'{DeliveryState.PENDING.value}'")
+"""Spelt out: an index of pending rows alone serves no parameter, which could say anything."""
+
+
+class Endpoints(Directory):
+    """Endpoints of merchants, and their deliveries as they are looked at."""
+
+    def add_endpoint(self, endpoint: Endpoint) -> None:
+        """See ``Outbox.add_endpoint``."""
+        values = rows.endpoint_values(endpoint)
+        self._write(lambda c: c.execute(insert(webhook_endpoints).values(**values)))
+
+    def endpoints(self, account_id: str) -> list[Endpoint]:
+        """See ``Outbox.endpoints``."""
+        table = webhook_endpoints
+        wanted = (
+            select(*(table.c[name] for name in rows.ENDPOINT))
+            .where(table.c.account_id == account_id)
+            .order_by(table.c.created_at, table.c.endpoint_id)
+        )
+        return [rows.endpoint(tuple(row)) for row in self._read(lambda c: c.execute(wanted).all())]
+
+    def delete_endpoint(self, account_id: str, endpoint_id: str) -> bool:
+        """See ``Outbox.delete_endpoint``. The endpoint goes first, so that nothing more is queued for it."""
+        e, d = webhook_endpoints, webhook_deliveries
+        it = delete(e).where(e.c.account_id == account_id, e.c.endpoint_id == endpoint_id)
+        some = (
+            select(d.c.account_id, d.c.delivery_id)
+            .where(d.c.account_id == account_id, d.c.endpoint_id == endpoint_id, _IS_PENDING)
+            .limit(DELETED_AT_ONCE)
+        )
+        waiting = delete(d).where(tuple_(d.c.account_id, d.c.delivery_id).in_(some))
+        found = self._write(lambda c: c.execute(it).rowcount) == 1
+        while self._write(lambda c: c.execute(waiting).rowcount) == DELETED_AT_ONCE:
+            pass
+        return found
+
+    def deliveries(self, wanted: DeliveryFilter) -> list[Delivery]:
+        """See ``Outbox.deliveries``."""
+        d = webhook_deliveries
+        newest_first = (d.c.created_at.desc(), d.c.sequence.desc(), d.c.delivery_id.desc())
+        statement = _filtered(wanted).order_by(*newest_first).limit(wanted.limit)
+        return [rows.delivery(tuple(row)) for row in self._read(lambda c: c.execute(statement).all())]
+
+
+def _filtered(wanted: DeliveryFilter) -> Select[Any]:
+    d = webhook_deliveries
+    statement = select(*(d.c[name] for name in rows.DELIVERY)).where(d.c.account_id == wanted.account_id)
+    if wanted.endpoint_id is not None:
+        statement = statement.where(d.c.endpoint_id == wanted.endpoint_id)
+    for column, values in (
+        (d.c.delivery_id, wanted.delivery_ids),
+        (d.c.event_id, wanted.event_ids),
+        (d.c.type, wanted.types),
+        (d.c.state, [state.value for state in wanted.states]),
+    ):
+        if values:
+            statement = statement.where(column.in_(values))
+    if wanted.created_from is not None:
+        statement = statement.where(d.c.created_at >= wanted.created_from)
+    if wanted.created_to is not None:
+        statement = statement.where(d.c.created_at <= wanted.created_to)
+    return statement
