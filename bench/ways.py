@@ -17,7 +17,7 @@ from lines import AsyncpgLine, AsyncPsycopgLine, PsycopgLine, SharedTrips, Wait
 from opentill.engine.batch import Result, Submission
 from opentill.engine.engine import Engine, EngineSettings, _Committer
 from opentill.engine.errors import EngineError
-from opentill.engine.queue import Gathering, Limits
+from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.postgres import PostgresStore
 from opentill.store.interface import Store
@@ -55,7 +55,7 @@ class LoopEngine(Engine):
         )
 
 
-class _Twins(Gathering[Submission, Result]):
+class _Twins(Queue[Submission, Result]):
     """Two groups are carried out side by side."""
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ class TwinEngine(Engine):
     def __init__(self, threads: Sequence[StoreThreads], settings: EngineSettings):
         super().__init__(threads[0], CLOCK, settings)
         self._free = [(one, _Committer(one.store, CLOCK, settings)) for one in threads]
-        self._gathering = _Twins(self._carry_out, Limits(settings.max_batch, settings.queue_limit))
+        self._gathering = _Twins(self._carry_out, QueueLimits(settings.max_batch, settings.queue_limit))
 
     async def _carry_out(self, submissions: Sequence[Submission]) -> Sequence[Result | EngineError]:
         threads, committer = self._free.pop()

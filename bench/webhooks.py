@@ -29,7 +29,7 @@ from opentill.store.interface import Mode
 from opentill.store.outbox.contract import Endpoint, Outgoing
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.payload import WebhookType, render
-from opentill.webhooks.sender import Poster, Sender, SenderSettings
+from opentill.webhooks.sender import DeliverySender, Poster, SenderSettings
 from opentill.webhooks.signature import SigningKeys, headers
 from orders import CLOCK, IDS, OPERATOR, ended, pending
 
@@ -134,7 +134,9 @@ def _queue(store: SqliteStore, url: str, count: int) -> None:
 async def _drain(store: SqliteStore, wanted: int) -> tuple[float, float]:
     """Deliveries a second until ``wanted`` were made, and microseconds of processor time each."""
     threads, poster = StoreThreads(store), Poster(Guard(allow_loopback=True))
-    sender = Sender(threads=threads, poster=poster, signer=_sign, clock=CLOCK, settings=SenderSettings())
+    sender = DeliverySender(
+        threads=threads, poster=poster, signer=_sign, clock=CLOCK, settings=SenderSettings()
+    )
     began, worked = time.perf_counter(), time.process_time()
     sender.start()
     while sender.counts.delivered < wanted:  # noqa: ASYNC110 - the sender tells nobody

@@ -16,7 +16,7 @@ from opentill.api.http.metrics import Metrics
 from opentill.api.http.routing import AsgiApp
 from opentill.api.http.streaming import STOPPING
 from opentill.api.nomba import replies
-from opentill.bootstrap import Prepared, prepare
+from opentill.bootstrap import Bootstrap, prepare
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
 from opentill.domain.order import Challenge, OrderStatus, Terms
@@ -33,13 +33,13 @@ from opentill.payer.pages import PayerDeps, ReturnUrl
 from opentill.payer.rendering import Templates
 from opentill.payer.site import payer_site
 from opentill.payer.transfer import Bank
-from opentill.payer.view import Limits, Offer
-from opentill.rails.card_payments import CardDesk, DeskSettings
+from opentill.payer.view import Offer, PayerLimits
+from opentill.rails.card_payments import CardPaymentService, CardPaymentSettings
 from opentill.rails.rail import BANK_RAIL, NoCardRail, NoTransferRail
 from opentill.rails.sandbox.card import SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
-from opentill.rails.transfer_payments import TransferDesk, TransferSettings
+from opentill.rails.transfer_payments import TransferPaymentService, TransferSettings
 from opentill.settings import Settings, load_settings
 from opentill.store.databases.opening import is_postgres
 from opentill.store.interface import Mode, Store, StoreUnusable
@@ -48,7 +48,7 @@ from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.poster import Poster
 from opentill.webhooks.schedule import Schedule
-from opentill.webhooks.sender import Sender, SenderSettings
+from opentill.webhooks.sender import DeliverySender, SenderSettings
 from opentill.webhooks.sequencer import Sequencer
 from opentill.workers.expiry import Expiry
 from opentill.workers.recovery import Workers
@@ -68,7 +68,7 @@ _log = structlog.get_logger("opentill")
 T = TypeVar("T")
 
 
-def demo_link(prepared: Prepared, clock: Clock, ids: Ids) -> str:
+def demo_link(prepared: Bootstrap, clock: Clock, ids: Ids) -> str:
     """A payer link to an unpaid order of the default merchant; opened through the engine if need be."""
     account_id = prepared.store.default_account_id()
     if account_id is None:
@@ -141,7 +141,7 @@ class _Running:
         self._bank = _SandboxBank(settings, keyring, clock) if sandbox else None
         self._telling = _Telling(settings, self._threads, keyring, clock, ids)
         transfer_rail = self._bank.transfers if self._bank else NoTransferRail()
-        self._transfers = TransferDesk(
+        self._transfers = TransferPaymentService(
             engine=self._engine,
             reader=self._reader,
             threads=self._threads,
@@ -152,7 +152,7 @@ class _Running:
         )
         return_url = partial(replies.return_url, settings.public_url, keyring)
         vault = CardVault(keyring)
-        self._desk = CardDesk(
+        self._desk = CardPaymentService(
             self._engine,
             self._bank.rail if self._bank else NoCardRail(),
             transfer_rail,
@@ -218,7 +218,7 @@ class _Running:
                     settings.transfer_account_name,
                     sandbox_rail=BANK_RAIL if bank else "",
                 ),
-                limits=Limits(max_attempts=settings.max_attempts, max_otp_sends=settings.max_otp_sends),
+                limits=PayerLimits(max_attempts=settings.max_attempts, max_otp_sends=settings.max_otp_sends),
             ),
             return_url=return_url,
             public_url=settings.public_url,
@@ -271,7 +271,7 @@ class _Telling:
         vault = CardVault(keyring)
         render = partial(payload.render, account_name=settings.transfer_account_name)
         self._sequencer = Sequencer(threads=threads, clock=clock, holder=ids.uuid(), render=render)
-        self._sender = Sender(
+        self._sender = DeliverySender(
             threads=threads,
             poster=self.poster,
             signer=self._sign,
@@ -361,17 +361,17 @@ class Operating:
     engine: Engine
     reader: Reader
     threads: StoreThreads
-    transfers: TransferDesk
+    transfers: TransferPaymentService
     ids: Ids
 
 
 @asynccontextmanager
-async def operating(prepared: Prepared) -> AsyncIterator[Operating]:
+async def operating(prepared: Bootstrap) -> AsyncIterator[Operating]:
     """An engine for the length of one command. No rail is called: the servers' workers do that."""
     clock, ids, settings = SystemClock(), RandomIds(), prepared.settings
     threads = StoreThreads(prepared.store)
     engine, reader = Engine(threads, clock, engine_settings(settings)), Reader(threads, settings.queue_limit)
-    transfers = TransferDesk(
+    transfers = TransferPaymentService(
         engine=engine,
         reader=reader,
         threads=threads,
@@ -390,9 +390,9 @@ async def operating(prepared: Prepared) -> AsyncIterator[Operating]:
         threads.close()
 
 
-def desk_settings(settings: Settings) -> DeskSettings:
+def desk_settings(settings: Settings) -> CardPaymentSettings:
     """The desk's part of the settings."""
-    return DeskSettings(
+    return CardPaymentSettings(
         timeout_seconds=settings.card_timeout_seconds,
         grace_seconds=settings.call_grace_seconds,
         refund_wait_seconds=settings.refund_wait_seconds,

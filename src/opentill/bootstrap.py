@@ -13,7 +13,7 @@ from opentill.store.interface import Store, StoreUnusable
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Bootstrap:
     """A database's belongings, checked and opened."""
 
     settings: Settings
@@ -23,7 +23,7 @@ class Prepared:
     """Given where card details must come encrypted."""
 
 
-def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
+def prepare(settings: Settings, clock: Clock | None = None) -> Bootstrap:
     """Open the keyring and the store, made, migrated and checked against mode and key.
 
     Raises StoreUnusable or InvalidSetting: one sentence with the fix.
@@ -45,4 +45,4 @@ def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
     except StoreUnusable:
         store.close()
         raise
-    return Prepared(settings, store, keyring, card_key)
+    return Bootstrap(settings, store, keyring, card_key)

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from given_store import ACCOUNT, NOW, ToldClock, open_store
-from opentill.api.http.account_cache import Directory
+from opentill.api.http.account_cache import AccountCache
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.sqlite import SqliteStore
@@ -26,7 +26,7 @@ def test_many_who_ask_at_once_are_one_question(tmp_path: Path) -> None:
         threads, clock = StoreThreads(store), ToldClock()
         reader = Reader(threads, 100, clock)
         reader.start()
-        directory = Directory(threads, reader, clock)
+        directory = AccountCache(threads, reader, clock)
         for _ in range(2):
             times = await asyncio.gather(*(directory.business_time(clock.now()) for _ in range(50)))
             assert set(times) == {clock.now() + 5_000}

@@ -25,11 +25,11 @@ from opentill.domain.commands import (
 from opentill.domain.order import (
     Attempt,
     AttemptStatus,
-    Call,
     CallKind,
     Challenge,
     Order,
     OrderStatus,
+    RailCall,
     Refund,
     RefundStatus,
     Terms,
@@ -166,8 +166,8 @@ def settle_refund(
 def refund(status: RefundStatus, *, refund_id: str = "F", amount: int = 100) -> Refund:
     """A refund in this status; it waits for a call where such a refund does."""
     calls = {
-        RefundStatus.RUNNING: Call(CallKind.REFUND, NOW, "key-0"),
-        RefundStatus.UNKNOWN: Call(CallKind.REFUND, NOW),
+        RefundStatus.RUNNING: RailCall(CallKind.REFUND, NOW, "key-0"),
+        RefundStatus.UNKNOWN: RailCall(CallKind.REFUND, NOW),
     }
     return Refund(
         refund_id=refund_id,
@@ -189,9 +189,9 @@ def attempt(
 ) -> Attempt:
     """An attempt in this status; it waits for a call where such an attempt does."""
     calls = {
-        AttemptStatus.CALLING: Call(CallKind.CHARGE, NOW, "key-0"),
-        AttemptStatus.UNKNOWN: Call(CallKind.CHARGE, NOW),
-        AttemptStatus.VOIDING: Call(CallKind.VOID, NOW),
+        AttemptStatus.CALLING: RailCall(CallKind.CHARGE, NOW, "key-0"),
+        AttemptStatus.UNKNOWN: RailCall(CallKind.CHARGE, NOW),
+        AttemptStatus.VOIDING: RailCall(CallKind.VOID, NOW),
     }
     return Attempt(
         transaction_id=transaction_id,

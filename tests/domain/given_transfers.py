@@ -16,12 +16,12 @@ from opentill.domain.commands import (
     SettleReturnByHand,
 )
 from opentill.domain.order import (
-    Call,
     CallKind,
     Credit,
     Disposition,
     Order,
     OrderStatus,
+    RailCall,
     Return,
     ReturnKind,
     ReturnStatus,
@@ -147,7 +147,7 @@ def with_return(status: ReturnStatus, *, until: int = given.NOW, tries: int = 0)
         started_at=given.CREATED_AT,
         updated_at=given.CREATED_AT,
         tries=tries,
-        call=Call(CallKind.RETURN, until) if calls else None,
+        call=RailCall(CallKind.RETURN, until) if calls else None,
     )
     return given.order(
         OrderStatus.CANCELLED,

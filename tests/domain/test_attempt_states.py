@@ -8,7 +8,7 @@ from domain import given
 from opentill.domain.commands import Command, RailOutcome
 from opentill.domain.decisions import decide
 from opentill.domain.events import EventType
-from opentill.domain.order import Attempt, AttemptStatus, Call, CallKind, Order, OrderStatus, Totals
+from opentill.domain.order import Attempt, AttemptStatus, CallKind, Order, OrderStatus, RailCall, Totals
 from opentill.domain.refusals import (
     AttemptAlreadyCompleted,
     AttemptEnded,
@@ -56,7 +56,7 @@ VOIDING      .        .         .            .                  .            .  
 VOIDED       .        .         .            .                  .            .       .              .
 """
 
-CALL = Call(CallKind.CONFIRM, given.NOW, "key-0")
+CALL = RailCall(CallKind.CONFIRM, given.NOW, "key-0")
 
 EVENT_OF = {
     S.AWAITING_OTP: EventType.ATTEMPT_WAITING,
@@ -413,16 +413,16 @@ def test_the_intention_of_a_call_is_recorded_before_it_is_made() -> None:
     cancelled = decide(confirming, given.cancel(), given.NOW).after
     voiding = decide(cancelled, given.settle(RailOutcome.APPROVED), given.NOW).after
     calls = [o.attempts[0].call for o in (calling, waiting, confirming, cancelled, voiding)]
-    confirm = Call(CallKind.CONFIRM, otp.call_until, "key-2")
-    void = Call(CallKind.VOID, given.NOW + 30_000)
-    assert calls == [Call(CallKind.CHARGE, begin.call_until, "key-1"), None, confirm, confirm, void]
+    confirm = RailCall(CallKind.CONFIRM, otp.call_until, "key-2")
+    void = RailCall(CallKind.VOID, given.NOW + 30_000)
+    assert calls == [RailCall(CallKind.CHARGE, begin.call_until, "key-1"), None, confirm, confirm, void]
 
 
 def test_coming_back_from_a_challenge_notes_its_call() -> None:
     """The call that asks how a challenge ended has its kind, its deadline and nobody's key."""
     command = given.return_from_challenge()
     (asking,) = decide(given.order(PENDING, given.attempt(S.AWAITING_3DS)), command, given.NOW).after.attempts
-    assert asking.call == Call(CallKind.CHALLENGE, command.call_until)
+    assert asking.call == RailCall(CallKind.CHALLENGE, command.call_until)
 
 
 @pytest.mark.parametrize(

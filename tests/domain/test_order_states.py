@@ -22,12 +22,12 @@ from opentill.domain.decisions import create, decide
 from opentill.domain.events import EventType
 from opentill.domain.order import (
     AttemptStatus,
-    Call,
     CallKind,
     DueAction,
     LateMoney,
     Order,
     OrderStatus,
+    RailCall,
     RefundStatus,
     Totals,
 )
@@ -232,7 +232,7 @@ def test_a_cancel_that_refunds_gives_back_what_is_left_to_who_paid() -> None:
     refund = after.refunds[-1]
     assert (refund.refund_id, refund.transaction_id, refund.amount) == ("F-new", "T-paid", A - 100)
     assert (refund.status, refund.account_number) == (RefundStatus.RUNNING, None)
-    assert refund.call == Call(CallKind.CANCEL_OR_REFUND, given.NOW + 30_000, "key-1")
+    assert refund.call == RailCall(CallKind.CANCEL_OR_REFUND, given.NOW + 30_000, "key-1")
     assert after.refund_count == 2
 
 

@@ -10,7 +10,7 @@ from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.decisions import decide
 from opentill.domain.events import EventType
 from opentill.domain.ledger import entries_for
-from opentill.domain.order import AttemptStatus, Call, CallKind, Order, OrderStatus, RefundStatus
+from opentill.domain.order import AttemptStatus, CallKind, Order, OrderStatus, RailCall, RefundStatus
 from opentill.domain.refusals import RefundExceedsPaid
 
 S = RefundStatus
@@ -65,7 +65,7 @@ def test_an_answer_of_the_rail_leads_where_the_table_says(
         before,
         status=to,
         updated_at=given.NOW,
-        call=Call(CallKind.REFUND, given.NOW) if to is S.UNKNOWN else None,
+        call=RailCall(CallKind.REFUND, given.NOW) if to is S.UNKNOWN else None,
         response_code="61",
         message="what the rail said",
     )
@@ -105,7 +105,7 @@ def test_the_intention_of_a_refund_is_recorded_before_the_rail_is_asked() -> Non
     assert (refund.status, refund.response_code, refund.message) == (S.RUNNING, "", "")
     assert (refund.account_number, refund.bank_code) == ("0123456789", "058")
     assert (refund.started_at, refund.updated_at) == (given.NOW, given.NOW)
-    assert refund.call == Call(CallKind.REFUND, command.call_until, "key-1")
+    assert refund.call == RailCall(CallKind.REFUND, command.call_until, "key-1")
     assert (change.after.refund_count, change.after.totals.refunded) == (1, 40)
     (event,) = change.events
     assert (event.type, event.amount, event.refund_id) == (EventType.REFUND_STARTED, 40, "F-new")

@@ -21,7 +21,7 @@ from opentill.engine.batch import Outcome
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.opening import is_postgres, sqlite_path
-from opentill.store.databases.postgres import PostgresStore, _Line
+from opentill.store.databases.postgres import PostgresStore, _Session
 from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.interface import Batch, CommitUnknown, KeyClaim, Mode, Reply, Store, Transient
 
@@ -254,7 +254,7 @@ def traced(store: FaultyStore, *, reader: bool = False) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _heard(line: "sqlite3.Connection | _Line", ran: Callable[[str], None]) -> Iterator[None]:
+def _heard(line: "sqlite3.Connection | _Session", ran: Callable[[str], None]) -> Iterator[None]:
     if isinstance(line, sqlite3.Connection):
         line.set_trace_callback(ran)
         yield
@@ -265,7 +265,7 @@ def _heard(line: "sqlite3.Connection | _Line", ran: Callable[[str], None]) -> It
 
 
 @contextmanager
-def _heard_by_cursors(line: _Line, ran: Callable[[str], None]) -> Iterator[None]:
+def _heard_by_cursors(line: _Session, ran: Callable[[str], None]) -> Iterator[None]:
     """The driver's own cursors, which tell what they are given to run, in the place of those in use."""
 
     class Telling(psycopg.RawCursor[Any]):

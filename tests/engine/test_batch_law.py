@@ -58,7 +58,7 @@ from opentill.domain.sharing import FeeTerms
 from opentill.engine.batch import Outcome, Render, Result, Submission
 from opentill.engine.engine import EngineSettings, _Committer
 from opentill.engine.errors import EngineError
-from opentill.engine.metrics import Tally
+from opentill.engine.metrics import EngineMetrics
 from opentill.store.interface import KeyClaim, Reply, Store, TokenId
 from opentill.store.transfers.contract import TransferNotice
 
@@ -369,7 +369,7 @@ def carried_out(
 ) -> Came:
     """The batch on a database with this history; ids count from the same beginning each time."""
     IDS.__init__(start=1 << 41)  # type: ignore[misc]
-    store, clock, tally = faulty_store(place), ToldClock(), Tally()
+    store, clock, tally = faulty_store(place), ToldClock(), EngineMetrics()
     committer = _Committer(store, clock, EngineSettings(fee=FEE), tally)
     used: set[str] = set()
 

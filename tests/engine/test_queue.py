@@ -10,7 +10,7 @@ from engine.given import FaultyStore, ending, running, served, status, together
 from given_store import OTHER, add_orders, cancel, new_order
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.errors import EngineError, Overloaded
-from opentill.engine.queue import Gathering, Limits
+from opentill.engine.queue import Queue, QueueLimits
 
 T = TypeVar("T")
 
@@ -35,11 +35,11 @@ class Kitchen:
 
 
 def _gathered(
-    work: Callable[[Kitchen, Gathering[str, str]], Awaitable[T]], group: int = 8, waiting: int = 100
+    work: Callable[[Kitchen, Queue[str, str]], Awaitable[T]], group: int = 8, waiting: int = 100
 ) -> T:
     async def main() -> T:
         kitchen = Kitchen()
-        gathering: Gathering[str, str] = Gathering(kitchen.carry_out, Limits(group, waiting))
+        gathering: Queue[str, str] = Queue(kitchen.carry_out, QueueLimits(group, waiting))
         gathering.start()
         try:
             return await work(kitchen, gathering)
@@ -53,7 +53,7 @@ def _gathered(
 def test_beyond_the_limit_callers_are_turned_away() -> None:
     """The queue takes as many as its limit, and more again as soon as some were served."""
 
-    async def work(_kitchen: Kitchen, gathering: Gathering[str, str]) -> str:
+    async def work(_kitchen: Kitchen, gathering: Queue[str, str]) -> str:
         accepted = [gathering.submit("a", str(i)) for i in range(10)]
         with pytest.raises(Overloaded):
             gathering.submit("a", "10")
@@ -66,7 +66,7 @@ def test_beyond_the_limit_callers_are_turned_away() -> None:
 def test_one_account_gets_half_of_the_queue() -> None:
     """An account that floods the queue is turned away at half of it, while others still get in."""
 
-    async def work(_kitchen: Kitchen, gathering: Gathering[str, str]) -> list[str]:
+    async def work(_kitchen: Kitchen, gathering: Queue[str, str]) -> list[str]:
         accepted = [gathering.submit("a", "flood") for _ in range(5)]
         with pytest.raises(Overloaded):
             gathering.submit("a", "flood")
@@ -93,7 +93,7 @@ def test_an_engine_turns_away_the_flood_of_one_merchant(store: FaultyStore) -> N
 def test_foreground_goes_before_background() -> None:
     """Background work that came first goes behind the foreground work that fills the next groups."""
 
-    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> list[list[str]]:
+    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> list[list[str]]:
         for i in range(4):
             gathering.submit(f"b{i}", "m", background=True)
         for i in range(10):
@@ -110,7 +110,7 @@ def test_foreground_goes_before_background() -> None:
 def test_background_takes_at_most_a_quarter_of_a_group() -> None:
     """Even alone, background work makes small groups: a foreground command may come and must wait for one."""
 
-    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> list[int]:
+    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> list[int]:
         for i in range(10):
             gathering.submit(f"b{i}", "m", background=True)
         await gathering.close()
@@ -122,7 +122,7 @@ def test_background_takes_at_most_a_quarter_of_a_group() -> None:
 def test_background_is_not_starved() -> None:
     """Under foreground load that fills every group some background work is still done in each."""
 
-    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> list[list[str]]:
+    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> list[list[str]]:
         for i in range(4):
             gathering.submit(f"b{i}", "m", background=True)
         for i in range(96):
@@ -137,7 +137,7 @@ def test_background_is_not_starved() -> None:
 def test_what_comes_while_one_group_is_served_is_the_next_group() -> None:
     """A lone request is taken at once; those that come meanwhile gather and are served together."""
 
-    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> list[list[str]]:
+    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> list[list[str]]:
         kitchen.open.clear()
         first = gathering.submit("a", "m")
         await kitchen.begun.wait()
@@ -152,7 +152,7 @@ def test_what_comes_while_one_group_is_served_is_the_next_group() -> None:
 def test_no_waiter_hangs_when_the_work_fails() -> None:
     """Everybody of a group whose work raised gets the error, and the next group is served."""
 
-    async def work(kitchen: Kitchen, gathering: Gathering[str, str]) -> str:
+    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> str:
         kitchen.errors.append(ZeroDivisionError())
         answers = await asyncio.gather(
             gathering.submit("a", "m"), gathering.submit("b", "m"), return_exceptions=True

@@ -11,10 +11,10 @@ from opentill.domain.decisions import create
 from opentill.domain.order import (
     Attempt,
     AttemptStatus,
-    Call,
     CallKind,
     Order,
     OrderStatus,
+    RailCall,
     Refund,
     RefundStatus,
     Return,
@@ -27,8 +27,8 @@ from opentill.payer.messages import (
     LEADS,
     WHY_BACK,
     GoingBack,
-    Money,
     Origin,
+    PayerMoney,
     Standing,
     Tone,
     Way,
@@ -49,7 +49,7 @@ def an_order(status: OrderStatus = PENDING, **changes: Any) -> Order:
 
 
 def an_attempt(status: AttemptStatus, *, calling: bool = False) -> Attempt:
-    call = Call(CallKind.CHARGE, NOW) if calling else None
+    call = RailCall(CallKind.CHARGE, NOW) if calling else None
     return Attempt("T", status, 10_000_00, "543462******2808", "Mastercard", NOW, NOW, call)
 
 
@@ -69,13 +69,13 @@ def test_every_cell_is_filled_and_every_sentence_can_be_said() -> None:
         assert all("{" not in sentence and sentence.endswith(".") for sentence in truth.sentences)
 
 
-def every_case() -> list[tuple[OrderStatus, Money]]:
+def every_case() -> list[tuple[OrderStatus, PayerMoney]]:
     backs = [(), *(((GoingBack(origin, 5, way),)) for origin in Origin for way in Way)]
     amounts = [(0, 0, 0), (10, 0, 0), (10, 4, 0), (10, 4, 6), (10, 0, 10)]
     return [
         (
             status,
-            Money(
+            PayerMoney(
                 applied=applied,
                 refunding=refunding,
                 refunded=refunded,
@@ -97,29 +97,29 @@ def test_not_charged_is_said_only_where_no_money_is_or_may_be() -> None:
     assert {status for status, _ in said} == {CANCELLED, EXPIRED}
     assert all(not (m.checking or m.held or m.back) for _, m in said)
     real = [m for s, m in said if not m.applied]
-    assert real == [Money(rest=3), Money(rest=3)]
+    assert real == [PayerMoney(rest=3), PayerMoney(rest=3)]
 
 
 @pytest.mark.parametrize(
     ("status", "money", "tone", "sentence"),
     [
-        (PENDING, Money(rest=10_000_00), Tone.QUIET, "This order has not been paid yet."),
+        (PENDING, PayerMoney(rest=10_000_00), Tone.QUIET, "This order has not been paid yet."),
         (
             PENDING,
-            Money(held=4_000_00, rest=6_000_00),
+            PayerMoney(held=4_000_00, rest=6_000_00),
             Tone.WAIT,
             "₦4,000.00 has arrived. ₦6,000.00 is still to be paid.",
         ),
         (
             PENDING,
-            Money(checking=True),
+            PayerMoney(checking=True),
             Tone.WAIT,
             "This payment is still being checked. Please do not pay again; this page will tell.",
         ),
-        (PAID, Money(applied=10_000_00), Tone.GOOD, "You paid ₦10,000.00. Thank you."),
+        (PAID, PayerMoney(applied=10_000_00), Tone.GOOD, "You paid ₦10,000.00. Thank you."),
         (
             PAID,
-            Money(applied=10_000_00, back=(GoingBack(TRANSFER, 500_00, Way.RUNNING),)),
+            PayerMoney(applied=10_000_00, back=(GoingBack(TRANSFER, 500_00, Way.RUNNING),)),
             Tone.GOOD,
             (
                 "You paid ₦10,000.00. Thank you. ₦500.00 arrived that was more than was due and is on its "
@@ -128,20 +128,20 @@ def test_not_charged_is_said_only_where_no_money_is_or_may_be() -> None:
         ),
         (
             PAID,
-            Money(applied=10_000_00, refunded=2_500_00),
+            PayerMoney(applied=10_000_00, refunded=2_500_00),
             Tone.GOOD,
             "You paid ₦10,000.00. Thank you. ₦2,500.00 was given back to you.",
         ),
         (
             PAID,
-            Money(applied=10_000_00, refunding=10_000_00),
+            PayerMoney(applied=10_000_00, refunding=10_000_00),
             Tone.OVER,
             "This order was paid, and then refunded. ₦10,000.00 is on its way back to you.",
         ),
-        (CANCELLED, Money(), Tone.OVER, "This order was cancelled. You have not been charged."),
+        (CANCELLED, PayerMoney(), Tone.OVER, "This order was cancelled. You have not been charged."),
         (
             CANCELLED,
-            Money(back=(GoingBack(TRANSFER, 5_000_00, Way.RUNNING),)),
+            PayerMoney(back=(GoingBack(TRANSFER, 5_000_00, Way.RUNNING),)),
             Tone.OVER,
             (
                 "This order was cancelled. Your payment of ₦5,000.00 arrived after the order was "
@@ -150,7 +150,7 @@ def test_not_charged_is_said_only_where_no_money_is_or_may_be() -> None:
         ),
         (
             CANCELLED,
-            Money(back=(GoingBack(CARD, 5_000_00, Way.DONE),)),
+            PayerMoney(back=(GoingBack(CARD, 5_000_00, Way.DONE),)),
             Tone.OVER,
             (
                 "This order was cancelled. Your card payment of ₦5,000.00 went through after the order was "
@@ -159,7 +159,7 @@ def test_not_charged_is_said_only_where_no_money_is_or_may_be() -> None:
         ),
         (
             EXPIRED,
-            Money(held=5_000_00),
+            PayerMoney(held=5_000_00),
             Tone.OVER,
             (
                 "The time to pay this order has passed. ₦5,000.00 that you paid is kept safe until the "
@@ -168,7 +168,7 @@ def test_not_charged_is_said_only_where_no_money_is_or_may_be() -> None:
         ),
     ],
 )
-def test_the_sentence(status: OrderStatus, money: Money, tone: Tone, sentence: str) -> None:
+def test_the_sentence(status: OrderStatus, money: PayerMoney, tone: Tone, sentence: str) -> None:
     """Written out by hand: what a payer reads in the cases that matter most."""
     truth = truth_of(status, money, "NGN")
     assert (truth.tone, str(truth)) == (tone, sentence)
@@ -206,7 +206,7 @@ def test_money_is_read_from_totals_attempts_returns_and_refunds() -> None:
         ),
         refunds=(Refund("R", "T", 1_000_00, RefundStatus.UNKNOWN, None, None, NOW, NOW, "R", 1_000_00),),
     )
-    assert money_of(order) == Money(
+    assert money_of(order) == PayerMoney(
         applied=10_000_00,
         refunding=1_000_00,
         refunded=2_000_00,

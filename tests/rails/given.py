@@ -24,7 +24,7 @@ from opentill.engine.batch import Outcome, Render
 from opentill.engine.engine import Engine, Result
 from opentill.keys.card_vault import CardVault
 from opentill.keys.keyring import Keyring
-from opentill.rails.card_payments import Asking, CardDesk, DeskSettings
+from opentill.rails.card_payments import Asking, CardPaymentService, CardPaymentSettings
 from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer, RailAnswer
 from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailPayout, RailSwitch
@@ -37,10 +37,10 @@ CARD = Card(OTP_CARD, "123", "10", "30", "1234")
 BANK_CARD = replace(CARD, number=CHALLENGE_CARD)
 """The card whose payer is sent to the bank (3-D Secure)."""
 BAD_CARD = replace(CARD, number="4111111111111111")
-SHORT = DeskSettings(timeout_seconds=0.01, grace_seconds=29.99, max_otp_tries=3)
+SHORT = CardPaymentSettings(timeout_seconds=0.01, grace_seconds=29.99, max_otp_tries=3)
 """The rail is given up at once; like with LONG a worker may look its calls up 30 s later (told time)."""
-LONG = DeskSettings(timeout_seconds=20, grace_seconds=10, max_otp_tries=3)
-CUT_SHORT = DeskSettings(timeout_seconds=0.3, grace_seconds=29.7, max_otp_tries=3)
+LONG = CardPaymentSettings(timeout_seconds=20, grace_seconds=10, max_otp_tries=3)
+CUT_SHORT = CardPaymentSettings(timeout_seconds=0.3, grace_seconds=29.7, max_otp_tries=3)
 """Long enough for the sandbox rail to answer, short enough to wait for one that never does."""
 LATER = NOW + 30_001
 
@@ -171,7 +171,7 @@ class Till:
     rail: HeldRail
     sandbox: SandboxCardRail
     journal: RailJournal
-    desk: CardDesk
+    desk: CardPaymentService
     render: Renderer
 
     async def charge(
@@ -313,7 +313,7 @@ def at_the_till(
     place: Place,
     work: Callable[[Till], Awaitable[T]],
     *,
-    settings: DeskSettings = LONG,
+    settings: CardPaymentSettings = LONG,
     now: int = NOW,
 ) -> T:
     """What ``work`` returns; afterwards the process is gone, with whatever calls were still running.
@@ -328,7 +328,7 @@ def at_the_till(
                 sandbox = SandboxCardRail(journal, 0, make_challenge, make_token)
                 rail = HeldRail(sandbox)
                 transfers = SandboxTransferRail(journal, 0)
-                desk = CardDesk(engine, rail, transfers, clock, _ids, settings, VAULT, render_late)
+                desk = CardPaymentService(engine, rail, transfers, clock, _ids, settings, VAULT, render_late)
                 till = Till(store, engine, clock, rail, sandbox, journal, desk, Renderer())
                 try:
                     return await work(till)

@@ -33,11 +33,16 @@ from opentill.domain.suspense import HOUSE, house_transaction
 from opentill.engine.engine import Engine
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.rails.card_payments import Asking, CardDesk, DeskSettings
+from opentill.rails.card_payments import Asking, CardPaymentService, CardPaymentSettings
 from opentill.rails.rail import NoCardRail, NoTransferRail
 from opentill.rails.sandbox.journal import RailJournal, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
-from opentill.rails.transfer_payments import AdviceContradicts, NoAccountFree, TransferDesk, TransferSettings
+from opentill.rails.transfer_payments import (
+    AdviceContradicts,
+    NoAccountFree,
+    TransferPaymentService,
+    TransferSettings,
+)
 from opentill.store.audit.examination import audit, open_read_only
 from opentill.store.transfers.contract import TransferNotice
 from rails.given import VAULT, render_late
@@ -61,8 +66,8 @@ class Counter:
     reader: Reader
     clock: ToldClock
     journal: RailJournal
-    desk: TransferDesk
-    cards: CardDesk
+    desk: TransferPaymentService
+    cards: CardPaymentService
 
     async def open(self, reference: str = "r", account_id: str = ACCOUNT, **terms: object) -> Order:
         result = await self.engine.submit(new_order(reference, account_id, **terms))
@@ -109,7 +114,7 @@ def at_the_counter(
         try:
             async with running(store, clock) as engine:
                 rail = SandboxTransferRail(journal, 0) if bank else NoTransferRail()
-                desk = TransferDesk(
+                desk = TransferPaymentService(
                     engine=engine,
                     reader=reader,
                     threads=threads,
@@ -118,7 +123,9 @@ def at_the_counter(
                     ids=_ids,
                     settings=settings,
                 )
-                cards = CardDesk(engine, NoCardRail(), rail, clock, _ids, DeskSettings(), VAULT, render_late)
+                cards = CardPaymentService(
+                    engine, NoCardRail(), rail, clock, _ids, CardPaymentSettings(), VAULT, render_late
+                )
                 counter = Counter(store, engine, reader, clock, journal, desk, cards)
                 try:
                     return await work(counter)

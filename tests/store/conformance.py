@@ -50,6 +50,7 @@ from opentill.domain.order import (
 )
 from opentill.store.interface import (
     Balance,
+    CommitMarker,
     Facts,
     KeyClaim,
     OpenStore,
@@ -59,7 +60,6 @@ from opentill.store.interface import (
     TransactionFilter,
     Transient,
     Versions,
-    Witness,
 )
 
 LAW: Final[list[Callable[[OpenStore], None]]] = []
@@ -229,9 +229,9 @@ def a_batch_of_many_orders_is_written_whole(store: Store) -> None:
         assert all(batch.contains(_witness_of(change)) for change in changes)
 
 
-def _witness_of(change: Change) -> Witness:
+def _witness_of(change: Change) -> CommitMarker:
     event = change.events[-1]
-    return Witness(event.account_id, event.order_id, event.sequence, event.event_id)
+    return CommitMarker(event.account_id, event.order_id, event.sequence, event.event_id)
 
 
 @law

@@ -3,7 +3,7 @@
 import pytest
 
 from given_store import ACCOUNT, IDS, NOW, OTHER
-from opentill.store.interface import KeyRecord, Reply, Store, Transient, Witness
+from opentill.store.interface import CommitMarker, KeyRecord, Reply, Store, Transient
 from store.conformance import DAY, LAW, claim, law
 
 __all__ = ["LAW"]
@@ -35,8 +35,8 @@ def a_reply_is_stored_once_and_byte_for_byte(store: Store) -> None:
         batch.commit()
     with store.batch() as batch:
         assert batch.claim_keys([claim("k")], NOW, NOW + DAY)[ACCOUNT, "k"].reply == reply
-        assert batch.contains(Witness(ACCOUNT, None, 0, first.command_id, "k"))
-        assert not batch.contains(Witness(ACCOUNT, None, 0, IDS.uuid(), "k"))
+        assert batch.contains(CommitMarker(ACCOUNT, None, 0, first.command_id, "k"))
+        assert not batch.contains(CommitMarker(ACCOUNT, None, 0, IDS.uuid(), "k"))
 
 
 @law
@@ -55,8 +55,8 @@ def a_key_is_written_once_with_its_reply(store: Store) -> None:
     with store.batch() as batch:
         held = batch.keys([(ACCOUNT, "k"), (ACCOUNT, "r"), (ACCOUNT, "a"), (OTHER, "k")], NOW + DAY - 1)
         assert held == {(ACCOUNT, "k"): first, (ACCOUNT, "r"): running}
-        assert batch.contains(Witness(ACCOUNT, None, 0, first.command_id, "k"))
-        assert not batch.contains(Witness(ACCOUNT, None, 0, later[1].command_id, "k"))
+        assert batch.contains(CommitMarker(ACCOUNT, None, 0, first.command_id, "k"))
+        assert not batch.contains(CommitMarker(ACCOUNT, None, 0, later[1].command_id, "k"))
 
 
 @law

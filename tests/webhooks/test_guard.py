@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opentill.webhooks.guard import LOOKUPS, Forbidden, Guard, is_public
-from opentill.webhooks.poster import Answer, Poster
+from opentill.webhooks.poster import PostAnswer, Poster
 from webhooks.receiver import Receiver
 
 _connected: list[object] = []
@@ -160,7 +160,7 @@ def trap() -> Iterator[Receiver]:
         yield receiver
 
 
-async def _post(guard: Guard, url: str) -> Answer:
+async def _post(guard: Guard, url: str) -> PostAnswer:
     poster = Poster(guard, timeout_seconds=5, tls=TLS)
     try:
         return await poster.post(url, b"{}", {})
@@ -286,7 +286,7 @@ def test_a_name_that_moves_is_refused_when_it_has_moved(trap: Receiver) -> None:
     async def resolve(_name: str) -> list[str]:
         return next(moving)
 
-    async def scenario() -> Answer:
+    async def scenario() -> PostAnswer:
         guard = Guard(allow_loopback=False, resolver=resolve)
         url = f"http://moving.example:{trap.port}/"
         guard.check_url(url)

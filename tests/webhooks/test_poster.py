@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from opentill.webhooks.guard import Guard
-from opentill.webhooks.poster import MOST_KEPT_CHARACTERS, Answer, Poster
+from opentill.webhooks.poster import MOST_KEPT_CHARACTERS, PostAnswer, Poster
 from webhooks.receiver import (
     CLOSES_IN_THE_BODY,
     CLOSES_IN_THE_HEAD,
@@ -28,10 +28,12 @@ from webhooks.receiver import (
 SYSTEM = ssl.create_default_context()
 
 
-def post(url: str, timeout_seconds: float = 10, tls: ssl.SSLContext = SYSTEM, times: int = 1) -> list[Answer]:
+def post(
+    url: str, timeout_seconds: float = 10, tls: ssl.SSLContext = SYSTEM, times: int = 1
+) -> list[PostAnswer]:
     """Post so often, one after another, over one poster."""
 
-    async def scenario() -> list[Answer]:
+    async def scenario() -> list[PostAnswer]:
         poster = Poster(Guard(allow_loopback=True), timeout_seconds, tls)
         try:
             return [await poster.post(url, b'{"a":1}', {"X-Told": "yes"}) for _ in range(times)]
@@ -41,7 +43,7 @@ def post(url: str, timeout_seconds: float = 10, tls: ssl.SSLContext = SYSTEM, ti
     return asyncio.run(scenario())
 
 
-def react(reaction: Reaction, timeout_seconds: float = 10) -> Answer:
+def react(reaction: Reaction, timeout_seconds: float = 10) -> PostAnswer:
     """What a post comes to that meets this reaction."""
     with Receiver(always(reaction)) as receiver:
         return post(receiver.url, timeout_seconds)[0]

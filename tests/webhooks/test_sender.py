@@ -17,7 +17,7 @@ import pytest
 from given_store import ACCOUNT, NOW, OTHER, ToldClock, open_store
 from opentill.store.databases.sqlite import PATIENCE_MILLISECONDS, SqliteStore
 from opentill.store.outbox.contract import Delivery, DeliveryState, Outgoing, Patience
-from opentill.webhooks.sender import Sender
+from opentill.webhooks.sender import DeliverySender
 from opentill.webhooks.windows import FIRST_WINDOW
 from polling import until
 from webhooks.receiver import OK, SILENT, Reaction, Receiver, always, answer, failing_at_random
@@ -99,7 +99,7 @@ def test_a_failure_is_tried_again_by_the_schedule_until_it_is_dead(store: Sqlite
     assert (delivery.state, delivery.status, delivery.response) == (DeliveryState.DEAD, 500, "no")
 
 
-async def _nothing_is_claimed(sender: Sender, receiver: Receiver) -> None:
+async def _nothing_is_claimed(sender: DeliverySender, receiver: Receiver) -> None:
     """Several looks of the sender find nothing to do."""
     before = len(receiver.posts)
     looks = sender.counts.looks + 3

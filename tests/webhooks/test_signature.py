@@ -11,8 +11,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from opentill import __version__
 from opentill.webhooks.signature import (
-    Finding,
     SigningKeys,
+    Verified,
     headers,
     nomba_message,
     nomba_signature,
@@ -66,7 +66,7 @@ BODY = as_bytes(published_body())
 SENT = headers(BODY, REQUEST_ID, KEYS, PUBLISHED_AT)
 
 
-def faulty(found: list[Finding]) -> set[str]:
+def faulty(found: list[Verified]) -> set[str]:
     return {finding.header for finding in found if finding.fault}
 
 

@@ -14,7 +14,7 @@ from opentill.store.interface import OrderView
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, Endpoint, Outgoing, Told
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.schedule import Schedule
-from opentill.webhooks.sender import Poster, Sender, SenderSettings, Signer
+from opentill.webhooks.sender import DeliverySender, Poster, SenderSettings, Signer
 from polling import until
 
 TYPE = "order_cancelled"
@@ -74,10 +74,10 @@ async def sending(
     settings: SenderSettings = QUICK,
     timeout_seconds: float = 10,
     signer: Signer = sign,
-) -> AsyncIterator[Sender]:
+) -> AsyncIterator[DeliverySender]:
     """A sender at work over the store, which stays open."""
     threads, poster = StoreThreads(store), Poster(Guard(allow_loopback=True), timeout_seconds)
-    sender = Sender(
+    sender = DeliverySender(
         threads=threads,
         poster=poster,
         signer=signer,

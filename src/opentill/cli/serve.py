@@ -17,7 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from opentill import observe
 from opentill.app import App, create_app, demo_link
-from opentill.bootstrap import Prepared, prepare
+from opentill.bootstrap import Bootstrap, prepare
 from opentill.cli.credentials_block import SANDBOX_ENV_FILE, sandbox_block
 from opentill.cli.preflight import OperatorError, Where, check_folder, listen_on, operator_errors
 from opentill.clock import RandomIds, SystemClock
@@ -77,7 +77,7 @@ def _prepare(settings: Settings) -> str:
         prepared.store.close()
 
 
-def _prepare_sandbox(settings: Settings, prepared: Prepared) -> str:
+def _prepare_sandbox(settings: Settings, prepared: Bootstrap) -> str:
     clock, ids = SystemClock(), RandomIds()
     credentials = ensure_default_merchant(
         prepared.store, prepared.keyring, clock, ids, url=settings.public_url
@@ -134,7 +134,7 @@ def _config(settings: Settings, app: object, *, grace_seconds: float) -> uvicorn
         app,  # type: ignore[arg-type] # an ASGI callable or the name of its factory
         factory=isinstance(app, str),
         loop="uvloop",
-        http="opentill.api.protocol:EnvelopeProtocol",
+        http="opentill.api.http.protocol:EnvelopeProtocol",
         ws="none",
         lifespan="on",
         log_config=None,

@@ -18,7 +18,7 @@ TIMEOUT_SECONDS: Final = 60
 """Longer than the server ever waits for a rail."""
 
 
-class _Body(msgspec.Struct):
+class _AnswerBody(msgspec.Struct):
     """What is read of every answer of the API."""
 
     description: str
@@ -32,7 +32,7 @@ class _Description(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServerAnswer:
     """What the server said."""
 
     status: int
@@ -109,7 +109,7 @@ class RunningServer:
             raise OperatorError(f"{method} {path} was refused with HTTP {said}.")
         return answer.data
 
-    def answer(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+    def answer(self, method: str, path: str, body: object = None, **headers: str) -> ServerAnswer:
         """Whatever the server says, under a fresh token where the old one has ended. Raises Unreachable."""
         answer = self._exchange(method, path, body, {**self._signed_in(), **headers})
         if answer.status == 401 and self._token:
@@ -136,14 +136,14 @@ class RunningServer:
             )
         return str(answer.data["access_token"])
 
-    def _exchange(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> Answer:
+    def _exchange(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> ServerAnswer:
         answer, content = self._said(method, path, body, headers)
         try:
-            decoded = msgspec.json.decode(content, type=_Body)
+            decoded = msgspec.json.decode(content, type=_AnswerBody)
         except msgspec.DecodeError:
             raise OperatorError(f"what answers at {self.url} is not opentill.") from None
         reason = answer.headers.get("Refusal-Reason", "")
-        return Answer(answer.status, reason, decoded.description, decoded.data or {})
+        return ServerAnswer(answer.status, reason, decoded.description, decoded.data or {})
 
     def _said(
         self, method: str, path: str, body: object, headers: Mapping[str, str]

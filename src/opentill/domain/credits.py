@@ -12,7 +12,7 @@ from opentill.domain.lifecycle import CREDIT_TABLE, LATE_COLUMN, Cell, CreditInp
 from opentill.domain.order import Credit, Disposition, DueAction, Order, ReturnKind
 from opentill.domain.refusals import CreditBelowAmount, CreditNotHeld, CurrencyMismatch, RecordNotFound
 from opentill.domain.returns import finish_return, start_return
-from opentill.domain.transition import Draft, without_waiting_attempts
+from opentill.domain.transition import Transition, without_waiting_attempts
 
 _KIND: Final = {Disposition.LATE: ReturnKind.LATE, Disposition.EXCESS: ReturnKind.EXCESS}
 """As what a credit goes back that is sent back whole."""
@@ -36,7 +36,7 @@ def _transferred_at(command: ReceiveCredit) -> int:
     return command.arrived_at if at is None else min(at, command.arrived_at)
 
 
-def receive_credit(draft: Draft, command: ReceiveCredit) -> None:
+def receive_credit(draft: Transition, command: ReceiveCredit) -> None:
     """Book money that arrived; a second advice of the same credit changes nothing."""
     order = draft.order
     if order.credit(command.transaction_id) is not None:
@@ -82,7 +82,7 @@ def _credit_cell(order: Order, command: ReceiveCredit) -> Cell:
     return row[LATE_COLUMN[full, order.late_money]]
 
 
-def _pay(draft: Draft, last: Credit, cell: Cell) -> None:
+def _pay(draft: Transition, last: Credit, cell: Cell) -> None:
     """Credits pay for the order, oldest first; what is too much of the last goes back (laws 6)."""
     order, left = draft.order, draft.order.amount
     split = []
@@ -103,7 +103,7 @@ def _pay(draft: Draft, last: Credit, cell: Cell) -> None:
     see_to_held(draft, cell)
 
 
-def see_to_held(draft: Draft, cell: Cell) -> None:
+def see_to_held(draft: Transition, cell: Cell) -> None:
     """Send back what is still held, where the cell says so; an order without credits is left at once."""
     if not draft.order.totals.held or cell.held is Take.NOTHING:
         return
@@ -112,11 +112,11 @@ def see_to_held(draft: Draft, cell: Cell) -> None:
             _send_back(draft, credit, ReturnKind.EXCESS if credit.applied else ReturnKind.HELD)
 
 
-def _send_back(draft: Draft, credit: Credit, kind: ReturnKind) -> None:
+def _send_back(draft: Transition, credit: Credit, kind: ReturnKind) -> None:
     start_return(draft, replace(credit, held=0), kind, credit.held)
 
 
-def accept_credit(draft: Draft, command: AcceptCredit) -> None:
+def accept_credit(draft: Transition, command: AcceptCredit) -> None:
     """A person lets held money pay for an EXPIRED order."""
     cell = draft.cell(OrderInput.HELD_ACCEPTED)
     credit = _held(draft.order, command.transaction_id)
@@ -125,13 +125,13 @@ def accept_credit(draft: Draft, command: AcceptCredit) -> None:
     _pay(draft, credit, cell)
 
 
-def return_credit(draft: Draft, command: ReturnCredit) -> None:
+def return_credit(draft: Transition, command: ReturnCredit) -> None:
     """A person sends held money of an EXPIRED order back."""
     draft.cell(OrderInput.HELD_RELEASED)
     _send_back(draft, _held(draft.order, command.transaction_id), ReturnKind.HELD)
 
 
-def attach_credit(draft: Draft, command: AttachCredit) -> None:
+def attach_credit(draft: Transition, command: AttachCredit) -> None:
     """Held money of an EXPIRED order leaves it for another one, at once and by no bank."""
     draft.cell(OrderInput.HELD_RELEASED)
     credit = _held(draft.order, command.transaction_id)

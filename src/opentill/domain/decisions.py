@@ -56,11 +56,11 @@ from opentill.domain.lifecycle import (
 from opentill.domain.order import (
     Attempt,
     AttemptStatus,
-    Call,
     CallKind,
     DueAction,
     Order,
     OrderStatus,
+    RailCall,
     RefundStatus,
 )
 from opentill.domain.refunds import (
@@ -83,7 +83,7 @@ from opentill.domain.refusals import (
 )
 from opentill.domain.returns import begin_return, retry_return, settle_return, settle_return_by_hand
 from opentill.domain.sharing import NO_FEE, FeeTerms
-from opentill.domain.transition import Change, Draft, without_waiting_attempts
+from opentill.domain.transition import Change, Transition, without_waiting_attempts
 
 __all__ = ["IN_FLIGHT", "Change", "create", "decide"]
 
@@ -113,7 +113,7 @@ def decide(order: Order, command: Command, at: int, fee: FeeTerms = NO_FEE) -> C
     What is due happens first, in the same change, whether or not a worker has come by; but a credit that
     was on time finds the order as it was then. ``fee`` is what a payment costs that the command brings about.
     """
-    draft = Draft(order, command, max(at, order.updated_at), order.status, fee)
+    draft = Transition(order, command, max(at, order.updated_at), order.status, fee)
     if _falls_due_first(order, command, draft.at):
         _fall_due(draft)
     met = draft.order.status
@@ -153,14 +153,14 @@ def create(command: CreateOrder, at: int, *, taken: bool = False) -> Change:
         tokenize_card=command.tokenize_card,
         split=command.split,
     )
-    draft = Draft(order, command, at, None, NO_FEE)
+    draft = Transition(order, command, at, None, NO_FEE)
     draft.record(EventType.ORDER_CREATED)
     if isinstance(command, ChargeSavedCard):
         _start_attempt(draft, command, saved_card=command.saved_card)
     return Change(None, draft.order, tuple(draft.events), command.terms)
 
 
-def _fall_due(draft: Draft) -> None:
+def _fall_due(draft: Transition) -> None:
     if draft.order.due_action is DueAction.CANCEL:
         cell = draft.cell(OrderInput.CANCEL)
         _end(draft, cell, EventType.ORDER_CANCELLED, reason="expired")
@@ -168,7 +168,7 @@ def _fall_due(draft: Draft) -> None:
         _end(draft, draft.cell(OrderInput.DUE), EventType.ORDER_EXPIRED)
 
 
-def _end(draft: Draft, cell: Cell, type_: EventType, **said: Any) -> None:
+def _end(draft: Transition, cell: Cell, type_: EventType, **said: Any) -> None:
     attempts = without_waiting_attempts(draft.order, draft.at)
     draft.record(type_, status=cell.to, attempts=attempts, **said)
     see_to_held(draft, cell)
@@ -181,7 +181,7 @@ _CANCEL_COLUMN: Final[dict[type[CancelOrder], OrderInput]] = {
 }
 
 
-def _cancel(draft: Draft, command: CancelOrder) -> None:
+def _cancel(draft: Transition, command: CancelOrder) -> None:
     if command.if_version is not None and command.if_version != draft.judged_version:
         raise VersionChanged
     cell = draft.cell(_CANCEL_COLUMN[type(command)])
@@ -192,12 +192,12 @@ def _cancel(draft: Draft, command: CancelOrder) -> None:
         _end(draft, cell, EventType.ORDER_CANCELLED, **said)
 
 
-def _expire(draft: Draft, _command: ExpireOrder) -> None:
+def _expire(draft: Transition, _command: ExpireOrder) -> None:
     if not draft.events:
         raise REFUSAL_OF[draft.order.status]
 
 
-def _begin_attempt(draft: Draft, command: BeginAttempt) -> None:
+def _begin_attempt(draft: Transition, command: BeginAttempt) -> None:
     order = draft.order
     draft.cell(OrderInput.CARD_ENTRY)
     if any(a.status in IN_FLIGHT for a in order.attempts):
@@ -209,7 +209,7 @@ def _begin_attempt(draft: Draft, command: BeginAttempt) -> None:
 
 
 def _start_attempt(
-    draft: Draft,
+    draft: Transition,
     command: BeginAttempt | ChargeSavedCard,
     *,
     save_card: bool = False,
@@ -224,24 +224,24 @@ def _start_attempt(
         card_brand=command.card_brand,
         started_at=draft.at,
         updated_at=draft.at,
-        call=Call(CallKind.CHARGE, command.call_until, command.reply_key),
+        call=RailCall(CallKind.CHARGE, command.call_until, command.reply_key),
         save_card=save_card,
         saved_card=saved_card,
     )
     draft.record(EventType.ATTEMPT_STARTED, attempt=attempt, attempt_count=order.attempt_count + 1)
 
 
-def _submit_otp(draft: Draft, command: SubmitOtp) -> None:
-    call = Call(CallKind.CONFIRM, command.call_until, command.reply_key)
+def _submit_otp(draft: Transition, command: SubmitOtp) -> None:
+    call = RailCall(CallKind.CONFIRM, command.call_until, command.reply_key)
     _go_on(draft, command.transaction_id, _I.OTP_SUBMITTED, call)
 
 
-def _return_from_challenge(draft: Draft, command: ReturnFromChallenge) -> None:
-    call = Call(CallKind.CHALLENGE, command.call_until)
+def _return_from_challenge(draft: Transition, command: ReturnFromChallenge) -> None:
+    call = RailCall(CallKind.CHALLENGE, command.call_until)
     _go_on(draft, command.transaction_id, _I.CHALLENGE_RETURNED, call)
 
 
-def _go_on(draft: Draft, transaction_id: str, column: AttemptInput, call: Call) -> None:
+def _go_on(draft: Transition, transaction_id: str, column: AttemptInput, call: RailCall) -> None:
     """The payer has done what the attempt waited for; the rail is asked again."""
     attempt = _attempt(draft.order, transaction_id)
     if attempt.status is _A.APPROVED:
@@ -272,7 +272,7 @@ def _attempt_cell(attempt: Attempt, column: AttemptInput) -> AttemptStatus:
     return target
 
 
-def _resend_otp(draft: Draft, command: ResendOtp) -> None:
+def _resend_otp(draft: Transition, command: ResendOtp) -> None:
     order = draft.order
     draft.cell(OrderInput.CARD_ENTRY)
     if not order.attempts:
@@ -286,7 +286,7 @@ def _resend_otp(draft: Draft, command: ResendOtp) -> None:
     draft.record(EventType.OTP_RESENT, attempt=attempt)
 
 
-def _cancel_attempt(draft: Draft, command: CancelAttempt) -> None:
+def _cancel_attempt(draft: Transition, command: CancelAttempt) -> None:
     """The attempt ends. A call in flight stays noted on it, so that its answer is still found out."""
     attempt = _attempt(draft.order, command.transaction_id)
     target = _attempt_cell(attempt, _I.CANCEL_REQUESTED)
@@ -296,7 +296,7 @@ def _cancel_attempt(draft: Draft, command: CancelAttempt) -> None:
     draft.record(EventType.ATTEMPT_CANCELLED, attempt=attempt)
 
 
-def _settle_attempt(draft: Draft, command: SettleAttempt) -> None:
+def _settle_attempt(draft: Transition, command: SettleAttempt) -> None:
     attempt = _attempt(draft.order, command.transaction_id)
     outcome = AttemptInput(command.outcome)
     if outcome not in _MONEY_SPOKEN and command.answers_try != attempt.confirmations:
@@ -325,12 +325,12 @@ def _settle_attempt(draft: Draft, command: SettleAttempt) -> None:
         _note_answer(draft, settled, target, attempt.call)
 
 
-def _take_money(draft: Draft, attempt: Attempt, target: AttemptStatus, command: SettleAttempt) -> None:
+def _take_money(draft: Transition, attempt: Attempt, target: AttemptStatus, command: SettleAttempt) -> None:
     """The rail took the money: it pays for the order, or it is sent back in the open."""
     order, amount = draft.order, attempt.amount
     cell = draft.cell(OrderInput.CARD_APPROVED)
     if cell.take is Take.SEND_BACK or target is _A.VOIDING:
-        _send_back(draft, attempt, Call(CallKind.VOID, command.call_until))
+        _send_back(draft, attempt, RailCall(CallKind.VOID, command.call_until))
         return
     totals = order.totals
     draft.record_payment(
@@ -344,7 +344,7 @@ def _take_money(draft: Draft, attempt: Attempt, target: AttemptStatus, command: 
         draft.saved_card = _saved(draft, attempt, command.kept_card)
 
 
-def _saved(draft: Draft, attempt: Attempt, kept: KeptCard) -> SavedCard:
+def _saved(draft: Transition, attempt: Attempt, kept: KeptCard) -> SavedCard:
     """Only what paid is kept: a card whose money goes back leaves nothing behind."""
     return SavedCard(
         account_id=draft.order.account_id,
@@ -358,7 +358,7 @@ def _saved(draft: Draft, attempt: Attempt, kept: KeptCard) -> SavedCard:
     )
 
 
-def _note_void(draft: Draft, attempt: Attempt, *, was_known: bool) -> None:
+def _note_void(draft: Transition, attempt: Attempt, *, was_known: bool) -> None:
     """The money went back. If nobody knew yet that it had been taken, both are noted, in the open."""
     if not was_known:
         _send_back(draft, attempt, call=None)
@@ -372,7 +372,7 @@ def _note_void(draft: Draft, attempt: Attempt, *, was_known: bool) -> None:
     )
 
 
-def _lose_payment(draft: Draft, attempt: Attempt) -> None:
+def _lose_payment(draft: Transition, attempt: Attempt) -> None:
     """The rail gave a payment back by itself, after its approval: the order stays paid, and is refunded."""
     order = draft.order
     left = order.totals.applied - order.totals.refunded
@@ -384,7 +384,7 @@ def _lose_payment(draft: Draft, attempt: Attempt) -> None:
     finish_refund(draft, replace(refund, status=RefundStatus.DONE))
 
 
-def _send_back(draft: Draft, attempt: Attempt, call: Call | None) -> None:
+def _send_back(draft: Transition, attempt: Attempt, call: RailCall | None) -> None:
     totals, amount = draft.order.totals, attempt.amount
     draft.record(
         EventType.VOID_STARTED,
@@ -394,7 +394,7 @@ def _send_back(draft: Draft, attempt: Attempt, call: Call | None) -> None:
     )
 
 
-def _note_answer(draft: Draft, attempt: Attempt, target: AttemptStatus, call: Call | None) -> None:
+def _note_answer(draft: Transition, attempt: Attempt, target: AttemptStatus, call: RailCall | None) -> None:
     """An answer that moves no money. Where the order has ended meanwhile, nobody waits any more."""
     if draft.order.status is not PENDING:
         target = ATTEMPT_TABLE[target].get(_I.ABANDONED, target)
@@ -407,7 +407,7 @@ def _note_answer(draft: Draft, attempt: Attempt, target: AttemptStatus, call: Ca
     draft.record(type_, attempt=replace(attempt, status=target), reason=attempt.response_code or None)
 
 
-_DECIDE: Final[dict[type[Command], Callable[[Draft, Any], None]]] = {
+_DECIDE: Final[dict[type[Command], Callable[[Transition, Any], None]]] = {
     CancelOrder: _cancel,
     EnsureCancelled: _cancel,
     CancelOrRefund: _cancel,

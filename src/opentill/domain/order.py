@@ -130,7 +130,7 @@ class RefundStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RailCall:
     """The intention of one call to the rail, committed before the call is made."""
 
     kind: CallKind
@@ -161,7 +161,7 @@ class Attempt:
     card_brand: str
     started_at: int
     updated_at: int
-    call: Call | None = None
+    call: RailCall | None = None
     confirmations: int = 0
     """How often the payer has gone on with it: passwords sent and challenges returned from."""
     otp_sends: int = 0
@@ -195,7 +195,7 @@ class Refund:
     """The id of the refund that the merchant asked for, of which this is a part or all: its first part's."""
     whole_amount: int | None
     """What that refund gives back in all its parts; None for one from before this was kept."""
-    call: Call | None = None
+    call: RailCall | None = None
     response_code: str = ""
     message: str = ""
     from_credit: str | None = None
@@ -249,7 +249,7 @@ class Return:
     updated_at: int
     tries: int = 0
     """How often the rail has refused it, since a person last retried it."""
-    call: Call | None = None
+    call: RailCall | None = None
     """When a worker may next see to it (real time); None for one that is PARKED or DONE."""
     bank_reference: str = ""
     """Under which the money left, as a person told who settled it by hand."""

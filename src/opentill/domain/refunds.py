@@ -7,10 +7,10 @@ from typing import Any, Final
 from opentill.domain.commands import BeginRefund, CancelOrRefund, SettleRefund
 from opentill.domain.events import EventType, event_id
 from opentill.domain.lifecycle import REFUND_TABLE, OrderInput
-from opentill.domain.order import Call, CallKind, Order, Parts, Refund, RefundStatus
+from opentill.domain.order import CallKind, Order, Parts, RailCall, Refund, RefundStatus
 from opentill.domain.refusals import OrderNotPaid, RecordNotFound, RefundExceedsPaid
 from opentill.domain.sharing import shares_back
-from opentill.domain.transition import Draft
+from opentill.domain.transition import Transition
 
 
 class PartsMissing(Exception):
@@ -25,7 +25,7 @@ class _Part:
     from_credit: str | None = None
 
 
-def begin_refund(draft: Draft, command: BeginRefund) -> None:
+def begin_refund(draft: Transition, command: BeginRefund) -> None:
     """Give paid money back. What was paid by several transfers goes back as several refunds."""
     order = draft.order
     draft.cell(OrderInput.REFUND)
@@ -37,13 +37,13 @@ def begin_refund(draft: Draft, command: BeginRefund) -> None:
     _start_parts(draft, command, CallKind.REFUND, amount)
 
 
-def refund_the_rest(draft: Draft, command: CancelOrRefund, **said: Any) -> None:
+def refund_the_rest(draft: Transition, command: CancelOrRefund, **said: Any) -> None:
     """Give back all that is left; of a payment of which nothing is left, nothing more is given back."""
     if left := _left(draft.order):
         _start_parts(draft, command, CallKind.CANCEL_OR_REFUND, left, **said)
 
 
-def new_refund(draft: Draft, refund_id: str, transaction_id: str, amount: int) -> Refund:
+def new_refund(draft: Transition, refund_id: str, transaction_id: str, amount: int) -> Refund:
     """A refund that runs from now on, by the way the money came."""
     return Refund(
         refund_id=refund_id,
@@ -64,7 +64,7 @@ def _left(order: Order) -> int:
 
 
 def _start_parts(
-    draft: Draft, command: BeginRefund | CancelOrRefund, kind: CallKind, amount: int, **said: Any
+    draft: Transition, command: BeginRefund | CancelOrRefund, kind: CallKind, amount: int, **said: Any
 ) -> None:
     """As many refunds as places the money goes to; the first bears the command's id and its reply's key."""
     paid_by, key = draft.order.paid_by or "", command.reply_key
@@ -76,7 +76,7 @@ def _start_parts(
             new_refund(draft, event_id(command.refund_id, number), paid_by, part.amount),
             account_number=account,
             bank_code=bank,
-            call=Call(kind, command.call_until, key if number == 0 else None),
+            call=RailCall(kind, command.call_until, key if number == 0 else None),
             from_credit=part.from_credit,
             whole_id=command.refund_id,
             whole_amount=amount,
@@ -106,7 +106,7 @@ def _given_back(order: Order, credit: str) -> int:
     return sum(refund.amount for refund in counted)
 
 
-def start_refund(draft: Draft, refund: Refund, **said: Any) -> None:
+def start_refund(draft: Transition, refund: Refund, **said: Any) -> None:
     """Count the refund against what was applied, from this moment on."""
     order = draft.order
     refunded = order.totals.refunded + refund.amount
@@ -137,7 +137,7 @@ def whole_refund(order: Order, refund_id: str) -> Refund | None:
     return replace(told, refund_id=refund_id, amount=sum(part.amount for part in parts))
 
 
-def settle_refund(draft: Draft, command: SettleRefund) -> None:
+def settle_refund(draft: Transition, command: SettleRefund) -> None:
     """Book what the rail answered; where it is known already, nothing changes."""
     refund = draft.order.refund(command.refund_id)
     if refund is None:
@@ -156,16 +156,16 @@ def settle_refund(draft: Draft, command: SettleRefund) -> None:
     _REFUND_STEP[target](draft, settled)
 
 
-def _note_unknown_refund(draft: Draft, refund: Refund) -> None:
+def _note_unknown_refund(draft: Transition, refund: Refund) -> None:
     draft.record(EventType.REFUND_UNKNOWN, refund=refund)
 
 
-def finish_refund(draft: Draft, refund: Refund) -> None:
+def finish_refund(draft: Transition, refund: Refund) -> None:
     """The money is back."""
     draft.record(EventType.PAYMENT_REFUNDED, refund=refund, amount=refund.amount, reason="refund")
 
 
-def _drop_refund(draft: Draft, refund: Refund) -> None:
+def _drop_refund(draft: Transition, refund: Refund) -> None:
     """The rail will not pay it: the money is the merchant's again, and may be refunded once more."""
     order = draft.order
     refunded = order.totals.refunded - refund.amount

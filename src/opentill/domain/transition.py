@@ -57,7 +57,7 @@ class Change:
     """The status that the command met, after what was due; None for a new order."""
 
 
-class Draft:
+class Transition:
     """A change while it is being decided: the order so far, and the events that led there."""
 
     __slots__ = ("_before", "_fee", "at", "command", "events", "judged_version", "order", "saved_card")

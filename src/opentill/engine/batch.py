@@ -19,7 +19,7 @@ from opentill.domain.refusals import (
     TokenRevoked,
 )
 from opentill.domain.sharing import NO_FEE, FeeTerms
-from opentill.store.interface import Facts, KeyClaim, KeyRecord, Name, Reply, TokenId, Witness
+from opentill.store.interface import CommitMarker, Facts, KeyClaim, KeyRecord, Name, Reply, TokenId
 
 Outcome: TypeAlias = Change | Refusal
 Render: TypeAlias = Callable[[Outcome], Reply | None]
@@ -107,16 +107,16 @@ class WorkingSet:
         """One change per order: from what was loaded to what it has become."""
         return list(self._changes.values())
 
-    def witness(self) -> Witness | None:
+    def witness(self) -> CommitMarker | None:
         """Something this commit writes by which it can be recognised later; None if it writes nothing.
 
         An order that was there before is preferred: whoever looks for it waits until this commit has ended.
         """
         for change in sorted(self._changes.values(), key=lambda change: change.before is None):
             event = change.events[-1]
-            return Witness(event.account_id, event.order_id, event.sequence, event.event_id)
+            return CommitMarker(event.account_id, event.order_id, event.sequence, event.event_id)
         for key in self.new_keys.values():
-            return Witness(key.account_id, None, 0, key.command_id, key.key)
+            return CommitMarker(key.account_id, None, 0, key.command_id, key.key)
         return None
 
     def decide(self, submission: Submission) -> Result:

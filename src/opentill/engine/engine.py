@@ -17,11 +17,12 @@ from opentill.domain.refusals import IdempotencyKeyInProgress
 from opentill.domain.sharing import NO_FEE, FeeTerms
 from opentill.engine.batch import Outcome, Render, Result, Submission, WorkingSet
 from opentill.engine.errors import CommandFailed, EngineError, OutcomeUnknown, Overloaded
-from opentill.engine.metrics import Tally
-from opentill.engine.queue import Gathering, Limits
+from opentill.engine.metrics import EngineMetrics
+from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import (
     Batch,
+    CommitMarker,
     CommitUnknown,
     KeyClaim,
     LockTimeout,
@@ -29,7 +30,6 @@ from opentill.store.interface import (
     StoreError,
     TokenId,
     Transient,
-    Witness,
 )
 
 __all__ = ["Engine", "EngineSettings", "Outcome", "Render", "Result"]
@@ -69,10 +69,10 @@ class Engine:
         self._settings = settings
         self._stuck: asyncio.Future[Sequence[Result | EngineError]] | None = None
         """A batch that its callers have stopped waiting for; nothing else is begun before it ends."""
-        self.tally = Tally()
+        self.tally = EngineMetrics()
         self._committer = _Committer(threads.store, clock, settings, self.tally)
-        self._gathering: Gathering[Submission, Result] = Gathering(
-            self._carry_out, Limits(settings.max_batch, settings.queue_limit)
+        self._gathering: Queue[Submission, Result] = Queue(
+            self._carry_out, QueueLimits(settings.max_batch, settings.queue_limit)
         )
 
     def start(self) -> None:
@@ -165,12 +165,14 @@ class Engine:
 class _Committer:
     """One commit for all who wait, and what to do when it fails. Runs on the writer thread."""
 
-    def __init__(self, store: Store, clock: Clock, settings: EngineSettings, tally: Tally | None = None):
+    def __init__(
+        self, store: Store, clock: Clock, settings: EngineSettings, tally: EngineMetrics | None = None
+    ):
         self._store = store
         self._clock = clock
         self._key_milliseconds = settings.key_seconds * 1000
         self._fee = settings.fee
-        self._tally = tally or Tally()
+        self._tally = tally or EngineMetrics()
         self.stopping = False
         self._hopeless = False
         """The database refused a write while the server stops; the rest is not even tried."""
@@ -229,7 +231,7 @@ class _Committer:
         """
         with self._store.batch() as batch:
             working = self._load(batch, submissions)
-            witness: Witness | None
+            witness: CommitMarker | None
             if lost is not None and batch.contains(lost.witness):
                 results, witness = lost.results, lost.witness
             else:
@@ -244,7 +246,7 @@ class _Committer:
 
     def _judge(
         self, batch: Batch, working: WorkingSet, submissions: Sequence[Submission]
-    ) -> tuple[Sequence[Result], Witness | None]:
+    ) -> tuple[Sequence[Result], CommitMarker | None]:
         """Decide one after another, then write all of it; nothing is written where everything was refused."""
         results = [working.decide(submission) for submission in submissions]
         witness = working.witness()
@@ -267,6 +269,6 @@ class _Committer:
 
 
 class _CommitLost(Exception):
-    def __init__(self, witness: Witness, results: Sequence[Result]):
+    def __init__(self, witness: CommitMarker, results: Sequence[Result]):
         self.witness = witness
         self.results = results

@@ -10,7 +10,7 @@ from opentill.engine.errors import EngineError
 
 
 @dataclass(slots=True)
-class Tally:
+class EngineMetrics:
     """Counts that only grow."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)

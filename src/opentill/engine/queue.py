@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueueLimits:
     """How much may be served together and how much may wait."""
 
     group: int
@@ -26,18 +26,18 @@ class Limits:
     """The most that may wait; beyond it, and beyond half of it for one account, callers get Overloaded."""
 
 
-class Gathering(Generic[Asked, Answer]):
+class Queue(Generic[Asked, Answer]):
     """A bounded queue with two lanes and the loop that empties it in groups."""
 
     def __init__(
         self,
         carry_out: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer | EngineError]]],
-        limits: Limits,
+        limits: QueueLimits,
     ):
         self._carry_out = carry_out
         self._limits = limits
-        self._foreground: deque[_Waiting[Asked, Answer]] = deque()
-        self._background: deque[_Waiting[Asked, Answer]] = deque()
+        self._foreground: deque[_Waiter[Asked, Answer]] = deque()
+        self._background: deque[_Waiter[Asked, Answer]] = deque()
         self._waiting_of: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._closing = False
@@ -58,7 +58,7 @@ class Gathering(Generic[Asked, Answer]):
             raise Overloaded
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         lane = self._background if background else self._foreground
-        lane.append(_Waiting(asked, account_id, future))
+        lane.append(_Waiter(asked, account_id, future))
         self._waiting_of[account_id] += 1
         self._wake.set()
         return future
@@ -85,7 +85,7 @@ class Gathering(Generic[Asked, Answer]):
                 self._wake.clear()
                 await self._wake.wait()
 
-    def _take(self) -> "list[_Waiting[Asked, Answer]]":
+    def _take(self) -> "list[_Waiter[Asked, Answer]]":
         """The next group: foreground first; background gets what is left, a sixteenth to a quarter of it.
 
         Whoever comes now waits for this group and the next: with more of it they waited twice as long, and
@@ -102,7 +102,7 @@ class Gathering(Generic[Asked, Answer]):
                 del self._waiting_of[waiting.account_id]
         return group
 
-    async def _answer(self, group: "list[_Waiting[Asked, Answer]]") -> None:
+    async def _answer(self, group: "list[_Waiter[Asked, Answer]]") -> None:
         answers: Sequence[Answer | BaseException]
         try:
             answers = await self._carry_out([w.asked for w in group])
@@ -118,7 +118,7 @@ class Gathering(Generic[Asked, Answer]):
 
 
 @dataclass(slots=True)
-class _Waiting(Generic[Asked, Answer]):
+class _Waiter(Generic[Asked, Answer]):
     asked: Asked
     account_id: str
     future: "asyncio.Future[Answer]"

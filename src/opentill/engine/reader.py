@@ -9,7 +9,7 @@ import structlog
 from opentill.clock import Clock, SystemClock
 from opentill.domain.refusals import TokenRevoked
 from opentill.engine.errors import EngineError, Overloaded
-from opentill.engine.queue import Gathering, Limits
+from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import Name, OrderView, Snapshot, Store, TokenId, Transient
 
@@ -39,7 +39,7 @@ class Reader:
     def __init__(self, threads: StoreThreads, queue_limit: int, clock: Clock | None = None):
         self._threads = threads
         self._clock = clock or SystemClock()
-        self._gathering: Gathering[_Question, Any] = Gathering(self._answer_all, Limits(256, queue_limit))
+        self._gathering: Queue[_Question, Any] = Queue(self._answer_all, QueueLimits(256, queue_limit))
 
     def start(self) -> None:
         """Begin to serve; call once, inside the running event loop."""

@@ -51,7 +51,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GoingBack:
-    """Money on its way back, or back already; minor units."""
+    """PayerMoney on its way back, or back already; minor units."""
 
     origin: Origin
     amount: int
@@ -59,7 +59,7 @@ class GoingBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
+class PayerMoney:
     """All that a payer is told of an order's money; minor units."""
 
     applied: int = 0
@@ -221,7 +221,7 @@ class Truth:
         return " ".join(self.sentences)
 
 
-def truth_of(status: OrderStatus, money: Money, currency: str) -> Truth:
+def truth_of(status: OrderStatus, money: PayerMoney, currency: str) -> Truth:
     """What is said of an order with this status and money."""
     lead = LEADS[status][money.standing]
     amounts = {
@@ -236,7 +236,7 @@ def truth_of(status: OrderStatus, money: Money, currency: str) -> Truth:
     return Truth(lead.tone, lead.title, tuple(said))
 
 
-def _of_held(status: OrderStatus, money: Money) -> list[str]:
+def _of_held(status: OrderStatus, money: PayerMoney) -> list[str]:
     if not money.held:
         return []
     if status is not PENDING:
@@ -249,11 +249,11 @@ def _of_back(status: OrderStatus, back: GoingBack, currency: str) -> str:
     return f"{why} {HOW_BACK[back.origin][back.way]}"
 
 
-def money_of(order: Order) -> Money:
+def money_of(order: Order) -> PayerMoney:
     """What the order's totals, attempts and refunds show."""
     totals = order.totals
     refunding = sum(r.amount for r in order.refunds if r.status in _REFUND_RUNS)
-    return Money(
+    return PayerMoney(
         applied=totals.applied,
         held=totals.held,
         rest=max(order.amount - totals.applied - totals.held, 0),

@@ -20,9 +20,9 @@ from opentill.keys.keyring import Keyring
 from opentill.payer.forms import WrongFields
 from opentill.payer.rendering import Templates
 from opentill.payer.sandbox import TEST_CARDS, TEST_PASSWORDS
-from opentill.payer.view import Offer, OrderPage, Seen, page_of
-from opentill.rails.card_payments import CardDesk
-from opentill.rails.transfer_payments import NoAccountFree, TransferDesk
+from opentill.payer.view import Offer, PageParts, PayerPage, page_of
+from opentill.rails.card_payments import CardPaymentService
+from opentill.rails.transfer_payments import NoAccountFree, TransferPaymentService
 from opentill.store.interface import Merchant, Name, OrderView, Snapshot, Store, StoreError
 from opentill.store.transfers.contract import TransferAccount
 
@@ -42,8 +42,8 @@ class PayerDeps:
     engine: Engine
     reader: Reader
     threads: StoreThreads
-    desk: CardDesk
-    transfers: TransferDesk
+    desk: CardPaymentService
+    transfers: TransferPaymentService
     keyring: Keyring
     clock: Clock
     ids: Ids
@@ -111,7 +111,7 @@ class PayerPages:
             test_passwords=TEST_PASSWORDS,
         )
 
-    async def _page(self, name: Name, token: str) -> OrderPage | None:
+    async def _page(self, name: Name, token: str) -> PayerPage | None:
         def ask(snapshot: Snapshot) -> tuple[OrderView | None, int]:
             return snapshot.orders([name]).get(name), snapshot.facts(()).clock_offset
 
@@ -119,7 +119,7 @@ class PayerPages:
         if view is None:
             return None
         merchant, account = await self._deps.threads.read(_beside, self._deps.threads.store, name)
-        seen = Seen(
+        seen = PageParts(
             view=view,
             clock_offset=clock_offset,
             merchant=merchant,
@@ -134,7 +134,7 @@ def _beside(store: Store, name: Name) -> tuple[Merchant | None, TransferAccount 
     return store.merchant(name[0]), store.transfer_account(*name)
 
 
-def _forms_to(page: OrderPage) -> str:
+def _forms_to(page: PayerPage) -> str:
     """Our own forms lead to ourselves; that of a challenge to the payer's bank, which leads on from there."""
     bank = urlsplit(page.waiting.acs_url) if page.waiting else None
     return f"'self' {bank.scheme}://{bank.netloc}" if bank and bank.netloc else "'self'"

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from opentill.domain.money import major_units
 from opentill.domain.order import Order
 from opentill.payer import formatting
-from opentill.payer.messages import Money
+from opentill.payer.messages import PayerMoney
 from opentill.store.transfers.contract import TransferAccount
 
 COUNTDOWN_SECONDS: Final = 1800
@@ -83,7 +83,7 @@ class TransferPanel:
 
 
 def transfer_panel(
-    order: Order, money: Money, account: TransferAccount | None, bank: Bank, page_url: str, at: int
+    order: Order, money: PayerMoney, account: TransferAccount | None, bank: Bank, page_url: str, at: int
 ) -> TransferPanel:
     """The panel at business time ``at``; without an account it offers to ask for one."""
     rest = formatting.amount(money.rest, order.currency)

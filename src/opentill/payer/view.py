@@ -11,7 +11,7 @@ from opentill.domain.order import Attempt, AttemptStatus, Order, OrderStatus
 from opentill.domain.refusals import Refusal
 from opentill.payer import formatting
 from opentill.payer.links import shop_location
-from opentill.payer.messages import Money, Standing, Truth, money_of, truth_of
+from opentill.payer.messages import PayerMoney, Standing, Truth, money_of, truth_of
 from opentill.payer.transfer import Bank, TransferPanel, transfer_panel
 from opentill.store.interface import Merchant, OrderView
 from opentill.store.transfers.contract import TransferAccount
@@ -57,7 +57,7 @@ _OTHER_ADVICE: Final = "The payment did not go through. You can try again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class PayerLimits:
     """How often a payer may try; see the settings of the same names."""
 
     max_attempts: int
@@ -89,7 +89,7 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingAttempt:
     """An attempt that waits for something the payer has to do."""
 
     transaction_id: str
@@ -104,7 +104,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class PayerReceipt:
     """What a payer may want to keep."""
 
     amount: str
@@ -114,7 +114,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderPage:
+class PayerPage:
     """The page of one order at one moment."""
 
     shop: Shop
@@ -132,8 +132,8 @@ class OrderPage:
     """Whether a card can be entered."""
     transfer: TransferPanel | None
     decline: Decline | None
-    waiting: Waiting | None
-    receipt: Receipt | None
+    waiting: WaitingAttempt | None
+    receipt: PayerReceipt | None
     shop_location: str | None
     returns: bool
     """Whether a payer who has just paid is taken there without asking."""
@@ -147,11 +147,11 @@ class Offer:
     transfers: bool
     """Whether somebody tells us of what arrives; without that no payer may be given an account number."""
     bank: Bank
-    limits: Limits
+    limits: PayerLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class PageParts:
     """What one page is made of."""
 
     view: OrderView
@@ -176,7 +176,7 @@ def as_due(order: Order, at: int) -> Order:
         return order
 
 
-def page_of(seen: Seen, now: int, offer: Offer) -> OrderPage:
+def page_of(seen: PageParts, now: int, offer: Offer) -> PayerPage:
     """The page of an order; ``now`` is real time."""
     view, at = seen.view, now + seen.clock_offset
     order = as_due(view.order, at)
@@ -188,7 +188,7 @@ def page_of(seen: Seen, now: int, offer: Offer) -> OrderPage:
         transfer = transfer_panel(order, money, seen.account, offer.bank, seen.page_url, at)
     waiting = _waiting(order, offer.limits)
     stage = _stage(order, money, can_pay=card or transfer is not None)
-    return OrderPage(
+    return PayerPage(
         shop=_shop(seen.merchant),
         order_id=order.order_id,
         reference=order.reference,
@@ -214,7 +214,7 @@ def allows(view: OrderView, method: str) -> bool:
     return not allowed or method in allowed
 
 
-def _stage(order: Order, money: Money, *, can_pay: bool) -> Stage:
+def _stage(order: Order, money: PayerMoney, *, can_pay: bool) -> Stage:
     if order.status is not OrderStatus.PENDING:
         return _ENDED[order.status]
     if money.checking:
@@ -242,12 +242,12 @@ def _decline(order: Order) -> Decline | None:
     return Decline(_ADVICE.get(last.response_code, _OTHER_ADVICE), last.message, _card_name(last))
 
 
-def _waiting(order: Order, limits: Limits) -> Waiting | None:
+def _waiting(order: Order, limits: PayerLimits) -> WaitingAttempt | None:
     attempt = next((a for a in order.attempts if a.status in _WAITS), None)
     if attempt is None:
         return None
     challenge = attempt.challenge
-    return Waiting(
+    return WaitingAttempt(
         transaction_id=attempt.transaction_id,
         card=_card_name(attempt),
         message=attempt.message,
@@ -268,11 +268,11 @@ def _card_name(attempt: Attempt) -> str:
     return f"{brand} ending in {attempt.card_masked[-4:]}"
 
 
-def _receipt(order: Order) -> Receipt | None:
+def _receipt(order: Order) -> PayerReceipt | None:
     if order.status is not OrderStatus.PAID or order.paid_at is None or order.paid_by is None:
         return None
     attempt = order.attempt(order.paid_by)
-    return Receipt(
+    return PayerReceipt(
         amount=formatting.amount(order.totals.applied, order.currency),
         paid_at=formatting.moment(order.paid_at),
         method=_card_name(attempt) if attempt else "Bank transfer",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from opentill.race.contest import Contestant, Fight, Ring, cancel, look, pay, refund, spread, transfer
-from opentill.race.lines import Heard, HttpLine, Line
+from opentill.race.lines import HttpAnswer, HttpLine, Line
 from opentill.race.verdict import Verdict, judged
 
 ACTS: Final[Mapping[str, Sequence[Contestant]]] = {
@@ -48,11 +48,11 @@ async def raced(plan: Plan, ended: Callable[[int], None]) -> Verdict:
     Raises aiohttp.ClientError or TimeoutError when the server goes away.
     """
     async with AsyncExitStack() as stack:
-        lines = _Lines(plan, stack)
+        lines = _Connections(plan, stack)
         references = iter([f"{plan.prefix}-{number}" for number in range(plan.orders)])
-        fights: list[Fight[Heard]] = []
+        fights: list[Fight[HttpAnswer]] = []
 
-        async def keep_fighting(ring: Ring[Heard], more: Mapping[str, object]) -> None:
+        async def keep_fighting(ring: Ring[HttpAnswer], more: Mapping[str, object]) -> None:
             for reference in references:
                 fights.append(await ring.attack(reference, **more))
                 ended(len(fights))
@@ -64,7 +64,7 @@ async def raced(plan: Plan, ended: Callable[[int], None]) -> Verdict:
         return judged(fights, shown, balance["difference"])
 
 
-class _Lines:
+class _Connections:
     """Lines to one server, all closed with the stack."""
 
     def __init__(self, plan: Plan, stack: AsyncExitStack):
@@ -77,7 +77,7 @@ class _Lines:
         return line
 
 
-def _rings(plan: Plan, lines: _Lines) -> Iterator[tuple[Ring[Heard], Mapping[str, object]]]:
+def _rings(plan: Plan, lines: _Connections) -> Iterator[tuple[Ring[HttpAnswer], Mapping[str, object]]]:
     """Each ring with what its orders have besides; every other one's orders expire if that is wanted."""
     chance = spread()
     for number in range(plan.rings):
@@ -90,14 +90,14 @@ def _rings(plan: Plan, lines: _Lines) -> Iterator[tuple[Ring[Heard], Mapping[str
             yield Ring(opener, [*contestants, (look, lines.new())], chance, FIRST_CALL_SECONDS), {}
 
 
-async def _settled(line: Line[Heard], references: Iterable[str]) -> dict[str, dict[str, Any]]:
+async def _settled(line: Line[HttpAnswer], references: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Every order in full once no money of it is under way, or as it is when that takes too long."""
     deadline = time.monotonic() + SETTLES_SECONDS
     answers = await asyncio.gather(*(_settled_order(line, reference, deadline) for reference in references))
     return {order["orderReference"]: order for order in answers if order is not None}
 
 
-async def _settled_order(line: Line[Heard], reference: str, deadline: float) -> dict[str, Any] | None:
+async def _settled_order(line: Line[HttpAnswer], reference: str, deadline: float) -> dict[str, Any] | None:
     while True:
         order: dict[str, Any] | None = (await line.in_full(reference)).json()["data"]
         if order is None or not _under_way(order) or time.monotonic() > deadline:

@@ -106,7 +106,7 @@ class Line(ABC, Generic[A]):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HttpAnswer:
     """An ``Answer`` over aiohttp."""
 
     status_code: int
@@ -118,7 +118,7 @@ class Heard:
         return json.loads(self.content)
 
 
-class HttpLine(Line[Heard]):
+class HttpLine(Line[HttpAnswer]):
     """A line of the program's own; to be made and closed inside the running event loop."""
 
     def __init__(self, url: str, headers: Mapping[str, str], most_connections: int = 1):
@@ -130,11 +130,11 @@ class HttpLine(Line[Heard]):
             trust_env=False,
         )
 
-    async def ask(self, method: str, path: str, body: object = None, key: str = "") -> Heard:
+    async def ask(self, method: str, path: str, body: object = None, key: str = "") -> HttpAnswer:
         """See ``Line.ask``. Raises aiohttp.ClientError or TimeoutError when nobody answers."""
         named = {"X-Idempotent-key": key} if key else {}
         async with self._session.request(method, path, json=body, headers=named) as answer:
-            return Heard(answer.status, answer.headers, await answer.read())
+            return HttpAnswer(answer.status, answer.headers, await answer.read())
 
     async def close(self) -> None:
         """Give back the connections."""

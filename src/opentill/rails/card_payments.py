@@ -31,7 +31,7 @@ from opentill.domain.commands import (
     SubmitOtp,
 )
 from opentill.domain.decisions import Change
-from opentill.domain.order import Attempt, AttemptStatus, Call, CallKind, Order, Refund
+from opentill.domain.order import Attempt, AttemptStatus, CallKind, Order, RailCall, Refund
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Engine, Outcome, Render, Result
 from opentill.engine.errors import EngineError, Overloaded
@@ -59,7 +59,7 @@ _log = structlog.get_logger("opentill.desk")
 
 
 @dataclass(frozen=True, slots=True)
-class DeskSettings:
+class CardPaymentSettings:
     """How long rails are waited for, and how often a payer may guess."""
 
     timeout_seconds: float = 20.0
@@ -79,7 +79,7 @@ class Asking:
     token: TokenId | None = None
 
 
-class CardDesk:
+class CardPaymentService:
     """Takes card payments, and gives them back, from intention to answer.
 
     Every call that begins something raises what ``Engine.submit`` raises, and Overloaded when the server
@@ -93,7 +93,7 @@ class CardDesk:
         transfers: TransferRail,
         clock: Clock,
         ids: Ids,
-        settings: DeskSettings,
+        settings: CardPaymentSettings,
         vault: CardVault,
         render_late: Callable[[CallKind, str], Render],
     ):
@@ -268,7 +268,7 @@ class CardDesk:
             except EngineError as error:
                 _log.warning("void_unsettled", transaction_id=transaction_id, error=type(error).__name__)
 
-    async def _finish_attempt(self, order: Order, attempt: Attempt, call: Call) -> None:
+    async def _finish_attempt(self, order: Order, attempt: Attempt, call: RailCall) -> None:
         if call.kind is CallKind.VOID:
             await self._void(order, attempt)
             return

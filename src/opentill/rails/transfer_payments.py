@@ -87,7 +87,7 @@ class AdviceContradicts(Exception):
     """This session id was told before with another amount, currency or account number."""
 
 
-class TransferDesk:
+class TransferPaymentService:
     """Takes bank transfers, and sends back what no order wants."""
 
     def __init__(

@@ -174,7 +174,7 @@ class Batch(Protocol):
         For work that is no command: the engine's keys are written with their replies.
         """
 
-    def contains(self, witness: "Witness") -> bool:
+    def contains(self, witness: "CommitMarker") -> bool:
         """Whether what the witness names was committed earlier.
 
         True counts once this batch has been committed as well.
@@ -185,7 +185,7 @@ class Batch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class CommitMarker:
     """One thing a batch wrote, by which a later transaction can tell whether that batch committed."""
 
     account_id: str

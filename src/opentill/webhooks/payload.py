@@ -69,14 +69,14 @@ def render(event: Event, view: OrderView, account_name: str) -> Told | None:
     attempt = order.attempt(event.transaction_id) if event.transaction_id else None
     credit = order.credit(event.transaction_id) if event.transaction_id else None
     data = _Data(
-        merchant=_Merchant(wallet_balance=_number(0, order), user_id=order.account_id),
+        merchant=_MerchantMember(wallet_balance=_number(0, order), user_id=order.account_id),
         tokenized_card_data=_tokenized_card(view.saved_card),
         transaction=_transaction(event, order, attempt, _alias(credit, order, account_name)),
         customer=_sender(credit) if credit else _customer(attempt),
         order=_order(event, view, attempt),
         reversal=_reversal(event) if type_ is WebhookType.PAYMENT_REVERSAL else UNSET,
     )
-    return Told(type_.value, msgspec.json.encode(_Body(type_.value, event.event_id, data)))
+    return Told(type_.value, msgspec.json.encode(_WebhookBody(type_.value, event.event_id, data)))
 
 
 # --- the body, field for field --------------------------------------------------------------------
@@ -86,7 +86,7 @@ class _Struct(msgspec.Struct, rename="camel"):
     """Members go on the wire in the order in which they stand here."""
 
 
-class _Merchant(_Struct, kw_only=True):
+class _MerchantMember(_Struct, kw_only=True):
     wallet_id: str = _NONE
     wallet_balance: Raw
     user_id: str
@@ -123,14 +123,14 @@ class _Customer(_Struct):
     product_id: str = _NONE
 
 
-class _Sender(_Struct):
+class _SenderMember(_Struct):
     bank_code: str
     bank_name: str
     sender_name: str
     account_number: str
 
 
-class _Order(_Struct, kw_only=True):
+class _OrderMember(_Struct, kw_only=True):
     amount: Raw
     order_id: str
     card_type: str
@@ -156,16 +156,16 @@ class _Reversal(_Struct):
 
 
 class _Data(_Struct, kw_only=True):
-    merchant: _Merchant
+    merchant: _MerchantMember
     terminal: dict[str, str] = {}
     tokenized_card_data: _TokenizedCard
     transaction: _Transaction
-    customer: _Customer | _Sender
-    order: _Order
+    customer: _Customer | _SenderMember
+    order: _OrderMember
     reversal: _Reversal | UnsetType = UNSET
 
 
-class _Body(msgspec.Struct):
+class _WebhookBody(msgspec.Struct):
     event_type: str
     request_id: str = msgspec.field(name="requestId")
     data: _Data
@@ -207,10 +207,12 @@ def _alias(credit: Credit | None, order: Order, account_name: str) -> dict[str, 
     }
 
 
-def _sender(credit: Credit) -> _Sender:
+def _sender(credit: Credit) -> _SenderMember:
     """Where a transfer came from, as far as its bank said; a bank's name it never says, only the code."""
     sender = credit.sender
-    return _Sender(sender.bank_code or _NONE, _NONE, sender.name or _NONE, sender.account_number or _NONE)
+    return _SenderMember(
+        sender.bank_code or _NONE, _NONE, sender.name or _NONE, sender.account_number or _NONE
+    )
 
 
 def _amount(event: Event, order: Order, attempt: Attempt | None) -> int:
@@ -246,9 +248,9 @@ def _customer(attempt: Attempt | None) -> _Customer:
     return _Customer(attempt.card_masked, attempt.card_masked[:6]) if attempt else _Customer()
 
 
-def _order(event: Event, view: OrderView, attempt: Attempt | None) -> _Order:
+def _order(event: Event, view: OrderView, attempt: Attempt | None) -> _OrderMember:
     order, terms = view.order, view.terms
-    return _Order(
+    return _OrderMember(
         amount=_number(order.amount, order),
         order_id=order.order_id,
         card_type=attempt.card_brand if attempt else _NONE,

@@ -29,7 +29,7 @@ _ALWAYS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PostAnswer:
     """What came back."""
 
     status: int | None
@@ -62,22 +62,22 @@ class Poster:
             trace_configs=[_noting_reuse()],
         )
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostAnswer:
         """POST once, over in ``timeout_seconds`` from name to last byte. Never raises for what a URL does.
 
         A redirect is an answer like any other. The status counts as soon as the head of an answer was
         heard, even if the connection ends early or the time runs out within its body.
         """
-        began, heard = time.monotonic(), _Heard()
+        began, heard = time.monotonic(), _Response()
         try:
             self._check_url(url)
             async with asyncio.timeout(self.timeout_seconds):
                 await self._exchange(url, body, headers, heard)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a TimeoutError is an OSError
             heard.trouble(error, self.timeout_seconds)
-        return Answer(heard.status, heard.text, round((time.monotonic() - began) * 1000))
+        return PostAnswer(heard.status, heard.text, round((time.monotonic() - began) * 1000))
 
-    async def _exchange(self, url: str, body: bytes, headers: Mapping[str, str], heard: "_Heard") -> None:
+    async def _exchange(self, url: str, body: bytes, headers: Mapping[str, str], heard: "_Response") -> None:
         """Post, and again where a connection that was kept open turns out to have been closed meanwhile.
 
         Each round uses up such a connection, so that a fresh one comes last.
@@ -90,7 +90,7 @@ class Poster:
                 if not heard.on_old_connection or heard.status or _head_begun(error):
                     raise
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str], heard: "_Heard") -> None:
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str], heard: "_Response") -> None:
         target = URL(url, encoded=True)  # as it was checked, not as somebody would rather write it
         async with self._session.post(
             target, data=body, headers=headers, allow_redirects=False, trace_request_ctx=heard
@@ -104,7 +104,7 @@ class Poster:
         await self._session.close()
 
 
-class _Heard:
+class _Response:
     """What has been heard of an answer so far."""
 
     def __init__(self) -> None:

@@ -18,16 +18,16 @@ import structlog
 
 from opentill.clock import Clock
 from opentill.engine.errors import EngineError
-from opentill.engine.queue import Gathering, Limits
+from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import CommitUnknown, StoreError, Transient
 from opentill.store.outbox.contract import Delivery, DeliveryState, Endpoint, Outgoing, Patience, Tried
-from opentill.webhooks.poster import Answer, Poster
+from opentill.webhooks.poster import PostAnswer, Poster
 from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.token_keys import Opened
 from opentill.webhooks.windows import Window, Windows
 
-__all__ = ["Answer", "Opener", "Poster", "Sender", "SenderCounts", "SenderSettings", "Signer"]
+__all__ = ["DeliverySender", "Opener", "PostAnswer", "Poster", "SenderCounts", "SenderSettings", "Signer"]
 
 Signer: TypeAlias = Callable[[Outgoing, int], dict[str, str]]
 """The headers that sign a delivery at this moment of real time (UTC milliseconds)."""
@@ -75,7 +75,7 @@ class SenderCounts:
     """How many tries are under way or waiting to be recorded now."""
 
 
-class Sender:
+class DeliverySender:
     """Delivers what is due until it is closed."""
 
     def __init__(
@@ -97,8 +97,8 @@ class Sender:
         self._settings = settings
         self._windows = Windows(settings.most_per_endpoint, settings.most_in_flight // 2)
         self._lease_milliseconds = round((poster.timeout_seconds + GRACE_SECONDS) * 1000)
-        self._records: Gathering[Tried, None] = Gathering(
-            self._write_down, Limits(CLAIM, 2 * settings.most_in_flight)
+        self._records: Queue[Tried, None] = Queue(
+            self._write_down, QueueLimits(CLAIM, 2 * settings.most_in_flight)
         )
         self._tries: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -197,7 +197,7 @@ class Sender:
         except Exception:  # noqa: BLE001 - as above, whatever it was
             _log.exception("try_not_recorded", **_names(outgoing.delivery))
 
-    async def _post(self, outgoing: Outgoing) -> Answer:
+    async def _post(self, outgoing: Outgoing) -> PostAnswer:
         """Signed anew for each try; the body is the same each time."""
         try:
             opened = self._open(outgoing)
@@ -206,9 +206,9 @@ class Sender:
             return replace(answer, text=opened.without_secret(answer.text))
         except Exception:  # noqa: BLE001 - one delivery that can not be sent must not be claimed for ever
             _log.exception("try_failed", **_names(outgoing.delivery))
-            return Answer(None, "The delivery could not be made; the server's log says why.", 0)
+            return PostAnswer(None, "The delivery could not be made; the server's log says why.", 0)
 
-    def _judge(self, delivery: Delivery, answer: Answer) -> Tried:
+    def _judge(self, delivery: Delivery, answer: PostAnswer) -> Tried:
         """What becomes of the delivery after this answer."""
         now, next_try_at, state = self._clock.now(), None, DeliveryState.DELIVERED
         if not answer.accepted:

@@ -77,21 +77,21 @@ def rfc3339(at: int) -> str:
 # --- Nomba's signature ----------------------------------------------------------------------------
 
 
-class _Merchant(msgspec.Struct, rename="camel"):
+class _SignedMerchant(msgspec.Struct, rename="camel"):
     user_id: str | None = None
     wallet_id: str | None = None
 
 
-class _Transaction(msgspec.Struct, rename="camel"):
+class _SignedTransaction(msgspec.Struct, rename="camel"):
     transaction_id: str | None = None
     type: str | None = None
     time: str | None = None
     response_code: str | None = None
 
 
-class _Data(msgspec.Struct):
-    merchant: _Merchant = msgspec.field(default_factory=_Merchant)
-    transaction: _Transaction = msgspec.field(default_factory=_Transaction)
+class _SignedData(msgspec.Struct):
+    merchant: _SignedMerchant = msgspec.field(default_factory=_SignedMerchant)
+    transaction: _SignedTransaction = msgspec.field(default_factory=_SignedTransaction)
 
 
 class _Signed(msgspec.Struct):
@@ -99,7 +99,7 @@ class _Signed(msgspec.Struct):
 
     event_type: str | None = None
     request_id: str | None = msgspec.field(default=None, name="requestId")
-    data: _Data = msgspec.field(default_factory=_Data)
+    data: _SignedData = msgspec.field(default_factory=_SignedData)
 
 
 _decoder = msgspec.json.Decoder(_Signed)
@@ -144,7 +144,7 @@ def _standard_signature(body: bytes, message_id: str, key: str, seconds: int) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Verified:
     """What became of verifying one header of a delivery."""
 
     header: str
@@ -152,19 +152,19 @@ class Finding:
     """Why it does not sign this body, as the end of a sentence; empty when it does."""
 
 
-def verify(body: bytes, received: Mapping[str, str], key: str) -> list[Finding]:
+def verify(body: bytes, received: Mapping[str, str], key: str) -> list[Verified]:
     """Hold every signature that came with a delivery against its body; empty when none came.
 
     Names of headers count without case. How old the delivery is, is not judged.
     """
     named = {name.lower(): _without_surrogates(value) for name, value in received.items()}
     found = [
-        Finding(name, _nomba_fault(body, named, named[name], key))
+        Verified(name, _nomba_fault(body, named, named[name], key))
         for name in ("nomba-signature", "nomba-sig-value")
         if name in named
     ]
     if "webhook-signature" in named:
-        found.append(Finding("webhook-signature", _standard_fault(body, named, key)))
+        found.append(Verified("webhook-signature", _standard_fault(body, named, key)))
     return found
 
 

@@ -17,8 +17,8 @@ from opentill.domain.order import Order
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.rails.card_payments import CardDesk
-from opentill.rails.transfer_payments import TransferDesk
+from opentill.rails.card_payments import CardPaymentService
+from opentill.rails.transfer_payments import TransferPaymentService
 from opentill.store.interface import StoreError
 from opentill.workers.expiry import Expiry
 
@@ -48,7 +48,7 @@ class Workers:
         *,
         reader: Reader,
         threads: StoreThreads,
-        desks: Sequence[CardDesk | TransferDesk],
+        desks: Sequence[CardPaymentService | TransferPaymentService],
         expiry: Expiry,
         clock: Clock,
         sweep_seconds: float,

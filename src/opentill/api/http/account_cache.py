@@ -16,7 +16,7 @@ _MOST_REMEMBERED: Final = 50_000
 T = TypeVar("T")
 
 
-class Directory:
+class AccountCache:
     """A cache in front of the store. Only what exists is remembered, so what is added is seen at once.
 
     What has to be asked again is asked once for all who want it at that moment: else every request that

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from opentill.api.http import decode
-from opentill.api.http.account_cache import Directory
+from opentill.api.http.account_cache import AccountCache
 from opentill.api.http.rate_limit import UNLIMITED
 from opentill.api.http.readiness import Remembered
 from opentill.api.http.routing import AsgiApp, Route
@@ -24,8 +24,8 @@ from opentill.engine.threads import StoreThreads
 from opentill.keys.card_vault import CardVault
 from opentill.keys.endpoint_keys import EndpointKeys
 from opentill.keys.keyring import CardKey, Keyring
-from opentill.rails.card_payments import Asking, CardDesk
-from opentill.rails.transfer_payments import TransferDesk
+from opentill.rails.card_payments import Asking, CardPaymentService
+from opentill.rails.transfer_payments import TransferPaymentService
 from opentill.settings import Settings
 from opentill.store.interface import KeyClaim, Mode, Reply, TokenId
 from opentill.webhooks.guard import Guard
@@ -46,8 +46,8 @@ class ApiDeps:
     engine: Engine
     reader: Reader
     threads: StoreThreads
-    desk: CardDesk
-    transfers: TransferDesk
+    desk: CardPaymentService
+    transfers: TransferPaymentService
     keyring: Keyring
     clock: Clock
     ids: Ids
@@ -66,7 +66,7 @@ class ApiDeps:
     guard: Guard
     """Says which URLs may be called."""
     poster: Poster
-    directory: Directory = field(init=False)
+    directory: AccountCache = field(init=False)
     can_write: Remembered[bool] = field(init=False)
     paused_endpoints: Remembered[int] = field(init=False)
     """Of all merchants; 0 too while that can not be found out."""
@@ -77,7 +77,7 @@ class ApiDeps:
 
     def __post_init__(self) -> None:
         """Make the parts that only this API uses."""
-        object.__setattr__(self, "directory", Directory(self.threads, self.reader, self.clock))
+        object.__setattr__(self, "directory", AccountCache(self.threads, self.reader, self.clock))
         object.__setattr__(self, "can_write", Remembered(self._write, self.clock, unknown=False))
         paused = partial(self.threads.read, self.threads.store.paused_endpoints)
         object.__setattr__(self, "paused_endpoints", Remembered(paused, self.clock, unknown=0))

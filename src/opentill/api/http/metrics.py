@@ -32,7 +32,7 @@ _log = structlog.get_logger("opentill.metrics")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DatabaseFigures:
     """What the database says of the work that waits."""
 
     oldest_due_seconds: float
@@ -59,7 +59,7 @@ class Metrics:
 
     async def render(self) -> bytes:
         """All of it as text; without what the database would say when it does not answer."""
-        found: Found | None = None
+        found: DatabaseFigures | None = None
         try:
             found = await self._ask()
         except (EngineError, StoreError) as error:
@@ -68,9 +68,9 @@ class Metrics:
         registry.register(_Reading([*self._of_engine(), *_of_database(found)]))
         return await asyncio.to_thread(generate_latest, registry)
 
-    async def _ask(self) -> Found:
+    async def _ask(self) -> DatabaseFigures:
         due, calls = await self._reader.ask(self._waiting, None)
-        return Found(due, calls, await self._threads.read(self._threads.store.outbox_health))
+        return DatabaseFigures(due, calls, await self._threads.read(self._threads.store.outbox_health))
 
     def _waiting(self, snapshot: Snapshot) -> tuple[float, int]:
         now = self._clock.now()
@@ -113,7 +113,7 @@ def _histogram(sizes: Counter[int]) -> HistogramMetricFamily:
     return family
 
 
-def _of_database(found: Found | None) -> Iterator[Metric]:
+def _of_database(found: DatabaseFigures | None) -> Iterator[Metric]:
     answers = 0 if found is None else 1
     yield GaugeMetricFamily("opentill_database_answers", "Whether the database answered.", answers)
     if found is None:

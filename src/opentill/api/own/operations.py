@@ -73,7 +73,7 @@ OWN: Final = (
         name="getMoneyOfOrder",
         summary="Get where the money of an order stands",
         handler=order_details.money_of_order,
-        data=order_views.Money,
+        data=order_views.MoneyShown,
     ),
     Operation(
         method="GET",
@@ -169,8 +169,8 @@ OWN: Final = (
         name="switchRail",
         summary="Make the next calls of the sandbox's rail misbehave",
         handler=sandbox.switch_rail,
-        body=sandbox.RailSwitch,
-        data=sandbox.RailSwitch,
+        body=sandbox.RailSwitchRequest,
+        data=sandbox.RailSwitchRequest,
         sandbox_only=True,
     ),
     Operation(

@@ -14,7 +14,7 @@ from opentill.domain.order import Attempt, Credit, Method, Order, OrderStatus, R
 from opentill.store.interface import OrderView
 
 
-class Money(WireStruct):
+class MoneyShown(WireStruct):
     """The money of one order; received = applied + held + returning + returned at every moment."""
 
     received: str
@@ -79,7 +79,7 @@ class CreditShown(WireStruct):
 
 
 class ReturnShown(WireStruct):
-    """Money of a transfer that goes back, never applied; ``status`` as in docs/states.md."""
+    """MoneyShown of a transfer that goes back, never applied; ``status`` as in docs/states.md."""
 
     id: str
     transaction_id: str
@@ -152,7 +152,7 @@ class ShareShown(WireStruct):
 class OrderInFull(OrderInList, kw_only=True):
     """An order with all that happened to it and all that may."""
 
-    money: Money
+    money: MoneyShown
     fee: str
     """What the payment cost the merchant; kept when it is refunded (ruling 19)."""
     shares: list[ShareShown]
@@ -212,14 +212,14 @@ def _time(at: int | None) -> str | None:
     return None if at is None else iso_time(at)
 
 
-def money_shown(order: Order) -> Money:
+def money_shown(order: Order) -> MoneyShown:
     """Where the money of the order stands."""
 
     def shown(minor: int) -> str:
         return major_units(minor, order.currency)
 
     totals = order.totals
-    return Money(
+    return MoneyShown(
         received=shown(totals.received),
         applied=shown(totals.applied),
         held=shown(totals.held),

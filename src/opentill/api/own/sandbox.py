@@ -13,7 +13,7 @@ CATCH_UP_SECONDS: Final = 5.0
 """How long moving the clock waits for what falls due; the workers end whatever is left then."""
 
 
-class RailSwitch(WireStruct, kw_only=True):
+class RailSwitchRequest(WireStruct, kw_only=True):
     """How the next calls of one operation of the sandbox's rail end, on every process."""
 
     operation: Literal["charge", "confirm", "void", "refund", "return"]
@@ -27,7 +27,7 @@ class RailSwitch(WireStruct, kw_only=True):
 
 async def switch_rail(call: Call) -> Reply:
     """Set a switch in place of an earlier one of the same operation; answers once it is stored."""
-    wanted: RailSwitch = call.body
+    wanted: RailSwitchRequest = call.body
     if call.deps.switch_rail is None:
         raise Rejected(ROUTE_NOT_FOUND)
     await call.check_token()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
-from opentill.cli.doctor.diagnosis import Finding, failed, ok, skipped, warning
+from opentill.cli.doctor.diagnosis import Diagnosis, failed, ok, skipped, warning
 from opentill.clock import Clock
 from opentill.domain.order import ReturnStatus
 from opentill.keys.keyring import open_keyring
@@ -25,7 +25,7 @@ _OF_A_DATABASE: Final = ("stamp", "clock", "writes", *_LEFT_LYING, "ledger")
 _SERVE: Final = "start a server; where one runs, its log says why it waits"
 
 
-def database_checks(settings: Settings, clock: Clock) -> Iterator[Finding]:
+def database_checks(settings: Settings, clock: Clock) -> Iterator[Diagnosis]:
     """One after the other; what needs a database that can be used is skipped without one."""
     reached = database(settings.database_url)
     yield reached
@@ -38,7 +38,7 @@ def database_checks(settings: Settings, clock: Clock) -> Iterator[Finding]:
     yield ledger(settings.database_url)
 
 
-def database(url: str) -> Finding:
+def database(url: str) -> Diagnosis:
     """It can be read, and its tables are those that this version works with."""
     name = "database"
     try:
@@ -53,12 +53,12 @@ def database(url: str) -> Finding:
     return ok(name, f"{shown(url)} is at schema {found}")
 
 
-def _unusable(name: str, error: StoreUnusable) -> Finding:
+def _unusable(name: str, error: StoreUnusable) -> Diagnosis:
     said, _, fix = str(error).rstrip(".").partition("; ")
     return failed(name, said, fix or "see `opentill migrate --check`")
 
 
-def belongs(settings: Settings) -> Finding:
+def belongs(settings: Settings) -> Diagnosis:
     """Mode and secret key are those that it was made with."""
     name = "stamp"
     with read_only(settings.database_url) as connection:
@@ -82,7 +82,7 @@ def belongs(settings: Settings) -> Finding:
     return ok(name, f"it was made in {made.mode} mode with this secret key")
 
 
-def clock_skew(url: str, clock: Clock) -> Finding:
+def clock_skew(url: str, clock: Clock) -> Diagnosis:
     """Decisions are dated by the server's clock, of which there may be several."""
     name = "clock"
     with read_only(url) as connection:
@@ -99,7 +99,7 @@ def clock_skew(url: str, clock: Clock) -> Finding:
     return ok(name, said)
 
 
-def _work(settings: Settings, clock: Clock) -> Iterator[Finding]:
+def _work(settings: Settings, clock: Clock) -> Iterator[Diagnosis]:
     try:
         prepare = settings.prepared_statements
         with closing(open_store(settings.database_url, migrate=False, prepare=prepare)) as store:
@@ -117,7 +117,7 @@ def _work(settings: Settings, clock: Clock) -> Iterator[Finding]:
         yield from (skipped(name, "the store can not be opened") for name in _LEFT_LYING)
 
 
-def writes(store: Store, clock: Clock) -> Finding:
+def writes(store: Store, clock: Clock) -> Diagnosis:
     """A commit, as ``/health/ready`` makes one."""
     try:
         store.probe_write(clock.now())
@@ -130,7 +130,7 @@ def writes(store: Store, clock: Clock) -> Finding:
     return ok("writes", "a write was committed")
 
 
-def due_orders(snapshot: Snapshot, clock: Clock) -> Finding:
+def due_orders(snapshot: Snapshot, clock: Clock) -> Diagnosis:
     """Somebody ends what falls due."""
     first = snapshot.first_due_at()
     late = clock.now() + snapshot.facts(()).clock_offset - first if first is not None else 0
@@ -139,7 +139,7 @@ def due_orders(snapshot: Snapshot, clock: Clock) -> Finding:
     return ok("due-orders", "no order is overdue")
 
 
-def overdue_calls(snapshot: Snapshot, clock: Clock) -> Finding:
+def overdue_calls(snapshot: Snapshot, clock: Clock) -> Diagnosis:
     """Somebody asks the rail about calls whose answer was lost."""
     late = snapshot.overdue_calls(clock.now() - OVERDUE_MILLISECONDS, 100)
     if late:
@@ -148,7 +148,7 @@ def overdue_calls(snapshot: Snapshot, clock: Clock) -> Finding:
     return ok("calls", "no call to a rail is left over")
 
 
-def waiting_money(snapshot: Snapshot) -> Finding:
+def waiting_money(snapshot: Snapshot) -> Diagnosis:
     """Money that nobody moves on until a person has said where it belongs."""
     held = len(snapshot.held_credits(MOST_LOOKED_AT))
     parked = sum(
@@ -165,7 +165,7 @@ def waiting_money(snapshot: Snapshot) -> Finding:
     return ok("money", "no transfer and no return waits for a person")
 
 
-def webhooks(store: Store, clock: Clock) -> Finding:
+def webhooks(store: Store, clock: Clock) -> Diagnosis:
     """Merchants are told."""
     health, name = store.outbox_health(), "webhooks"
     since = health.oldest_unplaced_at
@@ -186,7 +186,7 @@ def webhooks(store: Store, clock: Clock) -> Finding:
     return ok(name, f"{health.pending} deliveries wait, none is dead, no endpoint is paused")
 
 
-def ledger(url: str) -> Finding:
+def ledger(url: str) -> Diagnosis:
     """Every invariant of every order, as ``opentill ledger check`` holds them."""
     try:
         with open_read_only(url) as connection:

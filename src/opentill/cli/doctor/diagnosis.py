@@ -17,7 +17,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at."""
 
     check: str
@@ -27,24 +27,24 @@ class Finding:
     """What to do about it; never empty where something is wrong."""
 
 
-Check: TypeAlias = Callable[[], Finding]
+Check: TypeAlias = Callable[[], Diagnosis]
 
 
-def ok(check: str, said: str) -> Finding:
+def ok(check: str, said: str) -> Diagnosis:
     """All is well."""
-    return Finding(check, State.OK, said)
+    return Diagnosis(check, State.OK, said)
 
 
-def warning(check: str, said: str, fix: str) -> Finding:
+def warning(check: str, said: str, fix: str) -> Diagnosis:
     """Works, and is not as it should be."""
-    return Finding(check, State.WARNING, said, fix)
+    return Diagnosis(check, State.WARNING, said, fix)
 
 
-def failed(check: str, said: str, fix: str) -> Finding:
+def failed(check: str, said: str, fix: str) -> Diagnosis:
     """Does not work, or must not stay so."""
-    return Finding(check, State.FAILED, said, fix)
+    return Diagnosis(check, State.FAILED, said, fix)
 
 
-def skipped(check: str, said: str) -> Finding:
+def skipped(check: str, said: str) -> Diagnosis:
     """Not looked at."""
-    return Finding(check, State.SKIPPED, said)
+    return Diagnosis(check, State.SKIPPED, said)

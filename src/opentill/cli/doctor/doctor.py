@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from opentill.cli.doctor.database import database_checks
-from opentill.cli.doctor.diagnosis import Finding, State, failed, ok
+from opentill.cli.doctor.diagnosis import Diagnosis, State, failed, ok
 from opentill.cli.doctor.machine import machine_checks
 from opentill.cli.preflight import Where
 from opentill.cli.printing import WIDE_COLUMNS, AsJson, say_json
@@ -42,7 +42,7 @@ def doctor(*, as_json: AsJson = False, where: Where | None = None) -> None:
         sys.exit(UNWELL)
 
 
-def _findings(where: Where) -> Iterator[Finding]:
+def _findings(where: Where) -> Iterator[Diagnosis]:
     try:
         settings = where.settings()
     except InvalidSetting as error:
@@ -53,12 +53,12 @@ def _findings(where: Where) -> Iterator[Finding]:
     yield from database_checks(settings, SystemClock())
 
 
-def _say_json(findings: Sequence[Finding], *, healthy: bool) -> None:
+def _say_json(findings: Sequence[Diagnosis], *, healthy: bool) -> None:
     shown = [{"check": f.check, "state": f.state.value, "said": f.said, "fix": f.fix} for f in findings]
     say_json({"healthy": healthy, "checks": shown})
 
 
-def _show(findings: Sequence[Finding], *, healthy: bool) -> None:
+def _show(findings: Sequence[Diagnosis], *, healthy: bool) -> None:
     """One line for each check, and below it what to do."""
     console = Console(width=None if sys.stdout.isatty() else WIDE_COLUMNS, highlight=False)
     for each in findings:

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from opentill.cli.credentials_block import served_url
-from opentill.cli.doctor.diagnosis import Finding, failed, ok, skipped, warning
+from opentill.cli.doctor.diagnosis import Diagnosis, failed, ok, skipped, warning
 from opentill.cli.preflight import OperatorError, listen_on
 from opentill.cli.server import RunningServer
 from opentill.keys.keyring import SECRET_KEY_FILE, open_keyring
@@ -23,7 +23,7 @@ FEW_FREE_BYTES: Final = 2 * 1024**3
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-def machine_checks(settings: Settings) -> Iterator[Finding]:
+def machine_checks(settings: Settings) -> Iterator[Diagnosis]:
     """Everything but the database, in the order in which one thing needs the other."""
     yield data_folder(settings.data_dir)
     yield disk(settings.data_dir)
@@ -33,7 +33,7 @@ def machine_checks(settings: Settings) -> Iterator[Finding]:
     yield dangers(settings)
 
 
-def data_folder(folder: Path) -> Finding:
+def data_folder(folder: Path) -> Diagnosis:
     """The server keeps keys there, and on SQLite everything."""
     name = "data-folder"
     if not folder.is_dir():
@@ -50,7 +50,7 @@ def data_folder(folder: Path) -> Finding:
     return ok(name, f"{folder} can be written, by its owner only")
 
 
-def disk(folder: Path) -> Finding:
+def disk(folder: Path) -> Diagnosis:
     """A full disk stops every commit."""
     name = "disk"
     if not folder.is_dir():
@@ -63,7 +63,7 @@ def disk(folder: Path) -> Finding:
     return ok(name, said)
 
 
-def secret_key(settings: Settings) -> Finding:
+def secret_key(settings: Settings) -> Diagnosis:
     """Every key is derived from it, so it must be there, whole, and nobody else's."""
     name, file = "secret-key", settings.data_dir / SECRET_KEY_FILE
     in_file = not settings.secret_key and settings.mode is Mode.SANDBOX
@@ -84,7 +84,7 @@ def secret_key(settings: Settings) -> Finding:
     return ok(name, f"it is in {file if in_file else 'OPENTILL_SECRET_KEY'}, for its owner only")
 
 
-def public_url(settings: Settings) -> Finding:
+def public_url(settings: Settings) -> Diagnosis:
     """Payers follow it from their own machines."""
     name, url = "public-url", settings.public_url
     parts = urlsplit(url)
@@ -99,7 +99,7 @@ def public_url(settings: Settings) -> Finding:
     return ok(name, url)
 
 
-def server(settings: Settings) -> Finding:
+def server(settings: Settings) -> Diagnosis:
     """Either it answers, or its port is there to be taken."""
     name, url = "server", served_url(settings)
     running = RunningServer(url)
@@ -119,7 +119,7 @@ def server(settings: Settings) -> Finding:
     return ok(name, f"none runs, and port {settings.port} on {settings.host} is free")
 
 
-def dangers(settings: Settings) -> Finding:
+def dangers(settings: Settings) -> Diagnosis:
     """What may be set for trying things out and must not be where money is real."""
     if settings.mode is Mode.SANDBOX:
         return _open_sandbox(settings)
@@ -140,7 +140,7 @@ def dangers(settings: Settings) -> Finding:
     return ok("dangers", "no setting is dangerous in live mode")
 
 
-def _open_sandbox(settings: Settings) -> Finding:
+def _open_sandbox(settings: Settings) -> Diagnosis:
     if not _is_loopback(settings.host):
         return warning(
             "dangers",

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from opentill.cli.events.forwarding import Forwarding
-from opentill.cli.events.watch import Seen
+from opentill.cli.events.watch import SeenEvent
 from opentill.cli.printing import printable, say, say_json, shown_time
 from opentill.store.outbox.contract import Delivery, DeliveryState
 from opentill.webhooks.signature import rfc3339, standard_secret
@@ -27,7 +27,7 @@ class Display(Protocol):
     def begin(self, key: str, forwarding: Forwarding | None) -> None:
         """Say by which key is signed, and where events go."""
 
-    def tell(self, seen: Seen) -> None:
+    def tell(self, seen: SeenEvent) -> None:
         """Something happened, or something became of it."""
 
 
@@ -37,7 +37,7 @@ def display(*, as_json: bool) -> Iterator[Display]:
     if as_json:
         yield _Json()
     elif not sys.stdout.isatty():
-        yield _Lines()
+        yield _PlainLines()
     else:
         console = Console(highlight=False, markup=False, emoji=False)
         with Live(console=console, auto_refresh=False) as live:
@@ -51,7 +51,7 @@ class _Json:
         url = forwarding.endpoint.url if forwarding else None
         say_json({"forwardingTo": url, "signingKey": key})
 
-    def tell(self, seen: Seen) -> None:
+    def tell(self, seen: SeenEvent) -> None:
         event, delivery = seen.event, seen.delivery
         said: dict[str, Any] = {
             "eventId": event.event_id,
@@ -76,14 +76,14 @@ class _Json:
         say_json(said)
 
 
-class _Lines:
+class _PlainLines:
     """One line for each thing that happens."""
 
     def begin(self, key: str, forwarding: Forwarding | None) -> None:
         for line in _beginning(key, forwarding):
             say(line)
 
-    def tell(self, seen: Seen) -> None:
+    def tell(self, seen: SeenEvent) -> None:
         say("  ".join(cell for cell in _row(seen) if cell))
 
 
@@ -92,14 +92,14 @@ class _Screen:
 
     def __init__(self, live: Live):
         self._live = live
-        self._rows: dict[tuple[str, str], Seen] = {}
+        self._rows: dict[tuple[str, str], SeenEvent] = {}
 
     def begin(self, key: str, forwarding: Forwarding | None) -> None:
         for line in _beginning(key, forwarding):
             self._live.console.print(line, soft_wrap=True)  # to be copied, so never broken
         self._live.refresh()
 
-    def tell(self, seen: Seen) -> None:
+    def tell(self, seen: SeenEvent) -> None:
         key = seen.event.event_id, seen.delivery.delivery_id if seen.delivery else ""
         self._rows[key] = seen
         while len(self._rows) > ROWS:
@@ -125,7 +125,7 @@ def _beginning(key: str, forwarding: Forwarding | None) -> Iterator[str]:
     yield f"which libraries for Standard Webhooks take as {standard_secret(key)}."
 
 
-def _row(seen: Seen) -> tuple[str, ...]:
+def _row(seen: SeenEvent) -> tuple[str, ...]:
     """At, event, order, its status, result, latency, next try."""
     milliseconds = seen.latency_milliseconds
     next_try_at = seen.delivery.next_try_at if seen.delivery and seen.delivery.tries else None
@@ -157,7 +157,7 @@ def _result(delivery: Delivery | None) -> str:
     return f"{dead}{last}: {printable(delivery.response[:ANSWER_CHARACTERS])}"
 
 
-def _style(seen: Seen) -> str:
+def _style(seen: SeenEvent) -> str:
     if seen.delivery is None or not seen.delivery.tries:
         return "dim"
     return "green" if seen.delivery.state is DeliveryState.DELIVERED else "red"

@@ -19,7 +19,7 @@ LOOK: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenEvent:
     """An event and one delivery of it, as they are now."""
 
     event: Event
@@ -47,10 +47,10 @@ class Watch:
         self._after = store.last_places([account_id])[account_id]
         self._watched: dict[str, tuple[Placed, int]] = {}
         """By event id, with the time of its first sight; oldest first."""
-        self._seen: dict[tuple[str, str], Seen] = {}
+        self._seen: dict[tuple[str, str], SeenEvent] = {}
         """By event id and delivery id, as it was last told."""
 
-    def look(self) -> Iterator[Seen]:
+    def look(self) -> Iterator[SeenEvent]:
         """All that is new or has changed since the last look, in the order of the feed."""
         self._take_new()
         if not self._watched:
@@ -86,14 +86,14 @@ class Watch:
             )
         )
 
-    def _if_changed(self, placed: Placed, delivery: Delivery | None) -> Iterator[Seen]:
+    def _if_changed(self, placed: Placed, delivery: Delivery | None) -> Iterator[SeenEvent]:
         event = placed.event
         key = event.event_id, delivery.delivery_id if delivery else ""
         before = self._seen.get(key)
         if before is None or before.delivery != delivery:
             type_ = TYPE_OF[event.type].value
             latency = _latency(delivery, before.delivery if before else None) if delivery else None
-            self._seen[key] = Seen(event, placed.reference, type_, delivery, latency)
+            self._seen[key] = SeenEvent(event, placed.reference, type_, delivery, latency)
             yield self._seen[key]
 
 

@@ -7,7 +7,7 @@ from cyclopts.validators import Number
 
 from opentill.app import Operating
 from opentill.cli.database import account_of, open_registry
-from opentill.cli.money.decisions import OPERATOR, Found, found, on_money, submit
+from opentill.cli.money.decisions import OPERATOR, FoundCredit, found, on_money, submit
 from opentill.cli.preflight import OperatorError, Where
 from opentill.cli.printing import AsJson, print_table, printable, say, say_json, shown_time
 from opentill.domain.commands import AcceptCredit, ReturnCredit
@@ -38,7 +38,7 @@ def list_(
         return await till.reader.ask(lambda snapshot: snapshot.held_credits(limit), None)
 
     views = on_money(where, look)
-    waiting = [Found(each.order, c) for each in views for c in each.order.credits if c.held]
+    waiting = [FoundCredit(each.order, c) for each in views for c in each.order.credits if c.held]
     if as_json:
         say_json({"credits": [_credit(each) for each in waiting]})
         return
@@ -88,7 +88,7 @@ def accept(credit_id: str, /, *, as_json: AsJson = False, where: Where | None = 
         where: Which database.
     """
 
-    async def act(till: Operating) -> Found:
+    async def act(till: Operating) -> FoundCredit:
         waiting = await found(till, credit_id)
         if waiting.unmatched:
             raise OperatorError("this credit is of no order; give it one with `opentill credits attach`.")
@@ -106,20 +106,20 @@ def return_(credit_id: str, /, *, as_json: AsJson = False, where: Where | None =
         where: Which database.
     """
 
-    async def act(till: Operating) -> Found:
+    async def act(till: Operating) -> FoundCredit:
         waiting = await found(till, credit_id)
         return _after(waiting, await submit(till, ReturnCredit, waiting))
 
     _tell(on_money(where, act), "goes back from", as_json=as_json)
 
 
-def _after(before: Found, order: Order) -> Found:
+def _after(before: FoundCredit, order: Order) -> FoundCredit:
     credit = order.credit(before.credit.transaction_id)
     assert credit is not None
-    return Found(order, credit)
+    return FoundCredit(order, credit)
 
 
-def _tell(done: Found, verb: str, *, as_json: bool) -> None:
+def _tell(done: FoundCredit, verb: str, *, as_json: bool) -> None:
     if as_json:
         say_json(_credit(done))
         return
@@ -130,7 +130,7 @@ def _tell(done: Found, verb: str, *, as_json: bool) -> None:
 # --- as it is printed -----------------------------------------------------------------------------
 
 
-def _row(each: Found) -> tuple[str, ...]:
+def _row(each: FoundCredit) -> tuple[str, ...]:
     order, credit = each.order, each.credit
     return (
         uuid_of(credit.transaction_id),
@@ -144,7 +144,7 @@ def _row(each: Found) -> tuple[str, ...]:
     )
 
 
-def _credit(each: Found) -> dict[str, Any]:
+def _credit(each: FoundCredit) -> dict[str, Any]:
     order, credit = each.order, each.credit
     left = order.return_of(credit.transaction_id)
     return {

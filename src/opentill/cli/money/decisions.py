@@ -44,7 +44,7 @@ _SENTENCES: Final[dict[type[Refusal], str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundCredit:
     """A credit and the order that has its money: a merchant's, or the house's where no order took it."""
 
     order: Order
@@ -88,7 +88,7 @@ async def _carried_out(prepared: Any, act: Callable[[Operating], Awaitable[T]]) 
         return await act(till)
 
 
-async def submit(till: Operating, kind: type[Command], found: Found, **more: object) -> Order:
+async def submit(till: Operating, kind: type[Command], found: FoundCredit, **more: object) -> Order:
     """Put a command about this credit through the engine; the order after it. Raises the Refusal."""
     command = kind(
         account_id=found.order.account_id,
@@ -104,18 +104,18 @@ async def submit(till: Operating, kind: type[Command], found: Found, **more: obj
     return outcome.after
 
 
-async def found(till: Operating, credit_id: str) -> Found:
+async def found(till: Operating, credit_id: str) -> FoundCredit:
     """The credit of this id, at the merchant that has it, else at the house. Raises RecordNotFound."""
     advice = await till.threads.read(till.threads.store.advice_of_credit, credit_id)
     accounts = [account for account in (advice and advice.account_id, HOUSE) if account]
 
-    def ask(snapshot: Snapshot) -> Found | None:
+    def ask(snapshot: Snapshot) -> FoundCredit | None:
         for account in accounts:
             named = transaction_id(account, credit_id)
             view = snapshot.order_of_transaction(account, named)
             credit = view.order.credit(named) if view else None
             if view and credit:
-                return Found(view.order, credit)
+                return FoundCredit(view.order, credit)
         return None
 
     there = await till.reader.ask(ask, None)

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from opentill.app import Operating
-from opentill.cli.money.decisions import Found, found, on_money, submit
+from opentill.cli.money.decisions import FoundCredit, found, on_money, submit
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, print_table, printable, say, say_json, shown_time
 from opentill.domain.commands import Command, RetryReturn, SettleReturnByHand
@@ -52,11 +52,11 @@ def list_(
     )
 
 
-def _open(view: OrderView) -> Iterator[tuple[Found, Return]]:
+def _open(view: OrderView) -> Iterator[tuple[FoundCredit, Return]]:
     for each in view.order.returns:
         credit = view.order.credit(each.transaction_id)
         if credit and each.status is not ReturnStatus.DONE:
-            yield Found(view.order, credit), each
+            yield FoundCredit(view.order, credit), each
 
 
 def retry(return_id: str, /, *, as_json: AsJson = False, where: Where | None = None) -> None:
@@ -96,13 +96,13 @@ def _checked(bank_reference: str) -> str:
 def _carry_out(
     id_: str, kind: type[Command], what: str, *, as_json: bool, where: Where | None, **more: Any
 ) -> None:
-    async def act(till: Operating) -> tuple[Found, Return]:
+    async def act(till: Operating) -> tuple[FoundCredit, Return]:
         credit = await found(till, id_)
         order = await submit(till, kind, credit, **more)
         left = order.return_of(credit.credit.transaction_id)
         if left is None:
             raise RecordNotFound
-        return Found(order, credit.credit), left
+        return FoundCredit(order, credit.credit), left
 
     after, left = on_money(where, act)
     if as_json:
@@ -114,7 +114,7 @@ def _carry_out(
 # --- as it is printed -----------------------------------------------------------------------------
 
 
-def _row(each: Found, left: Return) -> tuple[str, ...]:
+def _row(each: FoundCredit, left: Return) -> tuple[str, ...]:
     sender = each.credit.sender
     return (
         return_id(left.transaction_id),
@@ -129,7 +129,7 @@ def _row(each: Found, left: Return) -> tuple[str, ...]:
     )
 
 
-def _return(each: Found, left: Return) -> dict[str, Any]:
+def _return(each: FoundCredit, left: Return) -> dict[str, Any]:
     order, sender = each.order, each.credit.sender
     return {
         "returnId": return_id(left.transaction_id),

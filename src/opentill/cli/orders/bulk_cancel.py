@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from opentill.cli.preflight import OperatorError
-from opentill.cli.server import Answer, RunningServer, Unreachable
+from opentill.cli.server import RunningServer, ServerAnswer, Unreachable
 from opentill.clock import RandomIds
 
 DONE: Final = frozenset({"cancelled", "already_cancelled"})
@@ -74,7 +74,7 @@ def _cancelled(server: RunningServer, names: Sequence[str], said: Mapping[str, A
         time.sleep(PAUSE_SECONDS)
 
 
-def _asked(server: RunningServer, body: object, key: str) -> Answer | None:
+def _asked(server: RunningServer, body: object, key: str) -> ServerAnswer | None:
     try:
         headers = {"Idempotency-Key": key}
         return server.answer("POST", "/v1/opentill/orders/cancel", body, **headers)
@@ -82,6 +82,6 @@ def _asked(server: RunningServer, body: object, key: str) -> Answer | None:
         return None
 
 
-def _passes(answer: Answer) -> bool:
+def _passes(answer: ServerAnswer) -> bool:
     """Whether it may be answered otherwise soon."""
     return answer.status in {429, 503} or answer.reason == _IN_PROGRESS

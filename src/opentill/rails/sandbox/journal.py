@@ -36,7 +36,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from opentill.clock import SystemClock
-from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, Turnstile
+from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
 from opentill.store.databases.files import make_private
 from opentill.store.databases.opening import patient
 
@@ -287,7 +287,7 @@ def _made_by_turns(where: Path | str) -> Iterator[None]:
         yield
         return
     with (
-        closing(Turnstile(where, SystemClock(), OPENING_PATIENCE_MILLISECONDS)) as turnstile,
+        closing(FileLock(where, SystemClock(), OPENING_PATIENCE_MILLISECONDS)) as turnstile,
         turnstile.turn(),
     ):
         yield

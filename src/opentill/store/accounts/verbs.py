@@ -29,7 +29,7 @@ UNCONFIRMED_MILLISECONDS = 24 * 3_600_000
 T = TypeVar("T")
 
 
-class Directory(ABC):
+class AccountVerbs(ABC):
     """Merchants, their accounts, credentials and tokens, and the facts of this installation."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from opentill.store.accounts.verbs import Directory
+from opentill.store.accounts.verbs import AccountVerbs
 from opentill.store.cards.contract import CardFilter, CardView, PasswordOf
 from opentill.store.orders import rows
 from opentill.store.schema import card_passwords as p
@@ -15,7 +15,7 @@ _COLUMNS: Final = (*(c.c[name] for name in rows.SAVED_CARD), c.c.customer_email,
 _IS_USABLE: Final = or_(c.c.tokenized == 1, c.c.confirmed_at.is_not(None))
 
 
-class SavedCards(Directory):
+class SavedCards(AccountVerbs):
     """Cards that can be charged again."""
 
     def saved_cards(self, wanted: CardFilter) -> list[CardView]:

@@ -19,7 +19,7 @@ OPENING_PATIENCE_MILLISECONDS: Final = 10_000
 """How long a process that starts waits for another one that is making the file at this moment."""
 
 
-class Turnstile:
+class FileLock:
     """Two lock files beside the database; used by one thread of a process at a time."""
 
     def __init__(self, database: Path, clock: Clock, patience_milliseconds: int):

@@ -98,8 +98,8 @@ class PostgresStore(TransferVerbs):
 
     def __init__(self, url: str, clock: Clock | None = None, *, prepare: bool = True):
         self._clock = clock or SystemClock()
-        self._writer = _Line(url, prepare=prepare)
-        self._reader = _Line(url, prepare=prepare)
+        self._writer = _Session(url, prepare=prepare)
+        self._reader = _Session(url, prepare=prepare)
 
     def make_ready(self, *, migrate: bool) -> None:
         """Check the server and bring the tables up to date, or only check that they are.
@@ -180,7 +180,7 @@ class PostgresStore(TransferVerbs):
 class PostgresBatch(SetBatch):
     """See ``Batch``. Orders are locked row by row, in key order."""
 
-    def __init__(self, line: "_Line"):
+    def __init__(self, line: "_Session"):
         super().__init__(line.run, _STATEMENTS)
         self._line = line
 
@@ -189,7 +189,7 @@ class PostgresBatch(SetBatch):
         self._line.commit()
 
 
-class _Line:
+class _Session:
     """One connection, opened when it is needed and opened again after it broke. One thread at a time."""
 
     def __init__(self, url: str, *, prepare: bool):

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
-from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, Turnstile
+from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
 from opentill.store.databases.files import make_private
 from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
 from opentill.store.interface import (
@@ -87,7 +87,7 @@ class SqliteStore(TransferVerbs):
     _outbox = _STATEMENTS
 
     def __init__(self, path: Path, clock: Clock | None = None, *, migrate: bool = True):
-        self._turnstile = Turnstile(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
+        self._turnstile = FileLock(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
         # Of two that make a file a WAL database at once SQLite turns one away, whatever its patience.
         with self._turnstile.turn(OPENING_PATIENCE_MILLISECONDS):
             self._writer = _connect(path, _WRITER_PRAGMAS)

@@ -16,6 +16,7 @@ from opentill.domain.ledger import entries_for
 from opentill.domain.order import Attempt, Credit, Order, Refund, Return
 from opentill.store.interface import (
     Balance,
+    CommitMarker,
     Facts,
     KeyClaim,
     KeyRecord,
@@ -29,7 +30,6 @@ from opentill.store.interface import (
     TransactionView,
     Transient,
     Versions,
-    Witness,
 )
 from opentill.store.orders import rows
 from opentill.store.orders.lists import select_orders
@@ -247,7 +247,7 @@ class SetBatch:
         done = sorted((*name, *_reply_row(reply)) for name, reply in replies.items())
         self._insert(self._statements.store_replies, done)
 
-    def contains(self, witness: Witness) -> bool:
+    def contains(self, witness: CommitMarker) -> bool:
         """See ``Batch.contains``."""
         w = witness
         if w.key is not None:

@@ -11,7 +11,6 @@ from opentill.domain.order import (
     WHOLE,
     Attempt,
     AttemptStatus,
-    Call,
     CallKind,
     Challenge,
     Credit,
@@ -22,6 +21,7 @@ from opentill.domain.order import (
     Order,
     OrderStatus,
     Parts,
+    RailCall,
     Refund,
     RefundStatus,
     Return,
@@ -241,8 +241,8 @@ def attempt(row: Row) -> Attempt:
     )
 
 
-def _call(kind: str | None, until: int, key: str | None) -> Call | None:
-    return Call(CallKind(kind), until, key) if kind else None
+def _call(kind: str | None, until: int, key: str | None) -> RailCall | None:
+    return RailCall(CallKind(kind), until, key) if kind else None
 
 
 def attempt_row(o: Order, a: Attempt) -> Row:
@@ -365,7 +365,7 @@ def return_(row: Row) -> Return:
         started_at=started_at,
         updated_at=updated_at,
         tries=tries,
-        call=Call(CallKind.RETURN, call_until) if call_until is not None else None,
+        call=RailCall(CallKind.RETURN, call_until) if call_until is not None else None,
         bank_reference=bank_reference,
         response_code=response_code,
         message=message,

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, delete, insert, literal_column, select, tuple_
 
-from opentill.store.accounts.verbs import Directory
+from opentill.store.accounts.verbs import AccountVerbs
 from opentill.store.outbox import rows
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, DeliveryState, Endpoint
 from opentill.store.schema import webhook_deliveries, webhook_endpoints
@@ -16,7 +16,7 @@ _IS_PENDING: Final = webhook_deliveries.c.state == literal_column(f"'{DeliverySt
 """Spelt out: an index of pending rows alone serves no parameter, which could say anything."""
 
 
-class Endpoints(Directory):
+class Endpoints(AccountVerbs):
     """Endpoints of merchants, and their deliveries as they are looked at."""
 
     def add_endpoint(self, endpoint: Endpoint) -> None:

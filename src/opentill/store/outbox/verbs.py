@@ -70,13 +70,13 @@ class OutboxVerbs(Endpoints, SavedCards):
 
         def question(run: Run) -> list[FeedEntry]:
             row = run(self._outbox.last_places, (as_set([(account_id,)]),)).fetchone()
-            part = _Part(account_id, after, row[1] if row else 0, types, limit)
+            part = _FeedRange(account_id, after, row[1] if row else 0, types, limit)
             found = [*self._of_orders(run, part), *self._of_endpoints(run, part)]
             return sorted(found, key=lambda each: each.place)[:limit]
 
         return self._ask(question)
 
-    def _of_orders(self, run: Run, part: "_Part") -> Iterator[FeedEntry]:
+    def _of_orders(self, run: Run, part: "_FeedRange") -> Iterator[FeedEntry]:
         """Read in spans: no plan can take a statement over more places than that."""
         wanted, left = part.types_among(EventType), part.limit
         span = SPAN if part.types else part.limit
@@ -88,7 +88,7 @@ class OutboxVerbs(Endpoints, SavedCards):
             if not left:
                 break
 
-    def _of_endpoints(self, run: Run, part: "_Part") -> Iterator[FeedEntry]:
+    def _of_endpoints(self, run: Run, part: "_FeedRange") -> Iterator[FeedEntry]:
         wanted = part.types_among(EndpointEventType)
         asked = (as_set(wanted), part.account_id, part.after, part.last, part.limit)
         found = run(self._outbox.endpoint_feed, asked).fetchall() if wanted else ()
@@ -170,7 +170,7 @@ class OutboxVerbs(Endpoints, SavedCards):
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _FeedRange:
     """What is asked of a feed: behind one place, up to another."""
 
     account_id: str
