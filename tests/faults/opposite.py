@@ -111,7 +111,7 @@ def _batch(store: Store, names: list[str], claims: list[KeyClaim]) -> bool:
         with store.batch() as batch:
             batch.facts(())
             found = batch.lock_orders([(ACCOUNT, name) for name in names])
-            orders = {order.reference: order for order in found}
+            orders = {name: order for order in found for name in (order.reference, order.order_id)}
             held = batch.keys([(c.account_id, c.key) for c in claims], NOW)
             batch.write([change for name in names if (change := _change(name, orders))])
             ours = [
