@@ -30,8 +30,8 @@ from opentill.domain.commands import CancelOrder
 from opentill.domain.decisions import Change
 from opentill.domain.order import OrderStatus
 from opentill.engine.engine import Engine
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.postgres import open_postgres
-from opentill.store.interface import Mode
 from orders import IDS, OPERATOR
 from past import add_ended, add_pending
 from ways import TREE, WAYS, Open

@@ -24,8 +24,8 @@ import uvloop
 
 import receiver
 from opentill.engine.threads import StoreThreads
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import SqliteStore, open_sqlite
-from opentill.store.interface import Mode
 from opentill.store.outbox.contract import Endpoint, Outgoing
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.payload import WebhookType, render

@@ -8,8 +8,10 @@ from databases import Place, url_of
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order, Terms
+from opentill.store.accounts.contract import IssuedToken, Mode
 from opentill.store.databases import opening
-from opentill.store.interface import IssuedToken, Mode, Name, Store, TokenId
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Name, TokenId
 
 ACCOUNT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"

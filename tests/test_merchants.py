@@ -18,8 +18,9 @@ from opentill.keys.provisioning import (
     webhook_key,
     write_env_file,
 )
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import open_sqlite
-from opentill.store.interface import Mode, Store
+from opentill.store.interface import Store
 
 KEYRING = Keyring(b"k" * 32)
 URL = "http://127.0.0.1:8480"

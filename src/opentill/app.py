@@ -41,8 +41,10 @@ from opentill.rails.sandbox.journal import RailJournal, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
 from opentill.rails.transfer_payments import TransferPaymentService, TransferSettings
 from opentill.settings import Settings, load_settings
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.opening import is_postgres
-from opentill.store.interface import Mode, Store, StoreUnusable
+from opentill.store.errors import StoreUnusable
+from opentill.store.interface import Store
 from opentill.store.outbox.contract import Outgoing, Patience
 from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard

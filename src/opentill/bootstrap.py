@@ -9,7 +9,8 @@ from opentill.clock import Clock, SystemClock
 from opentill.keys.keyring import CARD_KEY_FILE, CardKey, Keyring, open_keyring
 from opentill.settings import Settings
 from opentill.store.databases.opening import open_store
-from opentill.store.interface import Store, StoreUnusable
+from opentill.store.errors import StoreUnusable
+from opentill.store.interface import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from given_store import ACCOUNT, NOW, ToldClock, open_store
 from opentill.api.http.account_cache import AccountCache
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.store.accounts.contract import Merchant
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Merchant
 
 MERCHANT = Merchant(ACCOUNT, "Shop", "", "", None, None, NOW, b"sealed")
 

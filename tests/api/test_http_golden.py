@@ -23,7 +23,8 @@ from opentill.domain import refusals
 from opentill.domain.refusals import Refusal
 from opentill.keys.keyring import open_keyring
 from opentill.settings import load_settings
-from opentill.store.interface import Mode, Reply
+from opentill.store.accounts.contract import Mode
+from opentill.store.orders.contract import Reply
 from server import Server, new_merchant, token
 
 GOLDEN: Final = Path(__file__).with_name("golden")

@@ -17,8 +17,8 @@ from opentill.api.wire import Rejected
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Mode
 
 QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05)
 LONG_SECONDS = 10

@@ -20,10 +20,13 @@ from opentill.domain.refusals import Refusal
 from opentill.engine.batch import Outcome
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.threads import StoreThreads
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.opening import is_postgres, sqlite_path
 from opentill.store.databases.postgres import PostgresStore, _Session
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Batch, CommitUnknown, KeyClaim, Mode, Reply, Store, Transient
+from opentill.store.errors import CommitUnknown, Transient
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Batch, KeyClaim, Reply
 
 T = TypeVar("T")
 

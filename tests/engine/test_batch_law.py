@@ -59,7 +59,8 @@ from opentill.engine.batch import Outcome, Render, Result, Submission
 from opentill.engine.engine import EngineSettings, _Committer
 from opentill.engine.errors import EngineError
 from opentill.engine.metrics import EngineMetrics
-from opentill.store.interface import KeyClaim, Reply, Store, TokenId
+from opentill.store.interface import Store
+from opentill.store.orders.contract import KeyClaim, Reply, TokenId
 from opentill.store.transfers.contract import TransferNotice
 
 AMOUNT = new_order("any").amount

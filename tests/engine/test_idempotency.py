@@ -24,7 +24,7 @@ from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_t
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, TokenRevoked
 from opentill.engine.engine import Engine, EngineSettings, Result
-from opentill.store.interface import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, Reply, TokenId
 
 DAY = 86_400_000
 

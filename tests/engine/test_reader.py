@@ -12,7 +12,7 @@ from opentill.domain.refusals import TokenRevoked
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Snapshot, TokenId
+from opentill.store.orders.contract import Snapshot, TokenId
 
 T = TypeVar("T")
 DEAD = TokenId(ACCOUNT, "dead")

@@ -23,7 +23,9 @@ from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.databases.postgres import open_postgres
-from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store, Transient
+from opentill.store.errors import Transient
+from opentill.store.interface import Store
+from opentill.store.orders.contract import KeyClaim, KeyRecord, Reply
 
 SPAWN: Final = multiprocessing.get_context("spawn")
 PROCESSES, ROUNDS, ORDERS = 3, 5, 40

@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 
 from clusters import _HASTY, _SETTINGS, Cluster, cluster
 from given_store import NOW
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.postgres import open_postgres
-from opentill.store.interface import Mode
 from races.books import Books, Row, _by_order, until
 
 LOOK_SECONDS: Final = 0.01

@@ -21,7 +21,8 @@ from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.postgres import open_postgres
-from opentill.store.interface import Store, StoreError
+from opentill.store.errors import StoreError
+from opentill.store.interface import Store
 from races.books import ledger_check, until
 from races.laws import complaints, unsettled
 from server import Server

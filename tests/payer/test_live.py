@@ -10,8 +10,10 @@ from given_store import ACCOUNT, NOW, OTHER, add_orders, cancelled, write
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
 from opentill.payer.live import MOST_OF_ONE_ORDER, OpenPage, OpenPages, Pace
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Mode, Name, Snapshot, Transient
+from opentill.store.errors import Transient
+from opentill.store.orders.contract import Name, Snapshot
 
 QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05, patience_seconds=0.02)
 LONG_SECONDS = 10

@@ -11,9 +11,10 @@ from opentill.domain.order import Order
 from opentill.store.databases.opening import open_store, sqlite_path
 from opentill.store.databases.postgres import _BEGIN_WRITING, PostgresBatch, PostgresStore
 from opentill.store.databases.sqlite import SqliteBatch, SqliteStore
-from opentill.store.interface import Batch, Name, Store
+from opentill.store.interface import Store
 from opentill.store.orders import rows
 from opentill.store.orders.batch import SetBatch, as_set
+from opentill.store.orders.contract import Batch, Name
 from opentill.store.orders.statements import POSTGRES, SQLITE, Statements
 
 Judged: TypeAlias = Callable[[], None]

@@ -29,7 +29,7 @@ from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer,
 from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailPayout, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
-from opentill.store.interface import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, Reply, TokenId
 
 T = TypeVar("T")
 

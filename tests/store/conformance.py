@@ -48,17 +48,15 @@ from opentill.domain.order import (
     SplitKind,
     Terms,
 )
-from opentill.store.interface import (
+from opentill.store.errors import StoreError, Transient
+from opentill.store.interface import OpenStore, Store
+from opentill.store.orders.contract import (
     Balance,
     CommitMarker,
     Facts,
     KeyClaim,
-    OpenStore,
     OrderFilter,
-    Store,
-    StoreError,
     TransactionFilter,
-    Transient,
     Versions,
 )
 

@@ -6,17 +6,16 @@ import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
 from opentill.domain.order import LateMoney, OrderStatus
-from opentill.store.interface import (
+from opentill.store.accounts.contract import (
     MOST_CLOCK_OFFSET_MILLISECONDS,
     Client,
-    ClockOutOfRange,
     Merchant,
     Mode,
-    Store,
-    StoreUnusable,
     SubAccount,
-    TokenId,
 )
+from opentill.store.errors import ClockOutOfRange, StoreUnusable
+from opentill.store.interface import Store
+from opentill.store.orders.contract import TokenId
 from store.conformance import DAY, claim, law
 from store.conformance_keys import LAW
 

@@ -3,7 +3,9 @@
 import pytest
 
 from given_store import ACCOUNT, IDS, NOW, OTHER
-from opentill.store.interface import CommitMarker, KeyRecord, Reply, Store, Transient
+from opentill.store.errors import Transient
+from opentill.store.interface import Store
+from opentill.store.orders.contract import CommitMarker, KeyRecord, Reply
 from store.conformance import DAY, LAW, claim, law
 
 __all__ = ["LAW"]

@@ -9,7 +9,8 @@ from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
 from opentill.domain.order import Order
-from opentill.store.interface import OpenStore, OrderView, Store
+from opentill.store.interface import OpenStore, Store
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import (
     Delivery,
     DeliveryFilter,

@@ -8,7 +8,8 @@ from given_store import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_
 from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.order import AttemptStatus, LateMoney, Order, Sender
-from opentill.store.interface import Store, TransactionFilter, TransferState
+from opentill.store.interface import Store
+from opentill.store.orders.contract import TransactionFilter, TransferState
 from opentill.store.transfers.contract import Advice, TransferNotice
 from store.conformance import DAY, law
 from store.conformance_cards import LAW

@@ -17,10 +17,11 @@ from sqlalchemy import text
 from cli.program import run
 from given_store import ACCOUNT, NOW, add_orders, read
 from opentill.domain.order import OrderStatus
+from opentill.store.accounts.contract import Mode
 from opentill.store.audit.examination import audit, open_read_only
 from opentill.store.databases.migrate import HEAD
 from opentill.store.databases.opening import is_postgres, open_store
-from opentill.store.interface import Mode, StoreUnusable
+from opentill.store.errors import StoreUnusable
 from server import Server, client, token
 from store import scene
 from store.migrating import (

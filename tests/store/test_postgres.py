@@ -28,7 +28,8 @@ from opentill.store.databases import postgres
 from opentill.store.databases.migrate import HEAD
 from opentill.store.databases.partitions import partition
 from opentill.store.databases.postgres import PostgresStore, open_postgres
-from opentill.store.interface import OpenStore, StoreUnusable, Transient
+from opentill.store.errors import StoreUnusable, Transient
+from opentill.store.interface import OpenStore
 from polling import until
 from store.conformance_transfers import LAW
 

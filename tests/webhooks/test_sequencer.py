@@ -10,7 +10,7 @@ from given_store import ACCOUNT, NOW, ToldClock, add_orders, open_store
 from opentill.domain.events import Event
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import Store
-from opentill.store.orders.views import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import DeliveryFilter, Told
 from opentill.webhooks.sequencer import ASK_MILLISECONDS, BATCH, LEASE_MILLISECONDS, Sequencer
 from store.conformance_outbox import E1, add_cancelled, feed, said

@@ -10,7 +10,7 @@ from given_store import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, wri
 from opentill.domain.events import Event, EventType
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, Endpoint, Outgoing, Told
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.schedule import Schedule

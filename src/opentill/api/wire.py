@@ -12,7 +12,7 @@ import msgspec
 
 from opentill.domain import refusals
 from opentill.domain.refusals import Refusal
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 _encode = msgspec.json.Encoder().encode
 

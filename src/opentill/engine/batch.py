@@ -19,7 +19,7 @@ from opentill.domain.refusals import (
     TokenRevoked,
 )
 from opentill.domain.sharing import NO_FEE, FeeTerms
-from opentill.store.interface import CommitMarker, Facts, KeyClaim, KeyRecord, Name, Reply, TokenId
+from opentill.store.orders.contract import CommitMarker, Facts, KeyClaim, KeyRecord, Name, Reply, TokenId
 
 Outcome: TypeAlias = Change | Refusal
 Render: TypeAlias = Callable[[Outcome], Reply | None]

@@ -9,7 +9,8 @@ from typing import Final
 
 from opentill.clock import Clock, Ids
 from opentill.keys.keyring import Keyring
-from opentill.store.interface import Client, Merchant, Mode, Store, SubAccount
+from opentill.store.accounts.contract import Client, Merchant, Mode, SubAccount
+from opentill.store.interface import Store
 
 DEFAULT_NAME: Final = "Sandbox Merchant"
 MOST_LOGO_BYTES: Final = 8192

@@ -23,7 +23,7 @@ from opentill.payer.sandbox import TEST_CARDS
 from opentill.payer.transfer import Arrival
 from opentill.payer.view import CARD_METHOD, TRANSFER_METHOD, allows
 from opentill.rails.card_payments import Asking
-from opentill.store.interface import Name, OrderView
+from opentill.store.orders.contract import Name, OrderView
 from opentill.store.transfers.contract import TransferNotice
 
 SEE_OTHER: Final = 303

@@ -23,7 +23,10 @@ from opentill.payer.sandbox import TEST_CARDS, TEST_PASSWORDS
 from opentill.payer.view import Offer, PageParts, PayerPage, page_of
 from opentill.rails.card_payments import CardPaymentService
 from opentill.rails.transfer_payments import NoAccountFree, TransferPaymentService
-from opentill.store.interface import Merchant, Name, OrderView, Snapshot, Store, StoreError
+from opentill.store.accounts.contract import Merchant
+from opentill.store.errors import StoreError
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Name, OrderView, Snapshot
 from opentill.store.transfers.contract import TransferAccount
 
 ReturnUrl: TypeAlias = Callable[[str, str], str]

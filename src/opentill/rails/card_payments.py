@@ -47,7 +47,7 @@ from opentill.rails.rail import (
     TransferRail,
     sender_account,
 )
-from opentill.store.interface import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, Reply, TokenId
 
 RAIL: Final = Actor(ActorKind.RAIL)
 NO_ANSWER: Final = RailAnswer(RailOutcome.SILENT, "", "The payment is being checked")

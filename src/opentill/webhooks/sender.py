@@ -20,7 +20,7 @@ from opentill.clock import Clock
 from opentill.engine.errors import EngineError
 from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import CommitUnknown, StoreError, Transient
+from opentill.store.errors import CommitUnknown, StoreError, Transient
 from opentill.store.outbox.contract import Delivery, DeliveryState, Endpoint, Outgoing, Patience, Tried
 from opentill.webhooks.poster import PostAnswer, Poster
 from opentill.webhooks.schedule import Schedule

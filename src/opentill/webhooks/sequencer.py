@@ -7,7 +7,7 @@ import structlog
 from opentill.clock import Clock
 from opentill.domain.events import Event
 from opentill.engine.threads import StoreThreads
-from opentill.store.orders.views import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import RenderEvent, Told
 
 LEASE: Final = "sequencer"

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from opentill.clock import Clock
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Merchant
+from opentill.store.accounts.contract import Merchant
 
 _KEEP_MILLISECONDS: Final = 5000
 _KEEP_OFFSET_MILLISECONDS: Final = 1000

@@ -29,7 +29,8 @@ from opentill.api.wire import (
 from opentill.domain.refusals import Refusal
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.observe import request_id
-from opentill.store.interface import Reply, StoreError
+from opentill.store.errors import StoreError
+from opentill.store.orders.contract import Reply
 
 __all__ = ["ApiApp", "ApiDeps"]
 

@@ -27,7 +27,8 @@ from opentill.keys.keyring import CardKey, Keyring
 from opentill.rails.card_payments import Asking, CardPaymentService
 from opentill.rails.transfer_payments import TransferPaymentService
 from opentill.settings import Settings
-from opentill.store.interface import KeyClaim, Mode, Reply, TokenId
+from opentill.store.accounts.contract import Mode
+from opentill.store.orders.contract import KeyClaim, Reply, TokenId
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.poster import Poster
 from opentill.workers.expiry import Expiry

@@ -4,7 +4,7 @@ from msgspec import UNSET, UnsetType
 
 from opentill.api.http.call import Call
 from opentill.api.wire import UNAVAILABLE, WireStruct
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 
 class Live(WireStruct):

@@ -18,7 +18,9 @@ from opentill.api.wire import Rejected
 from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal, TokenRevoked
 from opentill.engine.errors import EngineError
 from opentill.keys.keyring import Keyring
-from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store, StoreError
+from opentill.store.errors import StoreError
+from opentill.store.interface import Store
+from opentill.store.orders.contract import KeyClaim, KeyRecord, Reply
 
 GRACE_MILLISECONDS: Final = 10_000
 """How much longer than a call to an endpoint a key stays claimed when its request broke off."""

@@ -20,7 +20,8 @@ from opentill.engine.engine import Engine
 from opentill.engine.errors import EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Snapshot, StoreError
+from opentill.store.errors import StoreError
+from opentill.store.orders.contract import Snapshot
 from opentill.store.outbox.contract import OutboxHealth
 
 PATH: Final = b"/metrics"

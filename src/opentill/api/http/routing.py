@@ -11,7 +11,7 @@ import msgspec
 from opentill.api.http.streaming import Stream
 from opentill.api.wire import SUCCESS, SUCCESS_CODE, RefusalRow, Success, refusal_replies
 from opentill.domain.refusals import Refusal
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 if TYPE_CHECKING:
     from opentill.api.http.call import Call

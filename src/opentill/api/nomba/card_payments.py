@@ -13,7 +13,7 @@ from opentill.api.nomba.replies import card_reply, otp_reply
 from opentill.api.wire import SecretStruct, WireStruct
 from opentill.domain.commands import BeginAttempt, CancelAttempt, ResendOtp, SubmitOtp
 from opentill.domain.names import transaction_id
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 _OTP_SENT: Final = Done(success=True, message="OTP sent successfully")
 _ATTEMPT_CANCELLED: Final = Done(success=True, message="Transaction cancelled successfully")

@@ -8,7 +8,7 @@ from opentill.api.nomba.creation import command_of
 from opentill.api.nomba.views import OrderWithBusiness, order_with_business
 from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, WireStruct
 from opentill.domain.commands import CancelOrder
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 _NOTE_CHARACTERS: Final = 255
 

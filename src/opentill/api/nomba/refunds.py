@@ -8,7 +8,7 @@ from opentill.api.http.decode import AccountNumber, BankCode, OptionalAmountText
 from opentill.api.nomba.replies import refund_reply
 from opentill.api.wire import MAGIC_TRANSACTION, REQUEST_FAILED, Rejected, WireStruct, invalid
 from opentill.domain.commands import BeginRefund
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 
 class RefundRequest(WireStruct, kw_only=True):

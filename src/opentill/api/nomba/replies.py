@@ -19,7 +19,7 @@ from opentill.domain.refunds import whole_refund
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Outcome, Render
 from opentill.keys.keyring import Keyring
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 ReturnUrl: TypeAlias = Callable[[str, str], str]
 """Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""

@@ -23,7 +23,7 @@ from opentill.api.wire import (
 from opentill.domain.commands import ChargeSavedCard
 from opentill.domain.names import transaction_id
 from opentill.store.cards.contract import CardFilter, CardView
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 PAGE_LENGTH: Final = 50
 LAST_PAGE: Final = "0"

@@ -28,7 +28,7 @@ from opentill.domain.order import Order
 from opentill.domain.refusals import TooManyOtps
 from opentill.rails.rail import PasswordAnswer
 from opentill.store.cards.contract import CardFilter, CardView, PasswordOf, PasswordUse
-from opentill.store.interface import OrderView, Reply
+from opentill.store.orders.contract import OrderView, Reply
 
 PASSWORD_MILLISECONDS: Final = 10 * 60_000
 """How long after it was sent a password is taken."""

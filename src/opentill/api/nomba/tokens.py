@@ -14,7 +14,8 @@ from opentill.api.wire import (
     SecretStruct,
     iso_time,
 )
-from opentill.store.interface import Client, IssuedToken, Reply
+from opentill.store.accounts.contract import Client, IssuedToken
+from opentill.store.orders.contract import Reply
 
 Credential = Annotated[str, Meta(max_length=255)]
 AccessToken = Annotated[str, Meta(max_length=4096)]

@@ -19,7 +19,7 @@ from opentill.api.nomba.views import (
 from opentill.api.wire import RECORD_NOT_FOUND, TRANSACTION_NOT_FOUND, Rejected, WireStruct, invalid
 from opentill.domain.names import transaction_of_tx_ref
 from opentill.domain.order import Order
-from opentill.store.interface import Reply, Snapshot, TransactionFilter, TransactionView
+from opentill.store.orders.contract import Reply, Snapshot, TransactionFilter, TransactionView
 
 _MOST_LISTED: Final = 50
 _NOTHING: Final[frozenset[str]] = frozenset()

@@ -15,7 +15,7 @@ from opentill.api.nomba.views import (
 from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
 from opentill.domain.order import Attempt, Credit, Order, OrderStatus
 from opentill.settings import Settings
-from opentill.store.interface import OrderView, Reply
+from opentill.store.orders.contract import OrderView, Reply
 
 _ID_TYPES: Final = frozenset({"order_id", "order_reference", "orderid", "orderreference"})
 

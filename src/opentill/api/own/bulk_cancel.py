@@ -27,7 +27,7 @@ from opentill.domain.lifecycle import CANCELLABLE
 from opentill.domain.order import OrderStatus
 from opentill.domain.refusals import OrderAlreadyPaid, RecordNotFound, Refusal
 from opentill.engine.engine import Outcome, Result
-from opentill.store.interface import KeyClaim, OrderFilter, OrderPage, Reply
+from opentill.store.orders.contract import KeyClaim, OrderFilter, OrderPage, Reply
 
 MOST: Final = 1000
 """How many orders one call cancels at the most."""

@@ -19,7 +19,7 @@ from opentill.domain.money import major_units
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Order, OrderStatus
 from opentill.domain.refusals import Refusal
-from opentill.store.interface import OrderView, Reply, Snapshot
+from opentill.store.orders.contract import OrderView, Reply, Snapshot
 
 _MOST_METADATA: Final = 50
 

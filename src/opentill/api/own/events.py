@@ -10,7 +10,7 @@ from opentill.api.http.streaming import Stream
 from opentill.api.own.feed import LATEST, START, Wanted, from_cursor, to_cursor, types_of
 from opentill.api.own.order_views import EventShown
 from opentill.api.wire import WireStruct
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import Reply
 
 _MOST_LISTED: Final = 500
 _TYPES_CHARACTERS: Final = 500

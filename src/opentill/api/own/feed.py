@@ -10,7 +10,7 @@ from opentill.api.wire import invalid, iso_time
 from opentill.domain.events import EventType
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Name, OrderView, Snapshot, TokenId
+from opentill.store.orders.contract import Name, OrderView, Snapshot, TokenId
 from opentill.store.outbox.contract import EndpointEventType, FeedEntry, Placed, PlacedEndpointEvent
 
 START: Final = 0

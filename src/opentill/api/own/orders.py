@@ -11,7 +11,7 @@ from opentill.api.http.decode import ReferenceText, Text, moment
 from opentill.api.own.order_views import OrderInList, order_in_list
 from opentill.api.wire import WireStruct
 from opentill.domain.order import OrderStatus
-from opentill.store.interface import OrderFilter, Reply
+from opentill.store.orders.contract import OrderFilter, Reply
 
 _MOST_LISTED: Final = 500
 

@@ -19,7 +19,7 @@ from opentill.clock import Clock
 from opentill.engine.errors import EngineError, Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import StoreError
+from opentill.store.errors import StoreError
 
 PAGE: Final = 100
 """Events in one piece of a stream: what may be held in memory for a slow reader."""

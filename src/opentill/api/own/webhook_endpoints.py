@@ -20,7 +20,8 @@ from opentill.api.wire import (
     iso_time,
 )
 from opentill.keys.provisioning import new_secret, webhook_key
-from opentill.store.interface import Reply, Store
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Reply
 from opentill.store.outbox.contract import Endpoint
 from opentill.webhooks import signature
 from opentill.webhooks.guard import LONGEST_URL, Forbidden

@@ -13,7 +13,9 @@ from opentill.store.audit.examination import audit, count_orders, open_read_only
 from opentill.store.databases.inspection import database_time, stamp
 from opentill.store.databases.migrate import HEAD, is_usable, revision
 from opentill.store.databases.opening import open_store, read_only, shown
-from opentill.store.interface import Snapshot, Store, StoreError, StoreUnusable
+from opentill.store.errors import StoreError, StoreUnusable
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Snapshot
 
 OVERDUE_MILLISECONDS: Final = 60_000
 """How long work may wait; servers look for it every second or so."""

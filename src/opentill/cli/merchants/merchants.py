@@ -11,7 +11,7 @@ from opentill.cli.preflight import OperatorError, Where
 from opentill.cli.printing import print_table, say, shown_time
 from opentill.domain.order import LateMoney
 from opentill.keys.provisioning import Credentials, InvalidLogo, write_env_file
-from opentill.store.interface import Merchant
+from opentill.store.accounts.contract import Merchant
 
 MOST_EXPIRY_SECONDS: Final = 315_360_000
 """As an order may say itself (contract 10)."""

@@ -24,7 +24,7 @@ from opentill.domain.refusals import (
 )
 from opentill.domain.suspense import HOUSE
 from opentill.engine.errors import EngineError
-from opentill.store.interface import Snapshot
+from opentill.store.orders.contract import Snapshot
 
 OPERATOR: Final = Actor(ActorKind.OPERATOR, "cli")
 T = TypeVar("T")

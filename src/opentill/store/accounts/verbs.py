@@ -12,16 +12,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from opentill.domain.order import LateMoney
 from opentill.store import schema
-from opentill.store.interface import (
+from opentill.store.accounts.contract import (
     MOST_CLOCK_OFFSET_MILLISECONDS,
     Client,
-    ClockOutOfRange,
     IssuedToken,
     Merchant,
     Mode,
-    StoreUnusable,
     SubAccount,
 )
+from opentill.store.errors import ClockOutOfRange, StoreUnusable
 
 UNCONFIRMED_MILLISECONDS = 24 * 3_600_000
 """How long a card waits for its shopper's confirmation, and sends of a password are counted."""

@@ -20,7 +20,7 @@ from opentill.store.audit.shares import SHARE_CHECKS
 from opentill.store.audit.transfers import TRANSFER_CHECKS
 from opentill.store.databases.migrate import HEAD, revision
 from opentill.store.databases.opening import read_only, shown
-from opentill.store.interface import StoreUnusable
+from opentill.store.errors import StoreUnusable
 
 ALL_CHECKS: Final = (*CHECKS, *REFUND_CHECKS, *SHARE_CHECKS, *TRANSFER_CHECKS)
 """Every invariant, in the order in which they are checked."""

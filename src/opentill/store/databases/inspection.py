@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select, text
 
 from opentill.store import schema
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 
 
 @dataclass(frozen=True, slots=True)

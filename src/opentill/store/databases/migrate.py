@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect, select, text
 
 from opentill.store import schema
-from opentill.store.interface import StoreUnusable
+from opentill.store.errors import StoreUnusable
 
 HEAD: Final = "0011"
 """The newest migration. Kept here so that an up-to-date database opens without loading Alembic."""

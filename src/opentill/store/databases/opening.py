@@ -10,7 +10,8 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import DatabaseError
 
-from opentill.store.interface import Store, StoreUnusable
+from opentill.store.errors import StoreUnusable
+from opentill.store.interface import Store
 
 SQLITE_URL: Final = "sqlite:///"
 

@@ -9,7 +9,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from opentill.store import schema
 from opentill.store.databases.opening import shown
-from opentill.store.interface import StoreUnusable
+from opentill.store.errors import StoreUnusable
 
 _BY: Final = "account_id"
 

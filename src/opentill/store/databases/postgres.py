@@ -20,16 +20,9 @@ from sqlalchemy.pool import StaticPool
 from opentill.clock import Clock, SystemClock
 from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
 from opentill.store.databases.opening import patient, shown
-from opentill.store.interface import (
-    Batch,
-    CommitUnknown,
-    LockTimeout,
-    Snapshot,
-    StoreError,
-    StoreUnusable,
-    Transient,
-)
+from opentill.store.errors import CommitUnknown, LockTimeout, StoreError, StoreUnusable, Transient
 from opentill.store.orders.batch import Cursor, Run, SetBatch, SetSnapshot
+from opentill.store.orders.contract import Batch, Snapshot
 from opentill.store.orders.statements import POSTGRES
 from opentill.store.outbox.statements import OutboxStatements
 from opentill.store.transfers.verbs import TransferVerbs

@@ -19,15 +19,9 @@ from opentill.clock import Clock, SystemClock
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
 from opentill.store.databases.files import make_private
 from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
-from opentill.store.interface import (
-    Batch,
-    CommitUnknown,
-    Snapshot,
-    StoreError,
-    StoreUnusable,
-    Transient,
-)
+from opentill.store.errors import CommitUnknown, StoreError, StoreUnusable, Transient
 from opentill.store.orders.batch import Run, SetBatch, SetSnapshot
+from opentill.store.orders.contract import Batch, Snapshot
 from opentill.store.orders.statements import SQLITE
 from opentill.store.outbox.statements import OutboxStatements
 from opentill.store.transfers.verbs import TransferVerbs

@@ -14,7 +14,9 @@ from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.ledger import entries_for
 from opentill.domain.order import Attempt, Credit, Order, Refund, Return
-from opentill.store.interface import (
+from opentill.store.errors import Transient
+from opentill.store.orders import rows
+from opentill.store.orders.contract import (
     Balance,
     CommitMarker,
     Facts,
@@ -28,10 +30,8 @@ from opentill.store.interface import (
     TokenId,
     TransactionFilter,
     TransactionView,
-    Transient,
     Versions,
 )
-from opentill.store.orders import rows
 from opentill.store.orders.lists import select_orders
 from opentill.store.orders.rows import TERMS
 from opentill.store.orders.statements import ORDER, Statements

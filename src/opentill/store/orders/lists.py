@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, select, tuple_, union
 
-from opentill.store.interface import OrderFilter, OrderPage, OrderView
 from opentill.store.orders import rows
+from opentill.store.orders.contract import OrderFilter, OrderPage, OrderView
 from opentill.store.orders.statements import ORDER
 from opentill.store.schema import orders
 

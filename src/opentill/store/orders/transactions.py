@@ -24,8 +24,8 @@ from sqlalchemy import (
 )
 
 from opentill.domain.order import Attempt, Credit, Order, RefundStatus
-from opentill.store.interface import TransactionFilter, TransactionView, TransferState
 from opentill.store.orders import rows
+from opentill.store.orders.contract import TransactionFilter, TransactionView, TransferState
 from opentill.store.schema import attempts, credits_, orders, refunds, returns
 
 

@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from opentill.domain.commands import Actor
 from opentill.domain.events import Event
-from opentill.store.orders.views import OrderView
+from opentill.store.orders.contract import OrderView
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Final
 from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Actor
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
-from opentill.store.interface import Transient
+from opentill.store.errors import Transient
 from opentill.store.orders import rows
 from opentill.store.orders.batch import Run, as_set, views_by_id
 from opentill.store.outbox import rows as outbox_rows
