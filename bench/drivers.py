@@ -111,7 +111,7 @@ def prepare(url: str, prefixes: Sequence[str], cancels: int, ended: int) -> None
     page, which would be most of what a short round shows.
     """
     store = open_postgres(url)
-    store.install(Mode.SANDBOX, "bench", NOW)
+    store.accounts.install(Mode.SANDBOX, "bench", NOW)
     add_token(store)
     store.close()
     with psycopg.connect(url, autocommit=True) as connection:

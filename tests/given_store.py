@@ -50,7 +50,7 @@ IDS = CountingIds(start=1 << 40)
 def open_store(place: Place) -> Store:
     """The store in this place, installed as a sandbox."""
     store = opening.open_store(url_of(place))
-    store.install(Mode.SANDBOX, "key-fingerprint", NOW)
+    store.accounts.install(Mode.SANDBOX, "key-fingerprint", NOW)
     return store
 
 
@@ -111,4 +111,4 @@ def add_token(store: Store, token: TokenId = TOKEN, refresh_hash: str = "refresh
     issued = IssuedToken(
         token.account_id, token.jti, "client-1", refresh_hash, NOW + 3_600_000, NOW + 86_400_000
     )
-    store.add_token(issued)
+    store.accounts.add_token(issued)

@@ -42,7 +42,7 @@ def prepare(settings: Settings, clock: Clock | None = None) -> Bootstrap:
         settings.database_url, migrate=settings.migrate_on_start, prepare=settings.prepared_statements
     )
     try:
-        store.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
+        store.accounts.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
     except StoreUnusable:
         store.close()
         raise

@@ -21,9 +21,9 @@ from opentill.engine.batch import Outcome
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.threads import StoreThreads
 from opentill.store.accounts.contract import Mode
-from opentill.store.databases.opening import is_postgres, sqlite_path
 from opentill.store.databases.postgres import PostgresStore, _Session
 from opentill.store.databases.sqlite import SqliteStore
+from opentill.store.databases.urls import is_postgres, sqlite_path
 from opentill.store.errors import CommitUnknown, Transient
 from opentill.store.interface import Store
 from opentill.store.orders.contract import Batch, KeyClaim, Reply
@@ -210,7 +210,7 @@ def faulty_store(place: Place) -> FaultyStore:
     """The store of this place, installed, and sound until faults are planned."""
     url = url_of(place)
     store = FaultyPostgres(url) if is_postgres(url) else FaultySqlite(url)
-    store.install(Mode.SANDBOX, "key-fingerprint", NOW)
+    store.accounts.install(Mode.SANDBOX, "key-fingerprint", NOW)
     return store
 
 
@@ -290,7 +290,7 @@ def ask(store: FaultyStore, statement: str, *values: object) -> list[tuple[Any, 
     named = {f"value_{number}": value for number, value in enumerate(values)}
     places = iter(named)
     question = text(re.sub(r"\?", lambda _: f":{next(places)}", statement))
-    return store._read(lambda connection: [tuple(row) for row in connection.execute(question, named)])
+    return store.read(lambda connection: [tuple(row) for row in connection.execute(question, named)])
 
 
 def status(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> str:

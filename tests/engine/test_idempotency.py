@@ -155,7 +155,7 @@ def test_a_replay_is_not_given_to_a_dead_token(store: FaultyStore) -> None:
 
     async def work(engine: Engine) -> list[str]:
         first = await engine.submit(cancel("r"), render=Renderer(), claim=claim("k"), token=TOKEN)
-        store.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
+        store.accounts.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
         second = await engine.submit(cancel("r"), render=Renderer(), claim=claim("k"), token=TOKEN)
         return [ending(first), ending(second)]
 

@@ -28,7 +28,7 @@ def installed(version: int = 18) -> str:
 def install(url: str) -> str:
     """The same URL, once the database has all tables and is installed as a sandbox."""
     store = open_postgres(url)
-    store.install(Mode.SANDBOX, "key-fingerprint", NOW)
+    store.accounts.install(Mode.SANDBOX, "key-fingerprint", NOW)
     store.close()
     return url
 

@@ -57,7 +57,7 @@ def test_idle_connections_that_break_are_not_noticed(url: str, store: Store) -> 
         assert terminate(url) >= 1
         store.probe_write(again)
         assert terminate(url) >= 1
-        store.advance_clock(1)
+        store.accounts.advance_clock(1)
 
 
 def _status(store: Store, reference: str) -> str:

@@ -93,7 +93,7 @@ def what_was_committed_outlives_its_process(open_store: OpenStore) -> None:
     with closing(open_store()) as store:
         (order,) = add_orders(store, "r1")
         add_token(store)
-        store.advance_clock(60_000)
+        store.accounts.advance_clock(60_000)
         with store.batch() as batch:
             batch.claim_keys([claim("k")], NOW, NOW + DAY)
             batch.commit()
@@ -175,7 +175,7 @@ def versions_are_told_by_order_id_with_the_clock(store: Store) -> None:
     """The committed version of each order of this merchant, and the clock also where there is none."""
     first, second = add_orders(store, "r1", "r2")
     write(store, [cancelled(second)])
-    store.advance_clock(1_500)
+    store.accounts.advance_clock(1_500)
     names = [(ACCOUNT, first.order_id), (ACCOUNT, second.order_id), (OTHER, first.order_id), (ACCOUNT, "r1")]
     with store.snapshot() as snapshot:
         assert snapshot.versions(names) == Versions(1_500, {names[0]: 1, names[1]: 2})

@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import ReflectedColumn
 from clusters import cluster, versions
 from opentill.store import schema
 from opentill.store.databases.migrate import HEAD
-from opentill.store.databases.opening import is_postgres
+from opentill.store.databases.urls import is_postgres
 
 NEXT: Final = f"{int(HEAD) + 1:04}"
 """The migration that a later version will bring."""

@@ -92,7 +92,7 @@ def _steps_of_one(store: SqliteStore, name: str, kept: int) -> int:
 
 
 def _place(store: SqliteStore) -> None:
-    while store.place_events(lambda _event, _view: None, NOW, 512):
+    while store.outbox.place_events(lambda _event, _view: None, NOW, 512):
         pass
 
 

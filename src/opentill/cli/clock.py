@@ -37,7 +37,7 @@ def advance(by: str, /, *, as_json: AsJson = False, where: Where | None = None) 
     """
     with _sandbox(where or Where()) as store:
         try:
-            store.advance_clock(seconds_of(by) * 1000)
+            store.accounts.advance_clock(seconds_of(by) * 1000)
             ended = carry_out_due(store, SystemClock(), RandomIds())
         except ClockOutOfRange as error:
             raise OperatorError(f"the clock {error}.") from None

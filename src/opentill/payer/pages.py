@@ -134,7 +134,7 @@ class PayerPages:
 
 def _beside(store: Store, name: Name) -> tuple[Merchant | None, TransferAccount | None]:
     """What stands beside an order: whose it is, and its account number."""
-    return store.merchant(name[0]), store.transfer_account(*name)
+    return store.accounts.merchant(name[0]), store.transfers.transfer_account(*name)
 
 
 def _forms_to(page: PayerPage) -> str:

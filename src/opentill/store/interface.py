@@ -14,8 +14,27 @@ from opentill.store.outbox.contract import Outbox
 from opentill.store.transfers.contract import Transfers
 
 
-class Store(Orders, Accounts, Outbox, Transfers, Cards, Protocol):
-    """A database that keeps the laws. ``store.conformance`` in the tests is this contract, executable."""
+class Store(Orders, Protocol):
+    """A database that keeps the laws. ``store.conformance`` in the tests is this contract, executable.
+
+    Orders and money change in its batches alone; each other part has verbs with a short transaction each.
+    """
+
+    @property
+    def accounts(self) -> Accounts:
+        """Merchants, credentials, tokens and the facts of this installation."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """The feed of events, endpoints and deliveries."""
+
+    @property
+    def transfers(self) -> Transfers:
+        """Account numbers of orders, and advices of banks."""
+
+    @property
+    def cards(self) -> Cards:
+        """Saved cards and shoppers' one-time passwords."""
 
     def close(self) -> None:
         """Give back files and connections; the store is not used afterwards."""

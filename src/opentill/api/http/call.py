@@ -80,7 +80,7 @@ class ApiDeps:
         """Make the parts that only this API uses."""
         object.__setattr__(self, "directory", AccountCache(self.threads, self.reader, self.clock))
         object.__setattr__(self, "can_write", Remembered(self._write, self.clock, unknown=False))
-        paused = partial(self.threads.read, self.threads.store.paused_endpoints)
+        paused = partial(self.threads.read, self.threads.store.outbox.paused_endpoints)
         object.__setattr__(self, "paused_endpoints", Remembered(paused, self.clock, unknown=0))
         feed = Feed(self.threads, self.reader)
         most = self.settings.max_open_streams

@@ -71,7 +71,7 @@ class Metrics:
 
     async def _ask(self) -> DatabaseFigures:
         due, calls = await self._reader.ask(self._waiting, None)
-        return DatabaseFigures(due, calls, await self._threads.read(self._threads.store.outbox_health))
+        return DatabaseFigures(due, calls, await self._threads.read(self._threads.store.outbox.outbox_health))
 
     def _waiting(self, snapshot: Snapshot) -> tuple[float, int]:
         now = self._clock.now()

@@ -64,7 +64,7 @@ async def advance_clock(call: Call) -> Reply:
 
     async def act() -> Reply:
         try:
-            await threads.write(threads.store.advance_clock, move.advance_seconds * 1000)
+            await threads.write(threads.store.accounts.advance_clock, move.advance_seconds * 1000)
         except ClockOutOfRange as error:
             raise invalid(f"the clock {error}") from None
         await expiry.catch_up(CATCH_UP_SECONDS)

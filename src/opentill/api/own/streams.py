@@ -167,7 +167,7 @@ class Streams:
 
     async def _look(self) -> None:
         accounts = {stream.wanted.account_id for stream in self._open}
-        last = await self.threads.read(self.threads.store.last_places, accounts)
+        last = await self.threads.read(self.threads.store.outbox.last_places, accounts)
         for stream in list(self._open):
             stream.note(last.get(stream.wanted.account_id, 0))
 

@@ -136,7 +136,7 @@ def _by_reference(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[R
     async def arrive() -> Reply:
         order = await _order(call, name)
         threads = call.deps.threads
-        known = await threads.read(threads.store.transfer_account, order.account_id, order.order_id)
+        known = await threads.read(threads.store.transfers.transfer_account, order.account_id, order.order_id)
         number = (known or await _account(call, order)).account_number
         return await _advise(
             call, replace(notice, account_number=number, currency=body.currency or order.currency)

@@ -37,8 +37,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from opentill.clock import SystemClock
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
-from opentill.store.databases.files import make_private
-from opentill.store.databases.opening import patient
+from opentill.store.databases.sqlite import make_private
+from opentill.store.databases.urls import patient
 
 POSTGRES_CONNECTIONS: Final = 5
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from opentill.store import schema
-from opentill.store.databases.opening import shown
+from opentill.store.databases.urls import shown
 from opentill.store.errors import StoreUnusable
 
 _BY: Final = "account_id"

@@ -13,19 +13,20 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
+from opentill.store.databases.composed import ComposedStore
+from opentill.store.databases.database import Cursor, Run
+from opentill.store.databases.dialect import POSTGRES
 from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
-from opentill.store.databases.opening import patient, shown
+from opentill.store.databases.urls import patient, shown
 from opentill.store.errors import CommitUnknown, LockTimeout, StoreError, StoreUnusable, Transient
-from opentill.store.orders.batch import Cursor, Run, SetBatch, SetSnapshot
+from opentill.store.orders.batch import BatchRepository, SnapshotRepository
 from opentill.store.orders.contract import Batch, Snapshot
-from opentill.store.orders.statements import POSTGRES
 from opentill.store.outbox.statements import OutboxStatements
-from opentill.store.transfers.verbs import TransferVerbs
 
 OLDEST_SERVER: Final = 150000
 _PLANNING: Final = (
@@ -50,7 +51,7 @@ _MIGRATION_TRIES: Final = 15
 _MIGRATION_PAUSE_MILLISECONDS: Final = 2000
 """Tables that others work with are asked for again and again: whoever comes after a waiting migration waits
 behind it, so it never waits long, and leaves the others much more time than it takes."""
-_ONE_MIGRATES: Final = "SELECT pg_advisory_xact_lock(8480)"
+_ONE_MIGRATES: Final = POSTGRES.take_turn.format(number=8480)
 """Keeps processes that start together from migrating side by side; that one would fail is not relied on."""
 
 _NOT_HERE: Final = frozenset({"25006", "0A000"})
@@ -84,12 +85,11 @@ def open_postgres(url: str, *, prepare: bool = True, migrate: bool = True) -> "P
     return store
 
 
-class PostgresStore(TransferVerbs):
+class PostgresStore(ComposedStore):
     """The store contract on PostgreSQL. One thread may write and one may read at a time."""
 
-    _outbox = _STATEMENTS
-
     def __init__(self, url: str, clock: Clock | None = None, *, prepare: bool = True):
+        super().__init__(_STATEMENTS)
         self._clock = clock or SystemClock()
         self._writer = _Session(url, prepare=prepare)
         self._reader = _Session(url, prepare=prepare)
@@ -133,25 +133,29 @@ class PostgresStore(TransferVerbs):
         return self._snapshot()
 
     @contextmanager
-    def _snapshot(self) -> Iterator[SetSnapshot]:
+    def _snapshot(self) -> Iterator[SnapshotRepository]:
         with self._reader.transaction(_BEGIN_READING):
-            yield SetSnapshot(self._reader.run, _STATEMENTS, lambda: self._reader.core)
+            yield SnapshotRepository(self._reader.run, _STATEMENTS, lambda: self._reader.core)
 
-    def _read(self, question: Callable[[Connection], T]) -> T:
+    def read(self, question: Callable[[Connection], T]) -> T:
+        """Ask in a transaction that sees one moment."""
         with self._reader.transaction(_BEGIN_READING):
             return question(self._reader.core)
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Work, then commit; raises CommitUnknown when the answer to COMMIT was lost."""
         with self._writer.transaction(_BEGIN_WRITING):
             done = work(self._writer.core)
             self._writer.commit()
             return done
 
-    def _ask(self, question: Callable[[Run], T]) -> T:
+    def ask(self, question: Callable[[Run], T]) -> T:
+        """Ask in a transaction that sees one moment, by statements prepared on the server."""
         with self._reader.transaction(_BEGIN_READING):
             return question(self._reader.run)
 
-    def _work(self, work: Callable[[Run], T]) -> T:
+    def work(self, work: Callable[[Run], T]) -> T:
+        """Work by statements prepared on the server, then commit as ``write`` does."""
         with self._writer.transaction(_BEGIN_WRITING):
             done = work(self._writer.run)
             self._writer.commit()
@@ -170,7 +174,7 @@ class PostgresStore(TransferVerbs):
         self._writer.close()
 
 
-class PostgresBatch(SetBatch):
+class PostgresBatch(BatchRepository):
     """See ``Batch``. Orders are locked row by row, in key order."""
 
     def __init__(self, line: "_Session"):
@@ -327,6 +331,16 @@ def _expect_one_session(connection: psycopg.Connection[Any]) -> None:
             "This database is reached through a pooler that mixes up prepared statements; set "
             "OPENTILL_PREPARED_STATEMENTS=false, or use PgBouncer 1.21 or later with max_prepared_statements."
         )
+
+
+def read_only_engine(url: str) -> Engine:
+    """Make an engine whose connections can not write and see one moment each."""
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(patient(url)),
+        poolclass=NullPool,
+        execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    )
 
 
 def _core(connection: psycopg.Connection[Any]) -> Connection:

@@ -5,7 +5,7 @@ knows which database it is.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -14,6 +14,7 @@ from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.ledger import entries_for
 from opentill.domain.order import Attempt, Credit, Order, Refund, Return
+from opentill.store.databases.database import Cursor, Run
 from opentill.store.errors import Transient
 from opentill.store.orders import rows
 from opentill.store.orders.contract import (
@@ -45,24 +46,7 @@ _Child = TypeVar("_Child")
 _encode = msgspec.json.Encoder().encode
 
 
-class Cursor(Protocol):
-    """What a driver answers to a statement."""
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows were written."""
-
-    def fetchone(self) -> Any:
-        """The next row, or None."""
-
-    def fetchall(self) -> list[Any]:
-        """All rows."""
-
-
-Run = Callable[[str, tuple[Any, ...]], Cursor]
-
-
-class SetSnapshot:
+class SnapshotRepository:
     """See ``Snapshot``."""
 
     def __init__(self, run: Run, statements: Statements, core: Callable[[], Connection]):
@@ -153,7 +137,7 @@ class SetSnapshot:
         return None if found is None else int(found[0])
 
 
-class SetBatch:
+class BatchRepository:
     """See ``Batch``. The store adds how its transaction is committed."""
 
     def __init__(self, run: Run, statements: Statements):
@@ -247,14 +231,14 @@ class SetBatch:
         done = sorted((*name, *_reply_row(reply)) for name, reply in replies.items())
         self._insert(self._statements.store_replies, done)
 
-    def contains(self, witness: CommitMarker) -> bool:
+    def contains(self, marker: CommitMarker) -> bool:
         """See ``Batch.contains``."""
-        w = witness
-        if w.key is not None:
-            found = self._run(self._statements.key_exists, (w.account_id, w.key, w.event_id))
+        m = marker
+        if m.key is not None:
+            found = self._run(self._statements.key_exists, (m.account_id, m.key, m.event_id))
         else:
-            self._run(self._statements.lock_order, (w.account_id, w.order_id))
-            identity = (w.account_id, w.order_id, w.sequence, w.event_id)
+            self._run(self._statements.lock_order, (m.account_id, m.order_id))
+            identity = (m.account_id, m.order_id, m.sequence, m.event_id)
             found = self._run(self._statements.event_exists, identity)
         return found.fetchone() is not None
 

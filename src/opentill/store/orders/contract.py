@@ -278,8 +278,8 @@ class Batch(Protocol):
         For work that is no command: the engine's keys are written with their replies.
         """
 
-    def contains(self, witness: CommitMarker) -> bool:
-        """Whether what the witness names was committed earlier.
+    def contains(self, marker: CommitMarker) -> bool:
+        """Return whether what the marker names was committed earlier.
 
         True counts once this batch has been committed as well.
         """

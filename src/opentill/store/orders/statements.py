@@ -5,7 +5,6 @@ number of statements depends on how many commands share the commit. What differs
 words of ``Dialect``; everything else is the same statement.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -13,6 +12,7 @@ from sqlalchemy import Integer, Table
 
 from opentill.domain.order import OrderStatus, ReturnStatus
 from opentill.store import schema
+from opentill.store.databases.dialect import Dialect
 from opentill.store.orders.rows import (
     ATTEMPT,
     CREDIT,
@@ -29,46 +29,16 @@ from opentill.store.orders.rows import (
 ORDER: Final = ORDER_FACTS + ORDER_STATE
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What one database calls the same thing."""
-
-    set_: str
-    """The rows of the JSON array that is the first parameter, each as ``w.value``."""
-    join: str
-    """Joins a set to a table so that the set stays the outer loop."""
-    integer: str
-    """Suffix that makes an integer of the text in a set."""
-    row_lock: str
-    """Ends a statement whose one row is to be locked."""
-    parameter: str
-    """Comes before the number of a parameter."""
-
-
-SQLITE: Final = Dialect("json_each(?1) AS w", "CROSS JOIN", "", "", "?")
-"""CROSS JOIN keeps its planner from turning the set into the inner loop. The transaction is the lock."""
-
-POSTGRES: Final = Dialect(
-    "jsonb_array_elements($1::jsonb) AS w (value)",
-    "JOIN",
-    "::bigint",
-    "FOR UPDATE",
-    "$",
-)
-"""A jsonb array costs both sides less than one array for each column (docs/decisions/0006)."""
-
-
 class Statements:
     """Every statement of the engine and its readers, in the words of one database."""
 
     def __init__(self, dialect: Dialect):
-        self._set = dialect.set_
+        self._dialect = dialect
+        self._set = dialect.rows
         self._join = dialect.join
         self._int = dialect.integer
-        self._lock = dialect.row_lock
-        self._in_key_order = (
-            f"ORDER BY o.account_id, o.order_id {dialect.row_lock} OF o" if dialect.row_lock else ""
-        )
+        self._lock = dialect.locked("FOR UPDATE")
+        self._in_key_order = dialect.locked("ORDER BY o.account_id, o.order_id FOR UPDATE OF o")
         self._p = dialect.parameter
 
     @cached_property

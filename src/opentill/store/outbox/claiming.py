@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opentill.store.orders.batch import Run, as_set
+from opentill.store.databases.database import Run
+from opentill.store.orders.batch import as_set
 from opentill.store.outbox import rows
 from opentill.store.outbox.contract import Delivery, Endpoint, Outgoing
 from opentill.store.outbox.statements import OutboxStatements

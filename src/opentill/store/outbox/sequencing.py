@@ -11,9 +11,10 @@ from typing import Final
 from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Actor
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
+from opentill.store.databases.database import Run
 from opentill.store.errors import Transient
 from opentill.store.orders import rows
-from opentill.store.orders.batch import Run, as_set, views_by_id
+from opentill.store.orders.batch import as_set, views_by_id
 from opentill.store.outbox import rows as outbox_rows
 from opentill.store.outbox.contract import Endpoint, EndpointEventType, RenderEvent, Told
 from opentill.store.outbox.statements import OutboxStatements

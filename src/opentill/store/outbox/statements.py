@@ -5,7 +5,7 @@ from typing import Final
 
 from opentill.store import schema
 from opentill.store.orders.rows import EVENT, SAVED_CARD
-from opentill.store.orders.statements import Dialect, Statements, columns
+from opentill.store.orders.statements import Statements, columns
 from opentill.store.outbox.contract import DeliveryState
 from opentill.store.outbox.rows import BODY, DELIVERY, ENDPOINT, ENDPOINT_EVENT
 
@@ -26,14 +26,6 @@ That one is pending is said by its next try: said by its state, the index of wha
 
 class OutboxStatements(Statements):
     """Every statement of feed, endpoints and deliveries, in the words of one database."""
-
-    def __init__(self, dialect: Dialect):
-        super().__init__(dialect)
-        self._several_writers = bool(dialect.row_lock)
-
-    def _locked(self, lock: str) -> str:
-        """Where one transaction writes at a time, it has locked everything."""
-        return lock if self._several_writers else ""
 
     # --- leases and feeds -------------------------------------------------------------------------
 
@@ -68,7 +60,7 @@ class OutboxStatements(Statements):
     @cached_property
     def lock_feeds(self) -> str:
         """The last places of these merchants, locked in key order."""
-        return f"{self.last_places} ORDER BY f.account_id {self._locked('FOR UPDATE OF f')}"
+        return f"{self.last_places} ORDER BY f.account_id {self._dialect.locked('FOR UPDATE OF f')}"
 
     @cached_property
     def last_places(self) -> str:
@@ -168,7 +160,8 @@ class OutboxStatements(Statements):
         """One endpoint, locked."""
         return f"""
             SELECT {columns(ENDPOINT)} FROM webhook_endpoints
-             WHERE account_id = {self._p}1 AND endpoint_id = {self._p}2 {self._locked("FOR NO KEY UPDATE")}
+             WHERE account_id = {self._p}1 AND endpoint_id = {self._p}2
+             {self._dialect.locked("FOR NO KEY UPDATE")}
         """
 
     @cached_property
@@ -202,7 +195,7 @@ class OutboxStatements(Statements):
             SELECT {columns(ENDPOINT, "e.")}
               FROM {self._set} {self._join} webhook_endpoints AS e ON e.account_id = w.value ->> 0
              WHERE e.enabled = 1
-             {self._locked("FOR KEY SHARE OF e")}
+             {self._dialect.locked("FOR KEY SHARE OF e")}
         """
 
     @cached_property
@@ -267,23 +260,16 @@ class OutboxStatements(Statements):
     def lock_due(self) -> str:
         """Of each of these endpoints so many deliveries, longest due first, that nobody else is taking.
 
-        Each database reads no further into an endpoint's queue than that, but they put it differently: one
-        has no LATERAL, the other would run a subquery behind IN for every row of the table.
+        Each database reads no further into an endpoint's queue than that, each in its own words.
         """
         due = (
             self._due(of="w.value ->> 0", at="w.value ->> 1", now=2, also=_TURN_HAS_COME)
             + f"LIMIT {self._p}3"
         )
-        if self._several_writers:
-            return f"""
-                SELECT {columns(DELIVERY, "d.")}
-                  FROM {self._set}
-                  JOIN LATERAL (SELECT d.* {due} FOR UPDATE OF d SKIP LOCKED) AS d ON true
-            """
         return f"""
             SELECT {columns(DELIVERY, "d.")}
               FROM {self._set}
-              CROSS JOIN webhook_deliveries AS d ON d.rowid IN (SELECT d.rowid {due})
+              {self._dialect.first_of_each.format(table="webhook_deliveries", rows=due)}
         """
 
     @cached_property

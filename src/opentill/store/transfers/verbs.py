@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from opentill.domain.order import OrderStatus, Sender
 from opentill.store import schema
-from opentill.store.outbox.verbs import OutboxVerbs
+from opentill.store.databases.database import Database
+from opentill.store.databases.dialect import dialect_of
 from opentill.store.transfers.contract import Advice, TransferAccount, TransferNotice
 
 _accounts, _advices, _orders = schema.transfer_accounts, schema.advices, schema.orders
 
 
-class TransferVerbs(OutboxVerbs):
-    """See ``Transfers``."""
+class TransferVerbs:
+    """Account numbers of orders, and advices of banks."""
+
+    def __init__(self, database: Database):
+        self._database = database
 
     def reserve_account(
         self,
@@ -40,11 +43,11 @@ class TransferVerbs(OutboxVerbs):
                     return account
             return _account_of(connection, account_id, order_id)  # another process may have reserved it
 
-        return self._write(work)
+        return self._database.write(work)
 
     def transfer_account(self, account_id: str, order_id: str) -> TransferAccount | None:
         """See ``Transfers.transfer_account``."""
-        return self._read(lambda c: _account_of(c, account_id, order_id))
+        return self._database.read(lambda c: _account_of(c, account_id, order_id))
 
     def record_advice(self, notice: TransferNotice, credit_id: str, now: int, route_by: int) -> Advice:
         """See ``Transfers.record_advice``."""
@@ -67,12 +70,12 @@ class TransferVerbs(OutboxVerbs):
             same = (_advices.c.rail == notice.rail) & (_advices.c.session_id == notice.session_id)
             return _advice(connection.execute(select(_advices).where(same)).mappings().one())
 
-        return self._write(work)
+        return self._database.write(work)
 
     def advice_of_credit(self, credit_id: str) -> Advice | None:
         """See ``Transfers.advice_of_credit``."""
         wanted = select(_advices).where(_advices.c.credit_id == credit_id)
-        found = self._read(lambda c: c.execute(wanted).mappings().first())
+        found = self._database.read(lambda c: c.execute(wanted).mappings().first())
         return _advice(found) if found else None
 
     def note_routed(self, advice: Advice) -> None:
@@ -88,7 +91,7 @@ class TransferVerbs(OutboxVerbs):
         """See ``Transfers.unrouted_advices``."""
         overdue = select(_advices).where(_advices.c.route_by <= now)
         wanted = overdue.order_by(_advices.c.route_by).limit(limit)
-        return [_advice(row) for row in self._read(lambda c: c.execute(wanted).mappings().all())]
+        return [_advice(row) for row in self._database.read(lambda c: c.execute(wanted).mappings().all())]
 
     def attach_advice(self, credit_id: str, account_id: str, order_id: str, route_by: int) -> bool:
         """See ``Transfers.attach_advice``."""
@@ -113,7 +116,7 @@ class TransferVerbs(OutboxVerbs):
 
     def _change_advice(self, which: ColumnElement[bool], **values: Any) -> bool:
         changed = update(_advices).where(which).values(**values)
-        return self._write(lambda c: c.execute(changed).rowcount == 1)
+        return self._database.write(lambda c: c.execute(changed).rowcount == 1)
 
 
 def _clock_offset(connection: Connection) -> int:
@@ -121,8 +124,7 @@ def _clock_offset(connection: Connection) -> int:
 
 
 def _insert_new(connection: Connection, table: Any, values: dict[str, Any]) -> Any:
-    insert_of = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert_of(table).values(**values).on_conflict_do_nothing()
+    return dialect_of(connection).insert(table).values(**values).on_conflict_do_nothing()
 
 
 def _account_of(connection: Connection, account_id: str, order_id: str) -> TransferAccount | None:
