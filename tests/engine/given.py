@@ -26,7 +26,7 @@ from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.databases.urls import is_postgres, sqlite_path
 from opentill.store.errors import CommitUnknown, Transient
 from opentill.store.interface import Store
-from opentill.store.orders.contract import Batch, KeyClaim, Reply
+from opentill.store.orders.contract import Batch, KeyClaim, StoredReply
 
 T = TypeVar("T")
 
@@ -151,19 +151,19 @@ class Renderer:
         self._numbers = itertools.count(1)
         self.rendered = 0
 
-    def __call__(self, outcome: Outcome) -> Reply:
+    def __call__(self, outcome: Outcome) -> StoredReply:
         self.rendered = next(self._numbers)
         refused = isinstance(outcome, Refusal)
         reason = outcome.reason if isinstance(outcome, Refusal) else ""
-        return Reply(400 if refused else 200, reason, f'{{"Ọja":{self.rendered}}}'.encode())
+        return StoredReply(400 if refused else 200, reason, f'{{"Ọja":{self.rendered}}}'.encode())
 
 
-def rendered_later(outcome: Outcome) -> Reply | None:
+def rendered_later(outcome: Outcome) -> StoredReply | None:
     """The renderer of a first phase: only a refusal answers at once, all else a later command."""
-    return Reply(400, outcome.reason, b"{}") if isinstance(outcome, Refusal) else None
+    return StoredReply(400, outcome.reason, b"{}") if isinstance(outcome, Refusal) else None
 
 
-def poison(_outcome: Outcome) -> Reply:
+def poison(_outcome: Outcome) -> StoredReply:
     """A renderer that fails."""
     raise ZeroDivisionError
 

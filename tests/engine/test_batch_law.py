@@ -60,7 +60,7 @@ from opentill.engine.engine import EngineSettings, _Committer
 from opentill.engine.errors import EngineError
 from opentill.engine.metrics import EngineMetrics
 from opentill.store.interface import Store
-from opentill.store.orders.contract import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
 from opentill.store.transfers.contract import TransferNotice
 
 AMOUNT = new_order("any").amount
@@ -330,14 +330,14 @@ def submission_of(command: Command, around: tuple[Any, Any, bool]) -> Submission
 def _render(command: Command) -> Render:
     """The wire's own reply where it tells of money; else the events in words."""
 
-    def render(outcome: Outcome) -> Reply:
+    def render(outcome: Outcome) -> StoredReply:
         if isinstance(outcome, Refusal):
-            return Reply(400, outcome.reason, b"{}")
+            return StoredReply(400, outcome.reason, b"{}")
         if isinstance(command, BeginRefund):
             return refund_reply(outcome, command.refund_id)
         if isinstance(command, CancelOrRefund):
             return cancel_reply(outcome, command.refund_id)
-        return Reply(200, "", json.dumps(repr(outcome.events)).encode())
+        return StoredReply(200, "", json.dumps(repr(outcome.events)).encode())
 
     return render
 

@@ -24,7 +24,7 @@ from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_t
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, TokenRevoked
 from opentill.engine.engine import Engine, EngineSettings, Result
-from opentill.store.orders.contract import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
 
 DAY = 86_400_000
 
@@ -48,7 +48,7 @@ def test_a_repeated_request_gets_the_first_reply_byte_for_byte(store: FaultyStor
     first, second = _replies(store, (cancel("r"), claim("k")), (cancel("r"), claim("k")))
     assert not first.replayed
     assert second.replayed
-    assert second.reply == first.reply == Reply(200, "", '{"Ọja":1}'.encode())
+    assert second.reply == first.reply == StoredReply(200, "", '{"Ọja":1}'.encode())
     assert event_types(store, "r") == ["order_created", "order_cancelled"]
 
 

@@ -24,13 +24,13 @@ from opentill.api.wire import (
     SERVER_ERROR,
     UNAVAILABLE,
     Rejected,
+    Reply,
     invalid,
 )
 from opentill.domain.refusals import Refusal
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.observe import request_id
 from opentill.store.errors import StoreError
-from opentill.store.orders.contract import Reply
 
 __all__ = ["ApiApp", "ApiDeps"]
 

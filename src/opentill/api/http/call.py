@@ -13,7 +13,7 @@ from opentill.api.http.routing import AsgiApp, Route
 from opentill.api.nomba.replies import return_url
 from opentill.api.own.feed import Feed
 from opentill.api.own.streams import Streams
-from opentill.api.wire import Rejected, invalid
+from opentill.api.wire import Rejected, Reply, invalid
 from opentill.clock import Clock, Ids
 from opentill.domain.commands import Actor, ActorKind, Command
 from opentill.domain.decisions import Change
@@ -28,7 +28,7 @@ from opentill.rails.card_payments import Asking, CardPaymentService
 from opentill.rails.transfer_payments import TransferPaymentService
 from opentill.settings import Settings
 from opentill.store.accounts.contract import Mode
-from opentill.store.orders.contract import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, TokenId
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.poster import Poster
 from opentill.workers.expiry import Expiry
@@ -206,7 +206,7 @@ class Call:
         """The reply of a result; notes when it is an earlier one."""
         self.replayed = result.replayed
         assert result.reply is not None
-        return result.reply
+        return Reply.of(result.reply)
 
     async def check_token(self) -> None:
         """Raise TokenRevoked if the token is dead by now; for calls that put no question of their own."""

@@ -17,13 +17,13 @@ from opentill.api.wire import (
     RECORD_NOT_FOUND,
     REQUEST_FAILED,
     Rejected,
+    Reply,
     SecretStruct,
     WireStruct,
 )
 from opentill.domain.commands import ChargeSavedCard
 from opentill.domain.names import transaction_id
 from opentill.store.cards.contract import CardFilter, CardView
-from opentill.store.orders.contract import Reply
 
 PAGE_LENGTH: Final = 50
 LAST_PAGE: Final = "0"

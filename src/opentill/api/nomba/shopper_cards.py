@@ -20,6 +20,7 @@ from opentill.api.wire import (
     NO_PASSWORD_SENT,
     RECORD_NOT_FOUND,
     Rejected,
+    Reply,
     SecretStruct,
     WireStruct,
     password_refused,
@@ -28,7 +29,7 @@ from opentill.domain.order import Order
 from opentill.domain.refusals import TooManyOtps
 from opentill.rails.rail import PasswordAnswer
 from opentill.store.cards.contract import CardFilter, CardView, PasswordOf, PasswordUse
-from opentill.store.orders.contract import OrderView, Reply
+from opentill.store.orders.contract import OrderView
 
 PASSWORD_MILLISECONDS: Final = 10 * 60_000
 """How long after it was sent a password is taken."""

@@ -11,11 +11,11 @@ from opentill.api.wire import (
     INVALID_CREDENTIALS,
     UNAUTHORIZED,
     Rejected,
+    Reply,
     SecretStruct,
     iso_time,
 )
 from opentill.store.accounts.contract import Client, IssuedToken
-from opentill.store.orders.contract import Reply
 
 Credential = Annotated[str, Meta(max_length=255)]
 AccessToken = Annotated[str, Meta(max_length=4096)]

@@ -11,8 +11,7 @@ from opentill.api.http.call import Call
 from opentill.api.http.decode import Text, moment
 from opentill.api.http.idempotency import once
 from opentill.api.nomba.views import DELIVERY_STATUS, delivery_status
-from opentill.api.wire import FORBIDDEN, RECORD_NOT_FOUND, Rejected, WireStruct, iso_time
-from opentill.store.orders.contract import Reply
+from opentill.api.wire import FORBIDDEN, RECORD_NOT_FOUND, Rejected, Reply, WireStruct, iso_time
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, DeliveryState
 from opentill.webhooks.payload import SUBSCRIBABLE
 

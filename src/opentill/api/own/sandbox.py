@@ -6,9 +6,8 @@ from msgspec import Meta
 
 from opentill.api.http.call import Call
 from opentill.api.http.idempotency import once
-from opentill.api.wire import ROUTE_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
+from opentill.api.wire import ROUTE_NOT_FOUND, Rejected, Reply, WireStruct, invalid, iso_time
 from opentill.store.errors import ClockOutOfRange
-from opentill.store.orders.contract import Reply
 
 CATCH_UP_SECONDS: Final = 5.0
 """How long moving the clock waits for what falls due; the workers end whatever is left then."""

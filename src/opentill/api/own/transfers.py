@@ -20,6 +20,7 @@ from opentill.api.wire import (
     TRANSFERS_NOT_TAKEN,
     UNAVAILABLE,
     Rejected,
+    Reply,
     WireStruct,
     invalid,
     milliseconds_of,
@@ -28,7 +29,6 @@ from opentill.domain.money import MINOR_DIGITS
 from opentill.domain.order import Order, Sender
 from opentill.rails.rail import BANK_RAIL
 from opentill.rails.transfer_payments import AdviceContradicts, NoAccountFree
-from opentill.store.orders.contract import Reply
 from opentill.store.transfers.contract import TransferAccount, TransferNotice
 
 _NAIRA: Final = "NGN"

@@ -14,6 +14,7 @@ from opentill.api.wire import (
     RECORD_NOT_FOUND,
     TOO_MANY_ENDPOINTS,
     Rejected,
+    Reply,
     SecretStruct,
     WireStruct,
     invalid,
@@ -21,7 +22,6 @@ from opentill.api.wire import (
 )
 from opentill.keys.provisioning import new_secret, webhook_key
 from opentill.store.interface import Store
-from opentill.store.orders.contract import Reply
 from opentill.store.outbox.contract import Endpoint
 from opentill.webhooks import signature
 from opentill.webhooks.guard import LONGEST_URL, Forbidden

@@ -27,7 +27,7 @@ from opentill.store.orders.contract import (
     OrderFilter,
     OrderPage,
     OrderView,
-    Reply,
+    StoredReply,
     TokenId,
     TransactionFilter,
     TransactionView,
@@ -226,7 +226,7 @@ class BatchRepository:
         if new and self._run(self._statements.write_keys, (as_set(new), now)).rowcount != len(new):
             raise Transient("an idempotency key was used meanwhile")
 
-    def store_replies(self, replies: Mapping[Name, Reply]) -> None:
+    def store_replies(self, replies: Mapping[Name, StoredReply]) -> None:
         """See ``Batch.store_replies``."""
         done = sorted((*name, *_reply_row(reply)) for name, reply in replies.items())
         self._insert(self._statements.store_replies, done)
@@ -345,11 +345,11 @@ def _orders_of_transactions(
 
 def _key_record(row: rows.Row) -> KeyRecord:
     account_id, key, fingerprint, command_id, status, reason, body, _expires_at = row
-    reply = Reply(status, reason, body.encode()) if status is not None else None
+    reply = StoredReply(status, reason, body.encode()) if status is not None else None
     return KeyRecord(account_id, key, fingerprint, command_id, reply)
 
 
-def _reply_row(reply: Reply | None) -> rows.Row:
+def _reply_row(reply: StoredReply | None) -> rows.Row:
     return (reply.status, reply.reason, reply.body.decode()) if reply else (None, None, None)
 
 

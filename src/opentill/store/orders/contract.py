@@ -43,13 +43,16 @@ class KeyClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer as it goes on the wire, and as it is replayed byte for byte."""
+class StoredReply:
+    """A reply as it is kept under an idempotency key, and given back byte for byte.
+
+    What the three values mean is the business of whoever renders them.
+    """
 
     status: int
     reason: str
-    """Value of the ``Refusal-Reason`` header; empty for none."""
     body: bytes
+    """UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class KeyRecord:
     key: str
     fingerprint: str
     command_id: str
-    reply: Reply | None
+    reply: StoredReply | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +271,7 @@ class Batch(Protocol):
         Raises Transient when somebody else wrote one of them meanwhile: the batch must be decided again.
         """
 
-    def store_replies(self, replies: Mapping[Name, Reply]) -> None:
+    def store_replies(self, replies: Mapping[Name, StoredReply]) -> None:
         """Complete running idempotency keys by (account, key); keys already completed stay as they are."""
 
     def claim_keys(self, claims: Sequence[KeyClaim], now: int, expires_at: int) -> Mapping[Name, KeyRecord]:
