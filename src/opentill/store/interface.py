@@ -22,19 +22,19 @@ class Store(Orders, Protocol):
 
     @property
     def accounts(self) -> Accounts:
-        """Merchants, credentials, tokens and the facts of this installation."""
+        """Give merchants, credentials, tokens and the facts of this installation."""
 
     @property
     def outbox(self) -> Outbox:
-        """The feed of events, endpoints and deliveries."""
+        """Give the feed of events, endpoints and deliveries."""
 
     @property
     def transfers(self) -> Transfers:
-        """Account numbers of orders, and advices of banks."""
+        """Give account numbers of orders, and advices of banks."""
 
     @property
     def cards(self) -> Cards:
-        """Saved cards and shoppers' one-time passwords."""
+        """Give saved cards and shoppers' one-time passwords."""
 
     def close(self) -> None:
         """Give back files and connections; the store is not used afterwards."""

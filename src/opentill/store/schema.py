@@ -32,7 +32,7 @@ UPDATED_IN_PLACE = 80
 
 
 def code(length: int) -> String:
-    """Text of ours or of a merchant's program: compared byte by byte, whatever language a database speaks."""
+    """Make the type of texts of programs: compared byte by byte, whatever language a database speaks."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
@@ -53,7 +53,7 @@ def _one_of(column: str, words: _Words) -> str:
 
 
 def _index_where(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
-    """An index of the few rows that fulfil a condition."""
+    """Make an index of the few rows that fulfil a condition."""
     few = text(condition)
     return Index(name, *columns, unique=unique, sqlite_where=few, postgresql_where=few)
 

@@ -174,7 +174,7 @@ class RailJournal:
             metadata.create_all(connection)
 
     def payment(self, transaction_id: str) -> RailPayment | None:
-        """What is known of this id."""
+        """Read what is known of this id."""
         with self._engine.begin() as connection:
             return _payment(connection, transaction_id)
 
@@ -187,11 +187,11 @@ class RailJournal:
             return _payment(connection, payment.transaction_id) or payment
 
     def card_of_payment(self, transaction_id: str) -> RailCardKept | None:
-        """The card that the rail was asked to keep with this payment."""
+        """Find the card that the rail was asked to keep with this payment."""
         return self._card(_cards.c.transaction_id == transaction_id)
 
     def card(self, token_hash: str) -> RailCardKept | None:
-        """The card behind a token, by the digest of it; of an approved payment alone."""
+        """Find the card behind a token, by the digest of it; of an approved payment alone."""
         approved = select(_payments.c.transaction_id).where(_payments.c.state == "approved")
         return self._card((_cards.c.token_hash == token_hash) & _cards.c.transaction_id.in_(approved))
 
@@ -252,7 +252,7 @@ class RailJournal:
             return _payout(connection, payout.payout_id) or payout
 
     def payout(self, payout_id: str) -> RailPayout | None:
-        """What is known of this payout."""
+        """Read what is known of this payout."""
         with self._engine.begin() as connection:
             return _payout(connection, payout_id)
 
@@ -282,7 +282,7 @@ class RailJournal:
 
 @contextmanager
 def _made_by_turns(where: Path | str) -> Iterator[None]:
-    """Those who start together take turns: of two that make a file a WAL database SQLite turns one away."""
+    """Take turns at making it: of two that make a file a WAL database at once SQLite turns one away."""
     if isinstance(where, str):
         yield
         return
@@ -294,7 +294,7 @@ def _made_by_turns(where: Path | str) -> Iterator[None]:
 
 
 def _sqlite(path: Path) -> Engine:
-    """One connection, for which threads take turns; a transaction is the right to write from its start on."""
+    """Make one connection, for which threads take turns; a transaction can write from its start on."""
     make_private(path)
     engine = create_engine(f"sqlite:///{path}", poolclass=QueuePool, pool_size=1, max_overflow=0)
     event.listen(engine, "connect", _set_up)
@@ -303,7 +303,7 @@ def _sqlite(path: Path) -> Engine:
 
 
 def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Nothing is forgotten when the process ends; made-up money does not have to survive a power cut."""
+    """Set a connection up: nothing is forgotten with the process; a power cut may take made-up money."""
     connection.isolation_level = None  # the transactions are ours to begin
     cursor = connection.cursor()
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 5000"):
@@ -332,7 +332,7 @@ def _insert_new(
 
 
 def _payment(connection: Connection, transaction_id: str) -> RailPayment | None:
-    """What is known of this id, which stays ours until the end of the transaction."""
+    """Read what is known of this id, which stays ours until the end of the transaction."""
     wanted = select(_payments).where(_payments.c.transaction_id == transaction_id).with_for_update()
     found = connection.execute(wanted).mappings().first()
     return RailPayment(**found) if found else None

@@ -89,7 +89,7 @@ class Accounts(Protocol):
         """
 
     def default_account_id(self) -> str | None:
-        """The merchant that unauthenticated sandbox calls act as; None in live mode."""
+        """Name the merchant that unauthenticated sandbox calls act as; None in live mode."""
 
     def add_merchant(self, merchant: Merchant, *, default: bool) -> bool:
         """Add a merchant, and make it the default one when asked.
@@ -98,33 +98,33 @@ class Accounts(Protocol):
         """
 
     def merchant(self, account_id: str) -> Merchant | None:
-        """The merchant of this parent account id."""
+        """Find the merchant of this parent account id."""
 
     def set_defaults(
         self, account_id: str, expires_in_seconds: int | None, late_money: LateMoney | None
     ) -> bool:
-        """What a merchant's orders are that say nothing themselves; False when there is no such merchant."""
+        """Set what a merchant's orders are that say nothing themselves; False for no such merchant."""
 
     def set_logo(self, account_id: str, logo_url: str) -> bool:
         """Give a merchant another logo, or none; False when there is no such merchant."""
 
     def merchants(self) -> list[Merchant]:
-        """All merchants, oldest first."""
+        """List all merchants, oldest first."""
 
     def add_sub_account(self, sub_account: SubAccount) -> None:
         """Add a sub-account to its merchant."""
 
     def sub_accounts(self, account_id: str) -> list[SubAccount]:
-        """The merchant's sub-accounts, oldest first."""
+        """List the merchant's sub-accounts, oldest first."""
 
     def add_client(self, client: Client) -> None:
         """Add credentials to a merchant."""
 
     def client(self, account_id: str, client_id: str) -> Client | None:
-        """These credentials, disabled or not."""
+        """Find these credentials, disabled or not."""
 
     def clients(self, account_id: str) -> list[Client]:
-        """The merchant's credentials, oldest first."""
+        """List the merchant's credentials, oldest first."""
 
     def disable_client(self, account_id: str, client_id: str, now: int) -> bool:
         """Disable credentials and revoke every token they got; False when there are none of this id."""

@@ -60,7 +60,7 @@ class AccountVerbs:
             )
 
     def advance_clock(self, milliseconds: int) -> int:
-        """See ``Store.advance_clock``."""
+        """Move the offset on in one statement, which checks mode and limit; as ``Accounts`` says."""
         if milliseconds < 0:
             raise ClockOutOfRange("moves forward only")
         table = schema.installation
@@ -77,13 +77,13 @@ class AccountVerbs:
         return int(offset)
 
     def default_account_id(self) -> str | None:
-        """See ``Store.default_account_id``."""
+        """Read the default merchant of the installation."""
         return self._database.read(
             lambda c: c.execute(select(schema.installation.c.default_account_id)).scalar()
         )
 
     def add_merchant(self, merchant: Merchant, *, default: bool) -> bool:
-        """See ``Store.add_merchant``."""
+        """Add the merchant in the transaction that makes it the default one."""
         account_id = schema.installation.c.default_account_id
         make_default = update(schema.installation).where(account_id.is_(None))
 
@@ -98,7 +98,7 @@ class AccountVerbs:
         return self._database.write(work)
 
     def merchant(self, account_id: str) -> Merchant | None:
-        """See ``Store.merchant``."""
+        """Find one merchant by its key."""
         wanted = select(schema.merchants).where(schema.merchants.c.account_id == account_id)
         found = self._database.read(lambda c: c.execute(wanted).mappings().first())
         return _merchant(found) if found else None
@@ -106,7 +106,7 @@ class AccountVerbs:
     def set_defaults(
         self, account_id: str, expires_in_seconds: int | None, late_money: LateMoney | None
     ) -> bool:
-        """See ``Store.set_defaults``."""
+        """Set both defaults of a merchant's orders."""
         changed = (
             update(schema.merchants)
             .where(schema.merchants.c.account_id == account_id)
@@ -115,34 +115,34 @@ class AccountVerbs:
         return self._database.write(lambda c: c.execute(changed).rowcount == 1)
 
     def set_logo(self, account_id: str, logo_url: str) -> bool:
-        """See ``Store.set_logo``."""
+        """Set a merchant's logo."""
         merchants = schema.merchants
         changed = update(merchants).where(merchants.c.account_id == account_id).values(logo_url=logo_url)
         return self._database.write(lambda c: c.execute(changed).rowcount == 1)
 
     def merchants(self) -> list[Merchant]:
-        """See ``Store.merchants``."""
+        """List all merchants by their time."""
         wanted = select(schema.merchants).order_by(schema.merchants.c.created_at)
         return [_merchant(row) for row in self._database.read(lambda c: c.execute(wanted).mappings().all())]
 
     def add_sub_account(self, sub_account: SubAccount) -> None:
-        """See ``Store.add_sub_account``."""
+        """Insert a sub-account."""
         self._database.write(lambda c: c.execute(insert(schema.sub_accounts).values(**_values(sub_account))))
 
     def sub_accounts(self, account_id: str) -> list[SubAccount]:
-        """See ``Store.sub_accounts``."""
+        """List a merchant's sub-accounts by their time."""
         return [SubAccount(**row) for row in self._of_account(schema.sub_accounts, account_id)]
 
     def add_client(self, client: Client) -> None:
-        """See ``Store.add_client``."""
+        """Insert credentials."""
         self._database.write(lambda c: c.execute(insert(schema.clients).values(**_values(client))))
 
     def client(self, account_id: str, client_id: str) -> Client | None:
-        """See ``Store.client``."""
+        """Find credentials among the few of their merchant."""
         return next((c for c in self.clients(account_id) if c.client_id == client_id), None)
 
     def clients(self, account_id: str) -> list[Client]:
-        """See ``Store.clients``."""
+        """List a merchant's credentials by their time."""
         return [Client(**row) for row in self._of_account(schema.clients, account_id)]
 
     def _of_account(self, table: Table, account_id: str) -> list[RowMapping]:
@@ -150,7 +150,7 @@ class AccountVerbs:
         return self._database.read(lambda c: list(c.execute(wanted).mappings().all()))
 
     def disable_client(self, account_id: str, client_id: str, now: int) -> bool:
-        """See ``Store.disable_client``."""
+        """Disable credentials and revoke their tokens in one transaction."""
         clients, tokens = schema.clients, schema.tokens
 
         def work(connection: Connection) -> bool:
@@ -167,7 +167,7 @@ class AccountVerbs:
         return self._database.write(work)
 
     def rotate_client(self, account_id: str, client_id: str, secret_hash: str, sealed: bytes | None) -> bool:
-        """See ``Store.rotate_client``."""
+        """Replace the secret of credentials."""
         clients = schema.clients
         changed = (
             update(clients)
@@ -177,11 +177,11 @@ class AccountVerbs:
         return self._database.write(lambda c: c.execute(changed).rowcount == 1)
 
     def add_token(self, token: IssuedToken) -> None:
-        """See ``Store.add_token``."""
+        """Insert a token before it is handed out."""
         self._database.write(lambda c: c.execute(insert(schema.tokens).values(**_values(token))))
 
     def use_refresh_token(self, account_id: str, refresh_hash: str, now: int) -> IssuedToken | None:
-        """See ``Store.use_refresh_token``."""
+        """Use a refresh token up by one guarded update, so that of two calls one gets it."""
         tokens = schema.tokens
         used = (
             update(tokens)
@@ -195,7 +195,7 @@ class AccountVerbs:
         return IssuedToken(**found) if found else None
 
     def revoke_token(self, account_id: str, jti: str, client_id: str, now: int) -> bool:
-        """See ``Store.revoke_token``."""
+        """Revoke one token of a client."""
         tokens = schema.tokens
         revoked = (
             update(tokens)

@@ -48,7 +48,7 @@ class Finding:
 
 @contextmanager
 def open_read_only(url: str) -> Iterator[Connection]:
-    """A connection to the database that can not write, and neither makes nor migrates it.
+    """Connect to the database without the right to write, neither making nor migrating it.
 
     Raises StoreUnusable with the fix when there is no such database or its tables are of another version.
     """
@@ -67,7 +67,7 @@ def _expect_revision(connection: Connection, url: str) -> None:
 
 
 def count_orders(connection: Connection) -> int:
-    """How many orders there are to check."""
+    """Count the orders that there are to check."""
     return int(connection.execute(text("SELECT count(*) FROM orders")).scalar_one())
 
 
@@ -111,7 +111,7 @@ def _get_ready_to_walk(connection: Connection) -> None:
 
 
 def _found(connection: Connection, checks: tuple[Check, ...], show: int) -> Iterator[Finding]:
-    """What the one statement of these checks finds."""
+    """Find what the one statement of these checks finds."""
     asked = text(checks[0].statement)
     words = {word: WORDS[word] for word in asked.compile().params}
     counts: Counter[str] = Counter()

@@ -22,17 +22,17 @@ class CardVerbs:
         self._database = database
 
     def saved_cards(self, wanted: CardFilter) -> list[CardView]:
-        """See ``Cards.saved_cards``."""
+        """List the cards that match, a page at a time."""
         newest_first = (c.c.created_at.desc(), c.c.transaction_id.desc())
         return self._cards(_filtered(wanted).order_by(*newest_first).offset(wanted.skip).limit(wanted.limit))
 
     def saved_card(self, account_id: str, token_key_hash: str) -> CardView | None:
-        """See ``Cards.saved_card``."""
+        """Find a card that can be charged by its token key."""
         wanted = select(*_COLUMNS).where(*_of(account_id, token_key_hash))
         return next(iter(self._cards(wanted)), None)
 
     def card_of_payment(self, account_id: str, transaction_id: str) -> CardView | None:
-        """See ``Cards.card_of_payment``."""
+        """Find the card of a payment by its key."""
         one = (c.c.account_id == account_id, c.c.transaction_id == transaction_id)
         return next(iter(self._cards(select(*_COLUMNS).where(*one))), None)
 
@@ -40,7 +40,7 @@ class CardVerbs:
         return [_view(tuple(row)) for row in self._database.read(lambda run: run.execute(statement).all())]
 
     def give_card(self, account_id: str, token_key_hash: str, from_email: str, to_email: str) -> bool:
-        """See ``Cards.give_card``."""
+        """Change the customer of a card by one guarded update."""
         given = (
             update(c)
             .where(*_of(account_id, token_key_hash), c.c.customer_email == from_email)
@@ -49,12 +49,12 @@ class CardVerbs:
         return self._database.write(lambda run: run.execute(given).rowcount == 1)
 
     def forget_card(self, account_id: str, token_key_hash: str) -> bool:
-        """See ``Cards.forget_card``."""
+        """Delete a card that can be charged."""
         forgotten = delete(c).where(*_of(account_id, token_key_hash))
         return self._database.write(lambda run: run.execute(forgotten).rowcount == 1)
 
     def confirm_card(self, account_id: str, transaction_id: str, at: int) -> bool:
-        """See ``Cards.confirm_card``."""
+        """Note when the shopper confirmed the card of a payment."""
         confirmed = (
             update(c)
             .where(c.c.account_id == account_id, c.c.transaction_id == transaction_id)
@@ -63,7 +63,7 @@ class CardVerbs:
         return self._database.write(lambda run: run.execute(confirmed).rowcount == 1)
 
     def send_password(self, password: PasswordOf, at: int, most_sends: int) -> bool:
-        """See ``Cards.send_password``."""
+        """Count one send more by an upsert that is guarded by the limit."""
 
         def work(run: Connection) -> bool:
             key = {
@@ -88,7 +88,7 @@ class CardVerbs:
         return self._database.write(work)
 
     def try_password(self, password: PasswordOf, sent_after: int, most_tries: int) -> bool:
-        """See ``Cards.try_password``."""
+        """Count one try more by an update that is guarded by time and limit."""
         tried = (
             update(p)
             .where(*_sent(password), p.c.phone_hash == password.phone_hash)
@@ -98,7 +98,7 @@ class CardVerbs:
         return self._database.write(lambda run: run.execute(tried).rowcount == 1)
 
     def use_up_password(self, password: PasswordOf) -> bool:
-        """See ``Cards.use_up_password``."""
+        """Delete the password: of two who do, one has used it."""
         used = delete(p).where(*_sent(password))
         return self._database.write(lambda run: run.execute(used).rowcount == 1)
 

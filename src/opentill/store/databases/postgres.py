@@ -120,7 +120,7 @@ class PostgresStore(ComposedStore):
                 return
 
     def batch(self) -> AbstractContextManager[Batch]:
-        """See ``Store.batch``."""
+        """Open a transaction on the connection that writes; rows are locked as they are read."""
         return self._batch()
 
     @contextmanager
@@ -129,7 +129,7 @@ class PostgresStore(ComposedStore):
             yield PostgresBatch(self._writer)
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """See ``Store.snapshot``."""
+        """Open a read only transaction, all of one moment, on the connection that reads."""
         return self._snapshot()
 
     @contextmanager
@@ -162,27 +162,27 @@ class PostgresStore(ComposedStore):
             return done
 
     def interrupt(self) -> None:
-        """See ``Store.interrupt``. A COMMIT may wait for its standby for ever."""
+        """Cut the connection that writes: a COMMIT may wait for its standby for ever."""
         self._writer.cut()
 
     def checkpoint(self) -> None:
-        """See ``Store.checkpoint``. PostgreSQL has a process of its own for it."""
+        """Do nothing: PostgreSQL has a process of its own for it."""
 
     def close(self) -> None:
-        """See ``Store.close``."""
+        """Give back both connections."""
         self._reader.close()
         self._writer.close()
 
 
 class PostgresBatch(BatchRepository):
-    """See ``Batch``. Orders are locked row by row, in key order."""
+    """A batch that locks its orders row by row, in key order."""
 
     def __init__(self, line: "_Session"):
         super().__init__(line.run, _STATEMENTS)
         self._line = line
 
     def commit(self) -> None:
-        """See ``Batch.commit``."""
+        """Commit on the connection that writes; see ``_Session.commit`` for what can go wrong."""
         self._line.commit()
 
 
@@ -201,7 +201,7 @@ class _Session:
 
     @contextmanager
     def transaction(self, begin: str) -> Iterator[None]:
-        """A transaction that is rolled back at the end of the block unless the block has committed it."""
+        """Open a transaction, rolled back at the end of the block unless the block has committed it."""
         with self._lock, _translated():
             try:
                 self._begin(begin)
@@ -214,7 +214,7 @@ class _Session:
                 self._leave()
 
     def _begin(self, begin: str) -> None:
-        """A connection that broke while nobody used it is noticed here, where nothing is lost."""
+        """Begin; a connection that broke while nobody used it is noticed here, where nothing is lost."""
         if self._cut:
             raise Transient("the server stops")
         if self._connection is not None:
@@ -258,7 +258,7 @@ class _Session:
 
     @property
     def core(self) -> Connection:
-        """SQLAlchemy Core over the open connection, in the transaction that is under way."""
+        """Give SQLAlchemy Core over the open connection, in the transaction that is under way."""
         assert self._core is not None
         return self._core
 
@@ -344,7 +344,7 @@ def read_only_engine(url: str) -> Engine:
 
 
 def _core(connection: psycopg.Connection[Any]) -> Connection:
-    """SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
+    """Put SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: connection,
@@ -357,7 +357,7 @@ def _core(connection: psycopg.Connection[Any]) -> Connection:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """The driver's errors in the words of the store's contract."""
+    """Raise the driver's errors in the words of the store's contract."""
     try:
         yield
     except DBAPIError as wrapped:
@@ -367,7 +367,7 @@ def _translated() -> Iterator[None]:
 
 
 def _in_our_words(error: BaseException | None) -> StoreError:
-    """What happened; of rows the server's first line names none, and of its further ones all values."""
+    """Say what happened, by the server's first line: it names no row, its further ones name all values."""
     diagnosis = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     told = " ".join((diagnosis or str(error)).split())
     state = getattr(error, "sqlstate", None) or ""

@@ -99,7 +99,7 @@ class SqliteStore(ComposedStore):
 
     @contextmanager
     def _transaction(self, patience_milliseconds: int | None = None) -> Iterator[None]:
-        """A write transaction: committed at the end of the block unless the block has ended it."""
+        """Open a write transaction, committed at the end of the block unless the block has ended it."""
         with self._write_lock, self._file_lock.turn(patience_milliseconds), _translated():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -111,7 +111,7 @@ class SqliteStore(ComposedStore):
                     self._writer.execute("ROLLBACK")
 
     def batch(self) -> AbstractContextManager[Batch]:
-        """See ``Store.batch``."""
+        """Open the write transaction in this process's turn; it is the lock on every order."""
         return self._batch()
 
     @contextmanager
@@ -123,7 +123,7 @@ class SqliteStore(ComposedStore):
                 self._writer.execute("ROLLBACK")
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """See ``Store.snapshot``."""
+        """Open a read transaction on the connection that reads."""
         return self._snapshot()
 
     @contextmanager
@@ -156,15 +156,15 @@ class SqliteStore(ComposedStore):
             return work(self._writer.execute)
 
     def interrupt(self) -> None:
-        """See ``Store.interrupt``. No wait of ours is longer than ``PATIENCE_MILLISECONDS``."""
+        """Do nothing: no wait of ours is longer than ``PATIENCE_MILLISECONDS``."""
 
     def checkpoint(self) -> None:
-        """See ``Store.checkpoint``. Left to the writer, it would stop every cancel while it runs."""
+        """Move the log's pages beside the writer: left to it, that would stop every cancel meanwhile."""
         with self._checkpoint_lock, _translated():
             self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
-        """See ``Store.close``."""
+        """Give back all connections and the file lock."""
         with self._checkpoint_lock:
             self._checkpointer.close()
         for lock, connection, core in (
@@ -178,14 +178,14 @@ class SqliteStore(ComposedStore):
 
 
 class SqliteBatch(BatchRepository):
-    """See ``Batch``. The write transaction is the lock on every order."""
+    """A batch whose write transaction is the lock on every order."""
 
     def __init__(self, connection: sqlite3.Connection):
         super().__init__(connection.execute, _STATEMENTS)
         self._connection = connection
 
     def commit(self) -> None:
-        """See ``Batch.commit``."""
+        """Commit; CommitUnknown when that failed and no transaction is left to roll back."""
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -232,7 +232,7 @@ def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
 
 
 def _core(connection: sqlite3.Connection) -> Connection:
-    """SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
+    """Put SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
     engine = create_engine(
         "sqlite://", creator=lambda: connection, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
     )
@@ -241,7 +241,7 @@ def _core(connection: sqlite3.Connection) -> Connection:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """The driver's errors in the words of the store's contract."""
+    """Raise the driver's errors in the words of the store's contract."""
     try:
         yield
     except DBAPIError as wrapped:

@@ -88,7 +88,7 @@ class Facts:
     """Those of the tokens asked about that are revoked or unknown."""
 
     def refuse(self, token: TokenId | None, now: int) -> bool:
-        """Whether a token that was asked about is dead, or over by business time at the real time ``now``.
+        """Say whether a token that was asked about is dead, or over, in business time, at real time ``now``.
 
         The clock's offset is this transaction's own, so that a clock moved on any process counts at once.
         """
@@ -153,7 +153,7 @@ class TransferState(StrEnum):
 
     @classmethod
     def of(cls, credit: Credit) -> "TransferState":
-        """The state of this transfer."""
+        """Return the state of this transfer."""
         if credit.applied:
             return cls.PAID
         return cls.HELD if credit.held else cls.SENT_BACK
@@ -174,12 +174,12 @@ class TransactionView:
 
     @property
     def transaction_id(self) -> str:
-        """What merchants call it."""
+        """Return what merchants call it."""
         return self.payment.transaction_id
 
     @property
     def began_at(self) -> int:
-        """When the attempt was started, or the transfer arrived; lists are in this order."""
+        """Return when the attempt was started, or the transfer arrived; lists are in this order."""
         payment = self.payment
         return payment.started_at if isinstance(payment, Attempt) else payment.arrived_at
 
@@ -236,10 +236,10 @@ class Batch(Protocol):
     """
 
     def facts(self, tokens: Collection[TokenId]) -> Facts:
-        """The clock's offset and which of the tokens are dead, as of this transaction."""
+        """Read the clock's offset and which of the tokens are dead, as of this transaction."""
 
     def orders_of_transactions(self, transactions: Collection[Name]) -> Mapping[Name, Name]:
-        """The (account, order id) behind each (account, transaction id); unknown ones are left out.
+        """Find the (account, order id) behind each (account, transaction id); unknown ones are left out.
 
         An immutable fact, so no lock is needed for it.
         """
@@ -252,7 +252,7 @@ class Batch(Protocol):
         """
 
     def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:
-        """What stands under these (account, key); a record past its expiry counts as absent.
+        """Read what stands under these (account, key); a record past its expiry counts as absent.
 
         Asked for behind the locks: whoever carried out the same request has written its key by then, or waits
         for us.
@@ -295,49 +295,49 @@ class Snapshot(Protocol):
     """One read transaction: every verb sees the same moment."""
 
     def facts(self, tokens: Collection[TokenId]) -> Facts:
-        """As ``Batch.facts``."""
+        """Read what ``Batch.facts`` reads, as of this moment."""
 
     def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
-        """The orders of these names with all that belongs to them; unknown names are left out."""
+        """Load the orders of these names with all that belongs to them; unknown names are left out."""
 
     def versions(self, orders: Collection[Name]) -> Versions:
-        """How far the orders of these (account id, order id) have come; one statement for all of them."""
+        """Read how far the orders of these (account id, order id) have come; one statement for all."""
 
     def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
-        """The order that this attempt or credit belongs to."""
+        """Load the order that this attempt or credit belongs to."""
 
     def order_of_session(self, account_id: str, session_id: str) -> OrderView | None:
-        """The merchant's order that the transfer of this session id was booked on."""
+        """Load the merchant's order that the transfer of this session id was booked on."""
 
     def held_credits(self, limit: int) -> list[OrderView]:
-        """Expired orders of all merchants, and of the house, that hold money; longest held first."""
+        """List expired orders of all merchants, and of the house, that hold money; longest held first."""
 
     def open_returns(self, limit: int) -> list[OrderView]:
-        """Orders of all merchants, and of the house, with money on its way back; oldest first."""
+        """List orders of all merchants, and of the house, with money on its way back; oldest first."""
 
     def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
-        """Newest first, at most ``wanted.limit``."""
+        """List transactions, newest first, at most ``wanted.limit``."""
 
     def list_orders(self, wanted: OrderFilter) -> OrderPage:
-        """One page of the wanted orders, at most ``wanted.limit``.
+        """List one page of the wanted orders, at most ``wanted.limit``.
 
         A page looks at a bounded number of orders; where few of them are wanted, it ends before it is full.
         """
 
     def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
-        """Orders with an attempt, refund or return whose rail call ran past its ``until``; real time."""
+        """List orders with an attempt, refund or return whose rail call ran past its ``until``; real time."""
 
     def events(self, account_id: str, order_id: str) -> list[Event]:
-        """All that happened to this order, in its sequence; empty for an unknown one."""
+        """List all that happened to this order, in its sequence; empty for an unknown one."""
 
     def trial_balance(self, account_id: str) -> list[Balance]:
-        """What was booked for this merchant, by ledger account and currency."""
+        """Sum what was booked for this merchant, by ledger account and currency."""
 
     def due_orders(self, now: int, limit: int) -> list[Name]:
-        """(account, reference) of pending orders due at ``now`` (business time), longest due first."""
+        """Name pending orders due at ``now`` (business time) by (account, reference), longest due first."""
 
     def first_due_at(self) -> int | None:
-        """When the first of all pending orders falls due, or fell due; None where none ever does."""
+        """Say when the first of all pending orders falls due, or fell due; None where none ever does."""
 
 
 class Orders(Protocol):

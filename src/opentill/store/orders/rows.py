@@ -107,7 +107,7 @@ def order(
     credits_: tuple[Credit, ...] = (),
     returns: tuple[Return, ...] = (),
 ) -> Order:
-    """An order from ``ORDER_FACTS + ORDER_STATE``."""
+    """Make an order of ``ORDER_FACTS + ORDER_STATE``."""
     (
         account_id, order_id, reference, amount, currency, sub_account_id, created_at, due_at,
         due_action, late_money, tokenize_card, split_text, status, version, updated_at, paid_at,
@@ -147,13 +147,13 @@ def order(
 
 
 def split(text: str) -> Split:
-    """A split as it is stored."""
+    """Make a split of how it is stored."""
     stored = _unjson.decode(text)
     return Split(SplitKind(stored["kind"]), _pairs(stored["shares"]))
 
 
 def shares(text: str | None) -> Shares:
-    """Shares as they are stored; none where there is nothing."""
+    """Make shares of how they are stored; none where there is nothing."""
     return _pairs(_unjson.decode(text)) if text else ()
 
 
@@ -174,7 +174,7 @@ def _shares_text(parts: Parts) -> str | None:
 
 
 def order_facts(o: Order) -> Row:
-    """The values of ``ORDER_FACTS``."""
+    """Give the values of ``ORDER_FACTS``."""
     return (
         o.account_id, o.order_id, o.reference, o.amount, o.currency, o.sub_account_id, o.created_at,
         o.due_at, o.due_action, o.late_money, int(o.tokenize_card), _split_text(o.split),
@@ -182,7 +182,7 @@ def order_facts(o: Order) -> Row:
 
 
 def order_state(o: Order) -> Row:
-    """The values of ``ORDER_STATE``."""
+    """Give the values of ``ORDER_STATE``."""
     t = o.totals
     return (
         o.status, o.version, o.updated_at, o.paid_at, o.cancelled_at, o.expired_at, o.paid_by,
@@ -193,7 +193,7 @@ def order_state(o: Order) -> Row:
 
 
 def terms(row: Row) -> Terms:
-    """The agreement from ``TERMS``."""
+    """Make the agreement of ``TERMS``."""
     email, customer_id, callback_url, methods, metadata = row
     return Terms(
         customer_email=email,
@@ -205,7 +205,7 @@ def terms(row: Row) -> Terms:
 
 
 def terms_row(t: Terms) -> Row:
-    """The values of ``TERMS``."""
+    """Give the values of ``TERMS``."""
     return (
         t.customer_email,
         t.customer_id,
@@ -216,7 +216,7 @@ def terms_row(t: Terms) -> Row:
 
 
 def attempt(row: Row) -> Attempt:
-    """An attempt from ``ATTEMPT``."""
+    """Make an attempt of ``ATTEMPT``."""
     (
         _account_id, transaction_id, _order_id, status, amount, card_masked, card_brand, started_at,
         updated_at, call_kind, call_until, call_key, confirmations, otp_sends, save_card, saved_card,
@@ -246,7 +246,7 @@ def _call(kind: str | None, until: int, key: str | None) -> RailCall | None:
 
 
 def attempt_row(o: Order, a: Attempt) -> Row:
-    """The values of ``ATTEMPT``."""
+    """Give the values of ``ATTEMPT``."""
     call = a.call
     return (
         o.account_id, a.transaction_id, o.order_id, a.status, a.amount, a.card_masked, a.card_brand,
@@ -261,7 +261,7 @@ def _challenge_text(challenge: Challenge | None) -> str | None:
 
 
 def saved_card(row: Row) -> SavedCard:
-    """A saved card from ``SAVED_CARD``."""
+    """Make a saved card of ``SAVED_CARD``."""
     account_id, transaction_id, order_id, *kept, card_masked, card_brand, tokenized, created_at = row
     return SavedCard(
         account_id,
@@ -276,7 +276,7 @@ def saved_card(row: Row) -> SavedCard:
 
 
 def saved_card_row(c: SavedCard) -> Row:
-    """The values of ``SAVED_CARD``."""
+    """Give the values of ``SAVED_CARD``."""
     k = c.kept
     return (
         c.account_id, c.transaction_id, c.order_id, k.token_key_hash, k.token_key_sealed,
@@ -285,7 +285,7 @@ def saved_card_row(c: SavedCard) -> Row:
 
 
 def refund(row: Row) -> Refund:
-    """A refund from ``REFUND``."""
+    """Make a refund of ``REFUND``."""
     (
         _account_id, refund_id, _order_id, transaction_id, amount, status, account_number, bank_code,
         started_at, updated_at, call_kind, call_until, call_key, response_code, message, from_credit,
@@ -310,7 +310,7 @@ def refund(row: Row) -> Refund:
 
 
 def refund_row(o: Order, r: Refund) -> Row:
-    """The values of ``REFUND``."""
+    """Give the values of ``REFUND``."""
     call = r.call
     return (
         o.account_id, r.refund_id, o.order_id, r.transaction_id, r.amount, r.status, r.account_number,
@@ -320,7 +320,7 @@ def refund_row(o: Order, r: Refund) -> Row:
 
 
 def credit(row: Row) -> Credit:
-    """A credit from ``CREDIT``."""
+    """Make a credit of ``CREDIT``."""
     (
         _account_id, transaction_id, _order_id, rail, session_id, account_number, amount, applied, held,
         disposition, sender_name, sender_account_number, sender_bank_code, transferred_at, arrived_at,
@@ -343,7 +343,7 @@ def credit(row: Row) -> Credit:
 
 
 def credit_row(o: Order, c: Credit) -> Row:
-    """The values of ``CREDIT``."""
+    """Give the values of ``CREDIT``."""
     return (
         o.account_id, c.transaction_id, o.order_id, c.rail, c.session_id, c.account_number, c.amount,
         c.applied, c.held, c.disposition, c.sender.name, c.sender.account_number, c.sender.bank_code,
@@ -352,7 +352,7 @@ def credit_row(o: Order, c: Credit) -> Row:
 
 
 def return_(row: Row) -> Return:
-    """A return from ``RETURN``."""
+    """Make a return of ``RETURN``."""
     (
         _account_id, transaction_id, _order_id, kind, amount, status, started_at, updated_at, tries,
         call_until, bank_reference, response_code, message,
@@ -373,7 +373,7 @@ def return_(row: Row) -> Return:
 
 
 def return_row(o: Order, r: Return) -> Row:
-    """The values of ``RETURN``."""
+    """Give the values of ``RETURN``."""
     return (
         o.account_id, r.transaction_id, o.order_id, r.kind, r.amount, r.status, r.started_at, r.updated_at,
         r.tries, r.call and r.call.until, r.bank_reference, r.response_code, r.message,
@@ -381,7 +381,7 @@ def return_row(o: Order, r: Return) -> Row:
 
 
 def event(row: Row) -> Event:
-    """An event from ``EVENT``."""
+    """Make an event of ``EVENT``."""
     (
         account_id, order_id, sequence, event_id, type_, before, after, actor_kind, actor_id, at, reason,
         note, transaction_id, refund_id, amount, currency, beneficiary, method, metadata,
@@ -411,7 +411,7 @@ def event(row: Row) -> Event:
 
 
 def event_row(e: Event) -> Row:
-    """The values of ``EVENT``."""
+    """Give the values of ``EVENT``."""
     return (
         e.account_id, e.order_id, e.sequence, e.event_id, e.type, e.before, e.after, e.actor.kind,
         e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.refund_id, e.amount, e.currency,

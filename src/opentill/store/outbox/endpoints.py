@@ -23,12 +23,12 @@ class EndpointVerbs:
         self._database = database
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
-        """See ``Outbox.add_endpoint``."""
+        """Insert an endpoint."""
         values = rows.endpoint_values(endpoint)
         self._database.write(lambda c: c.execute(insert(webhook_endpoints).values(**values)))
 
     def endpoints(self, account_id: str) -> list[Endpoint]:
-        """See ``Outbox.endpoints``."""
+        """List a merchant's endpoints by their time."""
         table = webhook_endpoints
         wanted = (
             select(*(table.c[name] for name in rows.ENDPOINT))
@@ -38,7 +38,7 @@ class EndpointVerbs:
         return [rows.endpoint(tuple(row)) for row in self._database.read(lambda c: c.execute(wanted).all())]
 
     def delete_endpoint(self, account_id: str, endpoint_id: str) -> bool:
-        """See ``Outbox.delete_endpoint``. The endpoint goes first, so that nothing more is queued for it."""
+        """Delete the endpoint first, so that nothing more is queued for it, then what waits, part by part."""
         e, d = webhook_endpoints, webhook_deliveries
         it = delete(e).where(e.c.account_id == account_id, e.c.endpoint_id == endpoint_id)
         some = (
@@ -53,7 +53,7 @@ class EndpointVerbs:
         return found
 
     def deliveries(self, wanted: DeliveryFilter) -> list[Delivery]:
-        """See ``Outbox.deliveries``."""
+        """List the deliveries that match, newest first."""
         d = webhook_deliveries
         newest_first = (d.c.created_at.desc(), d.c.sequence.desc(), d.c.delivery_id.desc())
         statement = _filtered(wanted).order_by(*newest_first).limit(wanted.limit)

@@ -45,16 +45,16 @@ class OutboxVerbs(EndpointVerbs):
         self._statements = statements
 
     def hold_lease(self, name: str, holder: str, now: int, until: int) -> bool:
-        """See ``Outbox.hold_lease``."""
+        """Take or keep a lease by one guarded upsert."""
         asked = (name, holder, until, now)
         return self._database.work(lambda run: run(self._statements.hold_lease, asked).fetchone()) is not None
 
     def place_events(self, render: RenderEvent, now: int, limit: int) -> int:
-        """See ``Outbox.place_events``."""
+        """Place events and queue deliveries by ``Sequencing``."""
         return self._database.work(lambda run: Sequencing(run, self._statements).place(render, now, limit))
 
     def feed(self, account_id: str, after: int, types: Collection[str], limit: int) -> list[FeedEntry]:
-        """See ``Outbox.feed``.
+        """Read both kinds of event and merge them by their places.
 
         Up to the place that was the last when the question began: there, both kinds of event are complete.
         """
@@ -86,7 +86,7 @@ class OutboxVerbs(EndpointVerbs):
         yield from map(outbox_rows.placed_endpoint_event, found)
 
     def last_places(self, account_ids: Collection[str]) -> Mapping[str, int]:
-        """See ``Outbox.last_places``."""
+        """Read the last places by one statement."""
         asked = as_set([(account_id,) for account_id in account_ids])
         found = self._database.ask(lambda run: run(self._statements.last_places, (asked,)).fetchall())
         return dict.fromkeys(account_ids, 0) | {row[0]: row[1] for row in found}
@@ -99,7 +99,7 @@ class OutboxVerbs(EndpointVerbs):
         actor: Actor,
         now: int,
     ) -> Endpoint | None:
-        """See ``Outbox.change_endpoint``."""
+        """Lock the endpoint, ask ``change``, then write it, the feed and its deliveries."""
 
         def work(run: Run) -> Endpoint | None:
             row = run(self._statements.lock_endpoint, (account_id, endpoint_id)).fetchone()
@@ -119,14 +119,14 @@ class OutboxVerbs(EndpointVerbs):
     def claim_deliveries(
         self, now: int, lease_until: int, limit: int, room: Mapping[str, int], room_of_others: int
     ) -> list[Outgoing]:
-        """See ``Outbox.claim_deliveries``."""
+        """Claim due deliveries by ``Claiming``."""
         rooms = Room(room, room_of_others)
         return self._database.work(
             lambda run: Claiming(run, self._statements).claim(now, lease_until, limit, rooms)
         )
 
     def record_tries(self, tries: Sequence[Tried], patience: Patience) -> list[Endpoint]:
-        """See ``Outbox.record_tries``."""
+        """Write the endpoints' health first, then pause and tell, then end the claims."""
         health = as_set(sorted(_health(tries)))
         tried = as_set(sorted(outbox_rows.tried_row(t) for t in {t.delivery_id: t for t in tries}.values()))
 
@@ -143,22 +143,22 @@ class OutboxVerbs(EndpointVerbs):
         return self._database.work(work) if tries else []
 
     def delivery_body(self, account_id: str, delivery_id: str) -> bytes | None:
-        """See ``Outbox.delivery_body``."""
+        """Read one delivery's body by its key."""
         asked = (account_id, delivery_id)
         found = self._database.ask(lambda run: run(self._statements.body_of_delivery, asked).fetchone())
         return found[0].encode() if found else None
 
     def push_again(self, account_id: str, delivery_ids: Collection[str], now: int) -> int:
-        """See ``Outbox.push_again``."""
+        """Make deliveries due by one statement."""
         wanted = as_set(sorted({(account_id, delivery_id) for delivery_id in delivery_ids}))
         return self._database.work(lambda run: run(self._statements.push_again, (wanted, now)).rowcount)
 
     def outbox_health(self) -> OutboxHealth:
-        """See ``Outbox.outbox_health``."""
+        """Count by indexes of just what is counted."""
         return OutboxHealth(*self._database.ask(lambda run: run(self._statements.health, ()).fetchone()))
 
     def paused_endpoints(self) -> int:
-        """See ``Outbox.paused_endpoints``."""
+        """Count by the index of paused endpoints."""
         return int(self._database.ask(lambda run: run(self._statements.paused_endpoints, ()).fetchone())[0])
 
 
@@ -173,12 +173,12 @@ class _FeedRange:
     limit: int
 
     def types_among(self, kind: type[StrEnum]) -> list[tuple[str]]:
-        """Those of this kind that are wanted: all, unless some are named."""
+        """List those of this kind that are wanted: all, unless some are named."""
         return [(each.value,) for each in kind if not self.types or each.value in self.types]
 
 
 def _health(tries: Sequence[Tried]) -> Iterator[tuple[str, str, int, int | None, int | None, int]]:
-    """Of each endpoint: did it succeed, since when has it only failed, when did it fail last, how often.
+    """Sum up each endpoint: has it succeeded, since when has it only failed, when last, how often.
 
     The last three are of the time after its last success among these tries.
     """

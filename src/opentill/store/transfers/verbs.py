@@ -30,7 +30,7 @@ class TransferVerbs:
         now: int,
         rest_milliseconds: int,
     ) -> TransferAccount | None:
-        """See ``Transfers.reserve_account``."""
+        """Try the candidates one by one, each by an insert, then by a guarded update."""
         free_before = now - rest_milliseconds
 
         def work(connection: Connection) -> TransferAccount | None:
@@ -46,11 +46,11 @@ class TransferVerbs:
         return self._database.write(work)
 
     def transfer_account(self, account_id: str, order_id: str) -> TransferAccount | None:
-        """See ``Transfers.transfer_account``."""
+        """Find an order's number by the order."""
         return self._database.read(lambda c: _account_of(c, account_id, order_id))
 
     def record_advice(self, notice: TransferNotice, credit_id: str, now: int, route_by: int) -> Advice:
-        """See ``Transfers.record_advice``."""
+        """Insert the advice unless its session has one, then read the one that stands."""
 
         def work(connection: Connection) -> Advice:
             holder = select(_accounts.c.account_id, _accounts.c.order_id).where(
@@ -73,13 +73,13 @@ class TransferVerbs:
         return self._database.write(work)
 
     def advice_of_credit(self, credit_id: str) -> Advice | None:
-        """See ``Transfers.advice_of_credit``."""
+        """Find an advice by the credit's id."""
         wanted = select(_advices).where(_advices.c.credit_id == credit_id)
         found = self._database.read(lambda c: c.execute(wanted).mappings().first())
         return _advice(found) if found else None
 
     def note_routed(self, advice: Advice) -> None:
-        """See ``Transfers.note_routed``."""
+        """End the routing of an advice that still has the target it was routed to."""
         same_target = (
             (_advices.c.credit_id == advice.credit_id)
             & _advices.c.order_id.is_not_distinct_from(advice.order_id)
@@ -88,13 +88,13 @@ class TransferVerbs:
         self._change_advice(same_target, route_by=None)
 
     def unrouted_advices(self, now: int, limit: int) -> list[Advice]:
-        """See ``Transfers.unrouted_advices``."""
+        """List what an index of advices under way says is overdue."""
         overdue = select(_advices).where(_advices.c.route_by <= now)
         wanted = overdue.order_by(_advices.c.route_by).limit(limit)
         return [_advice(row) for row in self._database.read(lambda c: c.execute(wanted).mappings().all())]
 
     def attach_advice(self, credit_id: str, account_id: str, order_id: str, route_by: int) -> bool:
-        """See ``Transfers.attach_advice``."""
+        """Attach an advice by an update that is guarded by its being the house's and booked."""
         of_the_house = _advices.c.account_id.is_(None) & _advices.c.route_by.is_(None)
         return self._change_advice(
             (_advices.c.credit_id == credit_id) & of_the_house,
@@ -105,7 +105,7 @@ class TransferVerbs:
         )
 
     def detach_advice(self, credit_id: str) -> None:
-        """See ``Transfers.detach_advice``."""
+        """Give an attached advice back to the house, booked as it is."""
         self._change_advice(
             (_advices.c.credit_id == credit_id) & (_advices.c.attached == 1),
             account_id=None,
@@ -134,7 +134,7 @@ def _account_of(connection: Connection, account_id: str, order_id: str) -> Trans
 
 
 def _take(connection: Connection, account: TransferAccount, free_before: int) -> bool:
-    """Whether this number is the order's now: nobody had it, or its order ended long enough ago."""
+    """Take this number if nobody had it or its order ended long enough ago; False otherwise."""
     values = {name: getattr(account, name) for name in TransferAccount.__dataclass_fields__}
     if connection.execute(_insert_new(connection, _accounts, values)).rowcount == 1:
         return True
@@ -145,7 +145,7 @@ def _take(connection: Connection, account: TransferAccount, free_before: int) ->
 
 
 def _ended_before(moment: int) -> Select[tuple[Any]]:
-    """The order that has the number, if nothing has happened to it since it ended that long ago."""
+    """Select the order that has the number, if nothing has happened to it since it ended that long ago."""
     return select(_orders.c.order_id).where(
         _orders.c.account_id == _accounts.c.account_id,
         _orders.c.order_id == _accounts.c.order_id,
