@@ -1,4 +1,4 @@
-"""Rows to domain values and back. The column orders here are the ones the statements name."""
+"""Rows to domain values and back, in the column order of the schema, which the statements follow too."""
 
 from typing import Any, Final, TypeAlias
 
@@ -34,63 +34,24 @@ from opentill.domain.order import (
     Terms,
     Totals,
 )
+from opentill.store import schema
 
 Row: TypeAlias = tuple[Any, ...]
 
-ORDER_FACTS: Final = (
-    "account_id", "order_id", "reference", "amount", "currency", "sub_account_id", "created_at",
-    "due_at", "due_action", "late_money", "tokenize_card", "split",
-)  # fmt: skip
+ORDER_FACTS: Final = schema.names_of(schema.orders)
 """What of an order's deciding columns never changes."""
 
-ORDER_STATE: Final = (
-    "status", "version", "updated_at", "paid_at", "cancelled_at", "expired_at", "paid_by",
-    "attempt_count", "refund_count", "received", "applied", "held", "returning", "returned", "refunded",
-    "credit_count", "fee", "shares", "awaits_due",
-)  # fmt: skip
+ORDER_STATE: Final = schema.names_of(schema.orders, part=schema.STATE)
 """What of an order changes."""
 
-TERMS: Final = (
-    "customer_email", "customer_id", "callback_url", "allowed_payment_methods", "metadata",
-)  # fmt: skip
-
-ATTEMPT: Final = (
-    "account_id", "transaction_id", "order_id", "status", "amount", "card_masked", "card_brand",
-    "started_at", "updated_at", "call_kind", "call_until", "call_key", "confirmations", "otp_sends",
-    "save_card", "saved_card", "challenge", "response_code", "message",
-)  # fmt: skip
-
-SAVED_CARD: Final = (
-    "account_id", "transaction_id", "order_id", "token_key_hash", "token_key_sealed", "rail_token_sealed",
-    "expiry", "card_masked", "card_brand", "tokenized", "created_at",
-)  # fmt: skip
-
-REFUND: Final = (
-    "account_id", "refund_id", "order_id", "transaction_id", "amount", "status", "account_number",
-    "bank_code", "started_at", "updated_at", "call_kind", "call_until", "call_key", "response_code",
-    "message", "from_credit", "whole_id", "whole_amount",
-)  # fmt: skip
-
-CREDIT: Final = (
-    "account_id", "transaction_id", "order_id", "rail", "session_id", "account_number", "amount", "applied",
-    "held", "disposition", "sender_name", "sender_account_number", "sender_bank_code", "transferred_at",
-    "arrived_at", "narration",
-)  # fmt: skip
-
-RETURN: Final = (
-    "account_id", "transaction_id", "order_id", "kind", "amount", "status", "started_at", "updated_at",
-    "tries", "call_until", "bank_reference", "response_code", "message",
-)  # fmt: skip
-
-EVENT: Final = (
-    "account_id", "order_id", "sequence", "event_id", "type", "before", "after", "actor_kind",
-    "actor_id", "at", "reason", "note", "transaction_id", "refund_id", "amount", "currency", "beneficiary",
-    "method", "metadata", "fee", "shares",
-)  # fmt: skip
-
-ENTRY: Final = (
-    "account_id", "order_id", "sequence", "line", "ledger_account", "currency", "amount", "at",
-)  # fmt: skip
+TERMS: Final = schema.names_of(schema.orders, part=schema.TERMS)
+ATTEMPT: Final = schema.names_of(schema.attempts)
+SAVED_CARD: Final = schema.names_of(schema.saved_cards, without=("customer_email", "confirmed_at"))
+REFUND: Final = schema.names_of(schema.refunds)
+CREDIT: Final = schema.names_of(schema.credits_)
+RETURN: Final = schema.names_of(schema.returns)
+EVENT: Final = schema.names_of(schema.events, without=("place",))
+ENTRY: Final = schema.names_of(schema.ledger_entries)
 
 _STATUS: Final = {s.value: s for s in OrderStatus}
 _DUE: Final = {d.value: d for d in DueAction}
@@ -110,9 +71,9 @@ def order(
     """Make an order of ``ORDER_FACTS + ORDER_STATE``."""
     (
         account_id, order_id, reference, amount, currency, sub_account_id, created_at, due_at,
-        due_action, late_money, tokenize_card, split_text, status, version, updated_at, paid_at,
-        cancelled_at, expired_at, paid_by, attempt_count, refund_count, received, applied, held,
-        returning, returned, refunded, credit_count, fee, shares_text,
+        due_action, late_money, split_text, tokenize_card, status, version, updated_at, paid_at,
+        cancelled_at, expired_at, paid_by, attempt_count, refund_count, credit_count, received, applied,
+        held, returning, returned, refunded, fee, shares_text,
     ) = row[:30]  # fmt: skip
     return Order(
         account_id,
@@ -177,7 +138,7 @@ def order_facts(o: Order) -> Row:
     """Give the values of ``ORDER_FACTS``."""
     return (
         o.account_id, o.order_id, o.reference, o.amount, o.currency, o.sub_account_id, o.created_at,
-        o.due_at, o.due_action, o.late_money, int(o.tokenize_card), _split_text(o.split),
+        o.due_at, o.due_action, o.late_money, _split_text(o.split), int(o.tokenize_card),
     )  # fmt: skip
 
 
@@ -186,8 +147,8 @@ def order_state(o: Order) -> Row:
     t = o.totals
     return (
         o.status, o.version, o.updated_at, o.paid_at, o.cancelled_at, o.expired_at, o.paid_by,
-        o.attempt_count, o.refund_count, t.received, t.applied, t.held, t.returning, t.returned, t.refunded,
-        o.credit_count, o.parts.fee, _shares_text(o.parts),
+        o.attempt_count, o.refund_count, o.credit_count, t.received, t.applied, t.held, t.returning,
+        t.returned, t.refunded, o.parts.fee, _shares_text(o.parts),
         int(o.due_at is not None and o.status is OrderStatus.PENDING),
     )  # fmt: skip
 
@@ -219,8 +180,8 @@ def attempt(row: Row) -> Attempt:
     """Make an attempt of ``ATTEMPT``."""
     (
         _account_id, transaction_id, _order_id, status, amount, card_masked, card_brand, started_at,
-        updated_at, call_kind, call_until, call_key, confirmations, otp_sends, save_card, saved_card,
-        challenge, response_code, message,
+        updated_at, call_kind, call_until, call_key, confirmations, otp_sends, challenge, response_code,
+        message, save_card, saved_card,
     ) = row  # fmt: skip
     return Attempt(
         transaction_id=transaction_id,
@@ -251,8 +212,8 @@ def attempt_row(o: Order, a: Attempt) -> Row:
     return (
         o.account_id, a.transaction_id, o.order_id, a.status, a.amount, a.card_masked, a.card_brand,
         a.started_at, a.updated_at, call and call.kind, call and call.until, call and call.key,
-        a.confirmations, a.otp_sends, int(a.save_card), a.saved_card,
-        _challenge_text(a.challenge), a.response_code, a.message,
+        a.confirmations, a.otp_sends, _challenge_text(a.challenge), a.response_code, a.message,
+        int(a.save_card), a.saved_card,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rows of the outbox to its values and back. The column orders here are the ones the statements name."""
+"""Rows of the outbox to its values and back, in the column order of the schema."""
 
 import uuid
 from typing import Any, Final
@@ -7,6 +7,7 @@ import msgspec
 
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event
+from opentill.store import schema
 from opentill.store.orders.rows import Row
 from opentill.store.outbox.contract import (
     Delivery,
@@ -18,21 +19,10 @@ from opentill.store.outbox.contract import (
     Tried,
 )
 
-ENDPOINT: Final = (
-    "account_id", "endpoint_id", "url", "events", "enabled", "key_sealed", "next_key_sealed", "paused_at",
-    "failing_since", "created_at", "failed_tries",
-)  # fmt: skip
-
-ENDPOINT_EVENT: Final = (
-    "account_id", "place", "event_id", "endpoint_id", "type", "actor_kind", "actor_id", "at",
-)  # fmt: skip
-
-DELIVERY: Final = (
-    "account_id", "delivery_id", "endpoint_id", "event_id", "order_id", "sequence", "type", "state", "tries",
-    "next_try_at", "status", "response", "created_at", "updated_at",
-)  # fmt: skip
-
-BODY: Final = ("account_id", "order_id", "sequence", "body")
+ENDPOINT: Final = schema.names_of(schema.webhook_endpoints)
+ENDPOINT_EVENT: Final = schema.names_of(schema.endpoint_events)
+DELIVERY: Final = schema.names_of(schema.webhook_deliveries, without=("claimed_until",))
+BODY: Final = schema.names_of(schema.webhook_bodies)
 
 _DELIVERIES: Final = uuid.UUID("6d2f5a0e-0b1c-5e0a-9a43-7f1f3f6f0c55")
 """The namespace of delivery ids."""
