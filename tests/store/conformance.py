@@ -224,10 +224,10 @@ def a_batch_of_many_orders_is_written_whole(store: Store) -> None:
     statuses = {o.status for o in read(store, *((ACCOUNT, r) for r in references)) if o}
     assert statuses == {OrderStatus.CANCELLED}
     with store.batch() as batch:
-        assert all(batch.contains(_witness_of(change)) for change in changes)
+        assert all(batch.contains(_marker_of(change)) for change in changes)
 
 
-def _witness_of(change: Change) -> CommitMarker:
+def _marker_of(change: Change) -> CommitMarker:
     event = change.events[-1]
     return CommitMarker(event.account_id, event.order_id, event.sequence, event.event_id)
 
@@ -321,13 +321,13 @@ def committed_events_are_found_by_their_ids(store: Store) -> None:
     """A batch whose COMMIT got lost can be recognised by any one event it wrote, and by nothing else."""
     (order,) = add_orders(store, "r1")
     change = cancelled(order)
-    witness = _witness_of(change)
+    marker = _marker_of(change)
     with store.batch() as batch:
-        assert not batch.contains(witness)
+        assert not batch.contains(marker)
     write(store, [change])
     with store.batch() as batch:
-        assert batch.contains(witness)
-        assert not batch.contains(replace(witness, event_id=IDS.uuid()))
+        assert batch.contains(marker)
+        assert not batch.contains(replace(marker, event_id=IDS.uuid()))
 
 
 @law

@@ -24,7 +24,7 @@ from opentill.store.outbox.contract import (
     Tried,
 )
 from store.conformance import law, law_of_opening
-from store.conformance_directory import LAW
+from store.conformance_accounts import LAW
 
 __all__ = ["LAW"]
 

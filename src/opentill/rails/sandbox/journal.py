@@ -31,11 +31,11 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from opentill.clock import SystemClock
+from opentill.store.databases.dialect import dialect_of
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
 from opentill.store.databases.sqlite import make_private
 from opentill.store.databases.urls import patient
@@ -169,8 +169,8 @@ class RailJournal:
     def __init__(self, where: Path | str):
         self._engine = _sqlite(where) if isinstance(where, Path) else _postgres(where)
         with _made_by_turns(where), self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(8481)"))
+            if turn := dialect_of(connection).take_turn.format(number=8481):
+                connection.execute(text(turn))
             metadata.create_all(connection)
 
     def payment(self, transaction_id: str) -> RailPayment | None:
@@ -287,8 +287,8 @@ def _made_by_turns(where: Path | str) -> Iterator[None]:
         yield
         return
     with (
-        closing(FileLock(where, SystemClock(), OPENING_PATIENCE_MILLISECONDS)) as turnstile,
-        turnstile.turn(),
+        closing(FileLock(where, SystemClock(), OPENING_PATIENCE_MILLISECONDS)) as file_lock,
+        file_lock.turn(),
     ):
         yield
 
@@ -327,8 +327,9 @@ def _insert_new(
     connection: Connection, table: Table, record: RailPayment | RailPayout | RailCardKept
 ) -> None:
     """Insert a record unless there is one of its id, whichever process wrote it."""
-    insert_of = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert_of(table).values(**_fields(record)).on_conflict_do_nothing())
+    connection.execute(
+        dialect_of(connection).insert(table).values(**_fields(record)).on_conflict_do_nothing()
+    )
 
 
 def _payment(connection: Connection, transaction_id: str) -> RailPayment | None:

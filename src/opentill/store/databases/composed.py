@@ -3,14 +3,18 @@
 See docs/decisions/0018 for why they stand side by side and are called by name.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, delete, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from opentill.store import schema
 from opentill.store.accounts.verbs import AccountVerbs
 from opentill.store.cards.verbs import CardVerbs
 from opentill.store.databases.database import Database
+from opentill.store.errors import StoreError
 from opentill.store.outbox.statements import OutboxStatements
 from opentill.store.outbox.verbs import OutboxVerbs
 from opentill.store.transfers.verbs import TransferVerbs
@@ -53,6 +57,19 @@ class ComposedStore(Database):
             )
 
         return self.write(work)
+
+
+@contextmanager
+def translated(
+    of_driver: type[Exception], in_our_words: Callable[[BaseException | None], StoreError]
+) -> Iterator[None]:
+    """Raise a driver's errors, bare or wrapped by SQLAlchemy, in the words of ``store.errors``."""
+    try:
+        yield
+    except DBAPIError as wrapped:
+        raise in_our_words(wrapped.orig) from wrapped
+    except of_driver as error:
+        raise in_our_words(error) from error
 
 
 def _delete_some(connection: Connection, table: Table, ended: Any, limit: int) -> int:

@@ -14,11 +14,10 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
-from opentill.store.databases.composed import ComposedStore
+from opentill.store.databases.composed import ComposedStore, translated
 from opentill.store.databases.database import Cursor, Run
 from opentill.store.databases.dialect import POSTGRES
 from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
@@ -202,7 +201,7 @@ class _Session:
     @contextmanager
     def transaction(self, begin: str) -> Iterator[None]:
         """Open a transaction, rolled back at the end of the block unless the block has committed it."""
-        with self._lock, _translated():
+        with self._lock, translated(psycopg.Error, _in_our_words):
             try:
                 self._begin(begin)
                 yield
@@ -353,17 +352,6 @@ def _core(connection: psycopg.Connection[Any]) -> Connection:
         isolation_level="AUTOCOMMIT",
     )
     return engine.connect()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raise the driver's errors in the words of the store's contract."""
-    try:
-        yield
-    except DBAPIError as wrapped:
-        raise _in_our_words(wrapped.orig) from wrapped
-    except psycopg.Error as error:
-        raise _in_our_words(error) from error
 
 
 def _in_our_words(error: BaseException | None) -> StoreError:

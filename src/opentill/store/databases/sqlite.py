@@ -15,11 +15,10 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
-from opentill.store.databases.composed import ComposedStore
+from opentill.store.databases.composed import ComposedStore, translated
 from opentill.store.databases.database import Run
 from opentill.store.databases.dialect import SQLITE
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
@@ -100,7 +99,11 @@ class SqliteStore(ComposedStore):
     @contextmanager
     def _transaction(self, patience_milliseconds: int | None = None) -> Iterator[None]:
         """Open a write transaction, committed at the end of the block unless the block has ended it."""
-        with self._write_lock, self._file_lock.turn(patience_milliseconds), _translated():
+        with (
+            self._write_lock,
+            self._file_lock.turn(patience_milliseconds),
+            translated(sqlite3.Error, _in_our_words),
+        ):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -128,7 +131,7 @@ class SqliteStore(ComposedStore):
 
     @contextmanager
     def _snapshot(self) -> Iterator[SnapshotRepository]:
-        with self._read_lock, _translated():
+        with self._read_lock, translated(sqlite3.Error, _in_our_words):
             self._reader.execute("BEGIN")
             try:
                 yield SnapshotRepository(self._reader.execute, _STATEMENTS, lambda: self._reader_sql)
@@ -137,7 +140,7 @@ class SqliteStore(ComposedStore):
 
     def read(self, question: Callable[[Connection], T]) -> T:
         """Ask over the connection that reads; one statement sees one moment."""
-        with self._read_lock, _translated():
+        with self._read_lock, translated(sqlite3.Error, _in_our_words):
             return question(self._reader_sql)
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -147,7 +150,7 @@ class SqliteStore(ComposedStore):
 
     def ask(self, question: Callable[[Run], T]) -> T:
         """Ask over the connection that reads, prepared statements of the driver."""
-        with self._read_lock, _translated():
+        with self._read_lock, translated(sqlite3.Error, _in_our_words):
             return question(self._reader.execute)
 
     def work(self, work: Callable[[Run], T]) -> T:
@@ -160,7 +163,7 @@ class SqliteStore(ComposedStore):
 
     def checkpoint(self) -> None:
         """Move the log's pages beside the writer: left to it, that would stop every cancel meanwhile."""
-        with self._checkpoint_lock, _translated():
+        with self._checkpoint_lock, translated(sqlite3.Error, _in_our_words):
             self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
@@ -237,17 +240,6 @@ def _core(connection: sqlite3.Connection) -> Connection:
         "sqlite://", creator=lambda: connection, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
     )
     return engine.connect()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raise the driver's errors in the words of the store's contract."""
-    try:
-        yield
-    except DBAPIError as wrapped:
-        raise _in_our_words(wrapped.orig) from wrapped
-    except sqlite3.Error as error:
-        raise _in_our_words(error) from error
 
 
 def _in_our_words(error: BaseException | None) -> StoreError:
