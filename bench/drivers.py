@@ -30,8 +30,8 @@ from opentill.domain.commands import CancelOrder
 from opentill.domain.decisions import Change
 from opentill.domain.order import OrderStatus
 from opentill.engine.engine import Engine
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.postgres import open_postgres
-from opentill.store.interface import Mode
 from orders import IDS, OPERATOR
 from past import add_ended, add_pending
 from ways import TREE, WAYS, Open
@@ -111,7 +111,7 @@ def prepare(url: str, prefixes: Sequence[str], cancels: int, ended: int) -> None
     page, which would be most of what a short round shows.
     """
     store = open_postgres(url)
-    store.install(Mode.SANDBOX, "bench", NOW)
+    store.accounts.install(Mode.SANDBOX, "bench", NOW)
     add_token(store)
     store.close()
     with psycopg.connect(url, autocommit=True) as connection:

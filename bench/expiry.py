@@ -29,7 +29,7 @@ from opentill.clock import SystemClock
 from opentill.domain.commands import CreateOrder, ExpireOrder
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Terms
-from opentill.store.databases.opening import is_postgres
+from opentill.store.databases.urls import is_postgres
 from orders import IDS, OPERATOR
 
 DAY: Final = 86_400_000

@@ -52,7 +52,7 @@ def add_orders(store: SqliteStore, account_id: str, prefix: str, count: int, *, 
 def one_commit_per_cancel(folder: Path, seconds: int) -> float:
     """Cancels a second with one commit each, on the store alone: no HTTP, no queue, no sharing."""
     store = open_sqlite(folder / "opentill.db")
-    account_id, prefix = store.default_account_id() or "", f"alone-{uuid.uuid4()}-"
+    account_id, prefix = store.accounts.default_account_id() or "", f"alone-{uuid.uuid4()}-"
     add_orders(store, account_id, prefix, seconds * 12_000, past=False)
     done, ends = 0, time.perf_counter() + seconds
     while time.perf_counter() < ends:
@@ -79,7 +79,7 @@ def payments(folder: Path, seconds: int) -> Load:
 def _paid(folder: Path) -> int:
     """How many orders have been paid so far, by the books of a stopped server."""
     store = open_sqlite(folder / "opentill.db")
-    account_id = store.default_account_id() or ""
+    account_id = store.accounts.default_account_id() or ""
     with store.snapshot() as snapshot:
         balances = snapshot.trial_balance(account_id)
     store.close()
@@ -90,7 +90,7 @@ def fresh_orders(folder: Path, count: int) -> str:
     """Add pending orders and return the prefix of their references."""
     prefix = f"fresh-{uuid.uuid4()}-"
     store = open_sqlite(folder / "opentill.db")
-    add_orders(store, store.default_account_id() or "", prefix, count, past=False)
+    add_orders(store, store.accounts.default_account_id() or "", prefix, count, past=False)
     store.close()
     return prefix
 

@@ -36,7 +36,7 @@ from opentill.domain.commands import (
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Terms
 from opentill.domain.sharing import FeeTerms
-from opentill.store.databases.opening import is_postgres
+from opentill.store.databases.urls import is_postgres
 from orders import IDS, OPERATOR
 
 NOW: Final = SystemClock().now()

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 import asyncpg
 import psycopg
 
+from opentill.store.databases.database import Cursor
 from opentill.store.databases.postgres import _BEGIN_WRITING
-from opentill.store.orders.batch import Cursor
 from opentill.store.orders.rows import Row
 
 Wait: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]

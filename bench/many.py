@@ -9,7 +9,7 @@ import psycopg
 
 from opentill.domain.decisions import Change
 from opentill.domain.ledger import entries_for
-from opentill.store.databases.opening import is_postgres, sqlite_path
+from opentill.store.databases.urls import is_postgres, sqlite_path
 from opentill.store.orders import rows
 
 ORDER: Final = rows.ORDER_FACTS + rows.ORDER_STATE + rows.TERMS

@@ -10,15 +10,16 @@ from opentill.domain.decisions import Change
 from opentill.domain.order import Order
 from opentill.store import schema
 from opentill.store.databases.postgres import _STATEMENTS
-from opentill.store.interface import Name, Transient
+from opentill.store.errors import Transient
 from opentill.store.orders import rows
-from opentill.store.orders.batch import SetBatch, _whole_orders, as_set
+from opentill.store.orders.batch import BatchRepository, _whole_orders, as_set
+from opentill.store.orders.contract import Name
 from opentill.store.orders.statements import ORDER
 
 _KEY: Final = ("account_id", "order_id", "version")
 
 
-class JsonSets(SetBatch):
+class JsonSets(BatchRepository):
     """One JSON array for each set, as in the store."""
 
     def __init__(self, line: Line):

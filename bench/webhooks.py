@@ -24,8 +24,8 @@ import uvloop
 
 import receiver
 from opentill.engine.threads import StoreThreads
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import SqliteStore, open_sqlite
-from opentill.store.interface import Mode
 from opentill.store.outbox.contract import Endpoint, Outgoing
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.payload import WebhookType, render
@@ -120,14 +120,14 @@ def _endpoint(url: str) -> Endpoint:
 def _queue(store: SqliteStore, url: str, count: int) -> None:
     """So many cancelled orders of a new merchant whose endpoint this is."""
     endpoint = _endpoint(url)
-    store.add_endpoint(endpoint)
+    store.outbox.add_endpoint(endpoint)
     for start in range(0, count, 256):
         references = [f"bench-{number}" for number in range(start, min(start + 256, count))]
         changes = [ended(pending(endpoint.account_id, each, OPERATOR), OPERATOR) for each in references]
         with store.batch() as batch:
             batch.write(changes)
             batch.commit()
-    while store.place_events(partial(render, account_name=""), CLOCK.now(), 256):
+    while store.outbox.place_events(partial(render, account_name=""), CLOCK.now(), 256):
         pass
 
 
@@ -153,7 +153,7 @@ def _round(merchants: int, deliveries: int, *, dead: int) -> tuple[float, float]
     silent = [socket.create_server(("127.0.0.1", 0), backlog=1000) for _ in range(dead)]
     with tempfile.TemporaryDirectory() as folder, receiver.running() as url:
         store = open_sqlite(Path(folder) / "opentill.db")
-        store.install(Mode.SANDBOX, "bench", CLOCK.now())
+        store.accounts.install(Mode.SANDBOX, "bench", CLOCK.now())
         for each in silent:
             _queue(store, f"http://127.0.0.1:{each.getsockname()[1]}/", deliveries // 10)
         for _ in range(merchants):

@@ -17,10 +17,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from clusters import Cluster, cluster, versions
-from opentill.store.databases.opening import SQLITE_URL
 from opentill.store.databases.partitions import partition
 from opentill.store.databases.postgres import open_postgres
 from opentill.store.databases.sqlite import open_sqlite
+from opentill.store.databases.urls import SQLITE_URL
 
 PARTITIONS: Final = 8
 FILE: Final = "opentill.db"

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from opentill.domain.order import Order
-from opentill.store.interface import Batch, Name, Store
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Batch, Name
 
 
 def doubled(store: Store) -> Store:

@@ -8,8 +8,10 @@ from databases import Place, url_of
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order, Terms
+from opentill.store.accounts.contract import IssuedToken, Mode
 from opentill.store.databases import opening
-from opentill.store.interface import IssuedToken, Mode, Name, Store, TokenId
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Name, TokenId
 
 ACCOUNT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -48,7 +50,7 @@ IDS = CountingIds(start=1 << 40)
 def open_store(place: Place) -> Store:
     """The store in this place, installed as a sandbox."""
     store = opening.open_store(url_of(place))
-    store.install(Mode.SANDBOX, "key-fingerprint", NOW)
+    store.accounts.install(Mode.SANDBOX, "key-fingerprint", NOW)
     return store
 
 
@@ -109,4 +111,4 @@ def add_token(store: Store, token: TokenId = TOKEN, refresh_hash: str = "refresh
     issued = IssuedToken(
         token.account_id, token.jti, "client-1", refresh_hash, NOW + 3_600_000, NOW + 86_400_000
     )
-    store.add_token(issued)
+    store.accounts.add_token(issued)

@@ -20,7 +20,7 @@ from opentill.keys.keyring import (
     open_keyring,
 )
 from opentill.settings import InvalidSetting, Settings
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 
 ACCOUNT, CLIENT, JTI = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "123")
 ISSUED, EXPIRES = 1_800_000_000_123, 1_800_001_800_123

@@ -18,8 +18,9 @@ from opentill.keys.provisioning import (
     webhook_key,
     write_env_file,
 )
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import open_sqlite
-from opentill.store.interface import Mode, Store
+from opentill.store.interface import Store
 
 KEYRING = Keyring(b"k" * 32)
 URL = "http://127.0.0.1:8480"
@@ -28,7 +29,7 @@ URL = "http://127.0.0.1:8480"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_sqlite(tmp_path / "till.db")
-    opened.install(Mode.SANDBOX, KEYRING.fingerprint_of_key, 1)
+    opened.accounts.install(Mode.SANDBOX, KEYRING.fingerprint_of_key, 1)
     yield opened
     opened.close()
 
@@ -45,7 +46,10 @@ def test_a_new_merchant_has_everything_its_program_needs(store: Store) -> None:
     """Ids, secret and webhook key are of the documented forms and stand in the store."""
     made = registry(store).create_merchant("Shop", URL)
 
-    merchant, client = store.merchant(made.account_id), store.client(made.account_id, made.client_id)
+    merchant, client = (
+        store.accounts.merchant(made.account_id),
+        store.accounts.client(made.account_id, made.client_id),
+    )
     assert merchant is not None
     assert client is not None
     assert [uuid.UUID(each).version for each in (made.account_id, made.sub_account_id, made.client_id)] == [
@@ -55,9 +59,11 @@ def test_a_new_merchant_has_everything_its_program_needs(store: Store) -> None:
     ]
     assert (len(made.client_id), len(made.client_secret)) == (36, 44)
     assert client.secret_hash == KEYRING.secret_hash(made.client_secret)
-    assert [each.sub_account_id for each in store.sub_accounts(made.account_id)] == [made.sub_account_id]
+    assert [each.sub_account_id for each in store.accounts.sub_accounts(made.account_id)] == [
+        made.sub_account_id
+    ]
     assert webhook_key(merchant, KEYRING) == made.webhook_key
-    assert store.default_account_id() is None
+    assert store.accounts.default_account_id() is None
 
 
 def test_no_secret_stands_in_the_database_file(store: Store, tmp_path: Path) -> None:
@@ -78,7 +84,7 @@ def test_in_live_mode_a_secret_is_kept_only_as_its_hash(store: Store) -> None:
     live.rotate_client(made.account_id, made.client_id)
     live.add_client(made.account_id)
 
-    assert [client.secret_sealed for client in store.clients(made.account_id)] == [None, None]
+    assert [client.secret_sealed for client in store.accounts.clients(made.account_id)] == [None, None]
 
 
 def test_the_default_merchant_is_made_once_and_shown_the_same_again(store: Store) -> None:
@@ -86,8 +92,8 @@ def test_the_default_merchant_is_made_once_and_shown_the_same_again(store: Store
     first, second = default_of(store), default_of(store)
 
     assert first == second
-    assert store.default_account_id() == first.account_id
-    assert len(store.merchants()) == len(store.clients(first.account_id)) == 1
+    assert store.accounts.default_account_id() == first.account_id
+    assert len(store.accounts.merchants()) == len(store.accounts.clients(first.account_id)) == 1
 
 
 def test_a_rotated_client_is_shown_with_its_new_secret(store: Store) -> None:
@@ -96,7 +102,7 @@ def test_a_rotated_client_is_shown_with_its_new_secret(store: Store) -> None:
     rotated = registry(store).rotate_client(first.account_id, first.client_id)
 
     shown = default_of(store)
-    client = store.client(first.account_id, first.client_id)
+    client = store.accounts.client(first.account_id, first.client_id)
     assert rotated is not None
     assert client is not None
     assert shown.client_secret == rotated.client_secret != first.client_secret
@@ -106,7 +112,7 @@ def test_a_rotated_client_is_shown_with_its_new_secret(store: Store) -> None:
 def test_a_default_merchant_without_a_usable_client_gets_a_new_one(store: Store) -> None:
     """When its only client is disabled, the next start makes and shows another."""
     first = default_of(store)
-    store.disable_client(first.account_id, first.client_id, 3)
+    store.accounts.disable_client(first.account_id, first.client_id, 3)
 
     second = default_of(store)
 
@@ -128,7 +134,7 @@ def test_a_name_that_can_not_be_printed_is_refused(store: Store, name: str) -> N
     """Empty, padded, overlong and unprintable names are refused and nothing is stored."""
     with pytest.raises(InvalidName, match="printable"):
         registry(store).create_merchant(name, URL)
-    assert store.merchants() == []
+    assert store.accounts.merchants() == []
 
 
 def test_credentials_never_show_themselves(store: Store) -> None:

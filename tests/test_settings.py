@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from opentill.settings import InvalidSetting, Settings, load_settings
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 from tools.pages.settings import settings_page
 
 

@@ -86,7 +86,7 @@ def test_due_is_business_time(tmp_path: Path) -> None:
     async def work(shift: Shift) -> None:
         _add_due(shift.till, "r", NOW + 1_800_000)
         assert await shift.expiry.sweep() == 0
-        shift.till.store.advance_clock(1_800_000)
+        shift.till.store.accounts.advance_clock(1_800_000)
         assert await shift.expiry.sweep() == 1
         assert status(shift.till.store, "r") == "EXPIRED"
 
@@ -264,4 +264,4 @@ def forbid_the_end_of(store: FaultyStore, reference: str) -> None:
         "CREATE TRIGGER forbidden BEFORE UPDATE ON orders "
         f"WHEN old.reference = '{reference}' BEGIN SELECT raise(ABORT, 'not this one'); END"
     )
-    store._write(lambda connection: connection.execute(text(trigger)))
+    store.write(lambda connection: connection.execute(text(trigger)))

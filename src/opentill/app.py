@@ -41,8 +41,10 @@ from opentill.rails.sandbox.journal import RailJournal, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
 from opentill.rails.transfer_payments import TransferPaymentService, TransferSettings
 from opentill.settings import Settings, load_settings
-from opentill.store.databases.opening import is_postgres
-from opentill.store.interface import Mode, Store, StoreUnusable
+from opentill.store.accounts.contract import Mode
+from opentill.store.databases.urls import is_postgres
+from opentill.store.errors import StoreUnusable
+from opentill.store.interface import Store
 from opentill.store.outbox.contract import Outgoing, Patience
 from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
@@ -70,7 +72,7 @@ T = TypeVar("T")
 
 def demo_link(prepared: Bootstrap, clock: Clock, ids: Ids) -> str:
     """A payer link to an unpaid order of the default merchant; opened through the engine if need be."""
-    account_id = prepared.store.default_account_id()
+    account_id = prepared.store.accounts.default_account_id()
     if account_id is None:
         raise StoreUnusable("There is no default merchant to open a demo order for.")
     order_id = asyncio.run(_open_demo_order(prepared.store, account_id, clock, ids))
@@ -183,7 +185,7 @@ class _Running:
                 keyring=keyring,
                 clock=clock,
                 ids=ids,
-                default_account_id=store.default_account_id() if sandbox else None,
+                default_account_id=store.accounts.default_account_id() if sandbox else None,
                 card_key=prepared.card_key,
                 switch_rail=self._bank.switch_rail if self._bank else None,
                 expiry=expiry if sandbox else None,

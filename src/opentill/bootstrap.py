@@ -9,7 +9,8 @@ from opentill.clock import Clock, SystemClock
 from opentill.keys.keyring import CARD_KEY_FILE, CardKey, Keyring, open_keyring
 from opentill.settings import Settings
 from opentill.store.databases.opening import open_store
-from opentill.store.interface import Store, StoreUnusable
+from opentill.store.errors import StoreUnusable
+from opentill.store.interface import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def prepare(settings: Settings, clock: Clock | None = None) -> Bootstrap:
         settings.database_url, migrate=settings.migrate_on_start, prepare=settings.prepared_statements
     )
     try:
-        store.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
+        store.accounts.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
     except StoreUnusable:
         store.close()
         raise

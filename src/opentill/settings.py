@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from opentill.domain.money import MINOR_DIGITS
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 
 PREFIX: Final = "OPENTILL_"
 CONFIG_VARIABLE: Final = "OPENTILL_CONFIG"

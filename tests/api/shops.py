@@ -4,7 +4,7 @@ from opentill.bootstrap import prepare
 from opentill.clock import RandomIds, SystemClock
 from opentill.keys.provisioning import Registry
 from opentill.settings import load_settings
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 from server import Server
 
 

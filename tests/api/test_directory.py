@@ -7,8 +7,8 @@ from given_store import ACCOUNT, NOW, ToldClock, open_store
 from opentill.api.http.account_cache import AccountCache
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.store.accounts.contract import Merchant
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Merchant
 
 MERCHANT = Merchant(ACCOUNT, "Shop", "", "", None, None, NOW, b"sealed")
 
@@ -17,8 +17,8 @@ def test_many_who_ask_at_once_are_one_question(tmp_path: Path) -> None:
     """When what was remembered has run out, one request asks for all that arrive; later ones know it."""
     store = open_store(tmp_path)
     assert isinstance(store, SqliteStore)
-    store.add_merchant(MERCHANT, default=False)
-    store.advance_clock(5_000)
+    store.accounts.add_merchant(MERCHANT, default=False)
+    store.accounts.advance_clock(5_000)
     asked: list[str] = []
     store._reader.set_trace_callback(asked.append)
 

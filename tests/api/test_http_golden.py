@@ -18,12 +18,12 @@ from databases import NewDatabase, locking, writing
 from opentill.api import wire
 from opentill.api.http.routing import Operation, Router
 from opentill.api.operations import OPERATIONS
-from opentill.api.wire import REFUSALS
+from opentill.api.wire import REFUSALS, Reply
 from opentill.domain import refusals
 from opentill.domain.refusals import Refusal
 from opentill.keys.keyring import open_keyring
 from opentill.settings import load_settings
-from opentill.store.interface import Mode, Reply
+from opentill.store.accounts.contract import Mode
 from server import Server, new_merchant, token
 
 GOLDEN: Final = Path(__file__).with_name("golden")

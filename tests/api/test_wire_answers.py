@@ -29,7 +29,7 @@ from opentill.domain.decisions import Change, create, decide
 from opentill.domain.names import merchant_tx_ref, transaction_id, transaction_of_tx_ref
 from opentill.domain.order import AttemptStatus, CallKind, Order, Terms
 from opentill.domain.refusals import Refusal
-from opentill.store.interface import TransferState
+from opentill.store.orders.contract import TransferState
 
 ACCOUNT = "69923a52-0000-4000-8000-000000000001"
 TRANSACTION = f"WEB-ONLINE_C-69923-{ACCOUNT}"

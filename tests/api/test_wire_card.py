@@ -14,7 +14,7 @@ from opentill.api.wire import Rejected
 from opentill.keys.keyring import CardKey, Keyring
 from opentill.rails.rail import Card
 from opentill.settings import InvalidSetting, Settings
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 
 DETAILS = {
     "cardNumber": "5434 6210 7425 2808",

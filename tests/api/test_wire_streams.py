@@ -17,23 +17,37 @@ from opentill.api.wire import Rejected
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
+from opentill.store.accounts.contract import Mode
+from opentill.store.databases.database import Database
+from opentill.store.databases.dialect import SQLITE
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Mode
+from opentill.store.outbox.statements import OutboxStatements
+from opentill.store.outbox.verbs import OutboxVerbs
 
 QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05)
 LONG_SECONDS = 10
 
 
-class AskedStore(SqliteStore):
+class AskedOutbox(OutboxVerbs):
     """Remembers of which merchants the last places were asked."""
 
-    def __init__(self, path: Path):
-        super().__init__(path)
+    def __init__(self, database: Database, statements: OutboxStatements):
+        super().__init__(database, statements)
         self.asked: list[set[str]] = []
 
     def last_places(self, account_ids: Collection[str]) -> Mapping[str, int]:
         self.asked.append(set(account_ids))
         return super().last_places(account_ids)
+
+
+class AskedStore(SqliteStore):
+    """Has an outbox that remembers what it was asked."""
+
+    outbox: AskedOutbox
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.outbox = AskedOutbox(self, OutboxStatements(SQLITE))
 
 
 @dataclass
@@ -47,13 +61,13 @@ class House:
     def tell(self, *references: str, account_id: str = ACCOUNT) -> None:
         """New orders, already in the feed."""
         add_orders(self.store, *references, account_id=account_id)
-        assert self.store.place_events(lambda _event, _view: None, NOW, 100) == len(references)
+        assert self.store.outbox.place_events(lambda _event, _view: None, NOW, 100) == len(references)
 
 
 @asynccontextmanager
 async def house(folder: Path, most: int = 100) -> AsyncIterator[House]:
     store = AskedStore(folder / "opentill.db")
-    store.install(Mode.SANDBOX, "fingerprint", NOW)
+    store.accounts.install(Mode.SANDBOX, "fingerprint", NOW)
     threads, clock = StoreThreads(store), ToldClock()
     reader = Reader(threads, 1000)
     reader.start()
@@ -108,7 +122,7 @@ def test_one_question_serves_all_open_streams(tmp_path: Path) -> None:
         pieces = await asyncio.gather(*map(told, streams))
         assert all(b'"orderReference":"mine"' in piece for piece in pieces[:20])
         assert all(b'"orderReference":"theirs"' in piece for piece in pieces[20:])
-        assert all(asked == {ACCOUNT, OTHER} for asked in house.store.asked)
+        assert all(asked == {ACCOUNT, OTHER} for asked in house.store.outbox.asked)
 
     in_house(tmp_path, work)
 
@@ -124,7 +138,7 @@ def test_a_stream_lives_no_longer_than_its_token(tmp_path: Path) -> None:
         await ended(expiring)
         house.tell("still there")
         assert b"still there" in await told(lasting)
-        house.store.revoke_token(TOKEN.account_id, TOKEN.jti, "client-1", NOW)
+        house.store.accounts.revoke_token(TOKEN.account_id, TOKEN.jti, "client-1", NOW)
         await ended(lasting)
 
     in_house(tmp_path, work)

@@ -59,7 +59,7 @@ def test_a_merchant_gets_a_logo_that_its_payers_see(till: Till, tmp_path: Path) 
     assert "there is no merchant" in till.refused("merchants", "logo", str(logo), "--merchant", "nobody")
     assert str(logo) in till.say("merchants", "logo", str(logo), "--merchant", account)
     stored = SqliteStore(till.data / "opentill.db")
-    merchant = stored.merchant(account)
+    merchant = stored.accounts.merchant(account)
     stored.close()
     assert merchant is not None
     assert merchant.logo_url == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"

@@ -20,10 +20,13 @@ from opentill.domain.refusals import Refusal
 from opentill.engine.batch import Outcome
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.threads import StoreThreads
-from opentill.store.databases.opening import is_postgres, sqlite_path
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.postgres import PostgresStore, _Session
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Batch, CommitUnknown, KeyClaim, Mode, Reply, Store, Transient
+from opentill.store.databases.urls import is_postgres, sqlite_path
+from opentill.store.errors import CommitUnknown, Transient
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Batch, KeyClaim, StoredReply
 
 T = TypeVar("T")
 
@@ -148,19 +151,19 @@ class Renderer:
         self._numbers = itertools.count(1)
         self.rendered = 0
 
-    def __call__(self, outcome: Outcome) -> Reply:
+    def __call__(self, outcome: Outcome) -> StoredReply:
         self.rendered = next(self._numbers)
         refused = isinstance(outcome, Refusal)
         reason = outcome.reason if isinstance(outcome, Refusal) else ""
-        return Reply(400 if refused else 200, reason, f'{{"Ọja":{self.rendered}}}'.encode())
+        return StoredReply(400 if refused else 200, reason, f'{{"Ọja":{self.rendered}}}'.encode())
 
 
-def rendered_later(outcome: Outcome) -> Reply | None:
+def rendered_later(outcome: Outcome) -> StoredReply | None:
     """The renderer of a first phase: only a refusal answers at once, all else a later command."""
-    return Reply(400, outcome.reason, b"{}") if isinstance(outcome, Refusal) else None
+    return StoredReply(400, outcome.reason, b"{}") if isinstance(outcome, Refusal) else None
 
 
-def poison(_outcome: Outcome) -> Reply:
+def poison(_outcome: Outcome) -> StoredReply:
     """A renderer that fails."""
     raise ZeroDivisionError
 
@@ -207,7 +210,7 @@ def faulty_store(place: Place) -> FaultyStore:
     """The store of this place, installed, and sound until faults are planned."""
     url = url_of(place)
     store = FaultyPostgres(url) if is_postgres(url) else FaultySqlite(url)
-    store.install(Mode.SANDBOX, "key-fingerprint", NOW)
+    store.accounts.install(Mode.SANDBOX, "key-fingerprint", NOW)
     return store
 
 
@@ -287,7 +290,7 @@ def ask(store: FaultyStore, statement: str, *values: object) -> list[tuple[Any, 
     named = {f"value_{number}": value for number, value in enumerate(values)}
     places = iter(named)
     question = text(re.sub(r"\?", lambda _: f":{next(places)}", statement))
-    return store._read(lambda connection: [tuple(row) for row in connection.execute(question, named)])
+    return store.read(lambda connection: [tuple(row) for row in connection.execute(question, named)])
 
 
 def status(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> str:

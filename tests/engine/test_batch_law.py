@@ -59,7 +59,8 @@ from opentill.engine.batch import Outcome, Render, Result, Submission
 from opentill.engine.engine import EngineSettings, _Committer
 from opentill.engine.errors import EngineError
 from opentill.engine.metrics import EngineMetrics
-from opentill.store.interface import KeyClaim, Reply, Store, TokenId
+from opentill.store.interface import Store
+from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
 from opentill.store.transfers.contract import TransferNotice
 
 AMOUNT = new_order("any").amount
@@ -271,7 +272,7 @@ def _credit(order: Known, store: Store, n: int, part: float, by: str) -> Command
             "bank", session, order.account_number, 1, "NGN", received("n", "C", 1).sender, NOW
         )
         credit_id = str(uuid.UUID(int=0xC0 + order.number * 8 + n, version=4))
-        advice = store.record_advice(notice, credit_id, NOW, NOW + 1)
+        advice = store.transfers.record_advice(notice, credit_id, NOW, NOW + 1)
         name = advice.order_id or order.reference
     return received(
         name, order.credit(n), int(AMOUNT * part), order.account_id, session_id=session, transferred_at=NOW
@@ -329,14 +330,14 @@ def submission_of(command: Command, around: tuple[Any, Any, bool]) -> Submission
 def _render(command: Command) -> Render:
     """The wire's own reply where it tells of money; else the events in words."""
 
-    def render(outcome: Outcome) -> Reply:
+    def render(outcome: Outcome) -> StoredReply:
         if isinstance(outcome, Refusal):
-            return Reply(400, outcome.reason, b"{}")
+            return StoredReply(400, outcome.reason, b"{}")
         if isinstance(command, BeginRefund):
             return refund_reply(outcome, command.refund_id)
         if isinstance(command, CancelOrRefund):
             return cancel_reply(outcome, command.refund_id)
-        return Reply(200, "", json.dumps(repr(outcome.events)).encode())
+        return StoredReply(200, "", json.dumps(repr(outcome.events)).encode())
 
     return render
 
@@ -379,7 +380,7 @@ def carried_out(
     try:
         add_token(store)
         for order in ORDERS:
-            store.reserve_account(
+            store.transfers.reserve_account(
                 order.account_id,
                 order.order_id,
                 bank_code="999",
@@ -394,7 +395,7 @@ def carried_out(
                 committer.carry_out([Submission(asked_of(order, ask))])
         asked = [submission_of(asked_of(order, ask), around) for order, ask, around in batch]
         results = list(carry(committer, asked))
-        while store.place_events(lambda _event, _view: None, NOW, 100):
+        while store.outbox.place_events(lambda _event, _view: None, NOW, 100):
             pass
     finally:
         store.close()

@@ -184,7 +184,7 @@ def test_a_dead_token_changes_nothing(store: FaultyStore) -> None:
     """A token revoked before the commit gets TokenRevoked, in a batch whose other commands are done."""
     add_token(store)
     add_orders(store, "r", "s")
-    store.revoke_token(ACCOUNT, TOKEN.jti, "client-1", 0)
+    store.accounts.revoke_token(ACCOUNT, TOKEN.jti, "client-1", 0)
 
     async def work(engine: Engine) -> list[Any]:
         return await together(engine.submit(cancel("r"), token=TOKEN), engine.submit(cancel("s")))

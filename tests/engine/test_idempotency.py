@@ -24,7 +24,7 @@ from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_t
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, TokenRevoked
 from opentill.engine.engine import Engine, EngineSettings, Result
-from opentill.store.interface import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
 
 DAY = 86_400_000
 
@@ -48,7 +48,7 @@ def test_a_repeated_request_gets_the_first_reply_byte_for_byte(store: FaultyStor
     first, second = _replies(store, (cancel("r"), claim("k")), (cancel("r"), claim("k")))
     assert not first.replayed
     assert second.replayed
-    assert second.reply == first.reply == Reply(200, "", '{"Ọja":1}'.encode())
+    assert second.reply == first.reply == StoredReply(200, "", '{"Ọja":1}'.encode())
     assert event_types(store, "r") == ["order_created", "order_cancelled"]
 
 
@@ -155,7 +155,7 @@ def test_a_replay_is_not_given_to_a_dead_token(store: FaultyStore) -> None:
 
     async def work(engine: Engine) -> list[str]:
         first = await engine.submit(cancel("r"), render=Renderer(), claim=claim("k"), token=TOKEN)
-        store.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
+        store.accounts.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
         second = await engine.submit(cancel("r"), render=Renderer(), claim=claim("k"), token=TOKEN)
         return [ending(first), ending(second)]
 

@@ -12,7 +12,7 @@ from opentill.domain.refusals import TokenRevoked
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Snapshot, TokenId
+from opentill.store.orders.contract import Snapshot, TokenId
 
 T = TypeVar("T")
 DEAD = TokenId(ACCOUNT, "dead")
@@ -112,7 +112,7 @@ def test_a_token_revoked_a_moment_ago_is_dead(store: FaultyStore) -> None:
 
     async def work(reader: Reader) -> None:
         await reader.check(TOKEN)
-        store.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
+        store.accounts.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
         with pytest.raises(TokenRevoked):
             await reader.check(TOKEN)
 

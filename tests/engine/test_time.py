@@ -42,7 +42,7 @@ def test_the_clock_offset_is_read_with_each_batch(store: FaultyStore) -> None:
 
     async def work(engine: Engine) -> None:
         await engine.submit(new_order("before"))
-        store.advance_clock(90_000)
+        store.accounts.advance_clock(90_000)
         await engine.submit(new_order("after"))
 
     served(store, work)
@@ -60,7 +60,7 @@ def test_an_order_is_due_from_its_due_time_on(store: FaultyStore, moment: int, e
 def test_due_but_unswept_is_expired_first(store: FaultyStore) -> None:
     """A cancel of an order that is due finds it expired: one change, two events."""
     submitted(store, new_order("r", due_at=NOW + 1_000))
-    store.advance_clock(1_000)
+    store.accounts.advance_clock(1_000)
     assert submitted(store, cancel("r")) == ["done"]
     assert event_types(store, "r") == ["order_created", "order_expired", "order_cancelled"]
     assert status(store, "r") == "CANCELLED"

@@ -23,7 +23,9 @@ from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.databases.postgres import open_postgres
-from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store, Transient
+from opentill.store.errors import Transient
+from opentill.store.interface import Store
+from opentill.store.orders.contract import KeyClaim, KeyRecord, StoredReply
 
 SPAWN: Final = multiprocessing.get_context("spawn")
 PROCESSES, ROUNDS, ORDERS = 3, 5, 40
@@ -115,7 +117,7 @@ def _batch(store: Store, names: list[str], claims: list[KeyClaim]) -> bool:
             held = batch.keys([(c.account_id, c.key) for c in claims], NOW)
             batch.write([change for name in names if (change := _change(name, orders))])
             ours = [
-                KeyRecord(c.account_id, c.key, c.fingerprint, c.command_id, Reply(200, "", b"{}"))
+                KeyRecord(c.account_id, c.key, c.fingerprint, c.command_id, StoredReply(200, "", b"{}"))
                 for c in claims
                 if (c.account_id, c.key) not in held
             ]

@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 
 from clusters import _HASTY, _SETTINGS, Cluster, cluster
 from given_store import NOW
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.postgres import open_postgres
-from opentill.store.interface import Mode
 from races.books import Books, Row, _by_order, until
 
 LOOK_SECONDS: Final = 0.01
@@ -28,7 +28,7 @@ def installed(version: int = 18) -> str:
 def install(url: str) -> str:
     """The same URL, once the database has all tables and is installed as a sandbox."""
     store = open_postgres(url)
-    store.install(Mode.SANDBOX, "key-fingerprint", NOW)
+    store.accounts.install(Mode.SANDBOX, "key-fingerprint", NOW)
     store.close()
     return url
 

@@ -21,7 +21,8 @@ from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.postgres import open_postgres
-from opentill.store.interface import Store, StoreError
+from opentill.store.errors import StoreError
+from opentill.store.interface import Store
 from races.books import ledger_check, until
 from races.laws import complaints, unsettled
 from server import Server
@@ -56,7 +57,7 @@ def test_idle_connections_that_break_are_not_noticed(url: str, store: Store) -> 
         assert terminate(url) >= 1
         store.probe_write(again)
         assert terminate(url) >= 1
-        store.advance_clock(1)
+        store.accounts.advance_clock(1)
 
 
 def _status(store: Store, reference: str) -> str:

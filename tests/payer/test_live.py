@@ -10,8 +10,10 @@ from given_store import ACCOUNT, NOW, OTHER, add_orders, cancelled, write
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
 from opentill.payer.live import MOST_OF_ONE_ORDER, OpenPage, OpenPages, Pace
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Mode, Name, Snapshot, Transient
+from opentill.store.errors import Transient
+from opentill.store.orders.contract import Name, Snapshot
 
 QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05, patience_seconds=0.02)
 LONG_SECONDS = 10
@@ -50,7 +52,7 @@ class House:
 @asynccontextmanager
 async def house(folder: Path, most: int) -> AsyncIterator[House]:
     store = AskedStore(folder / "opentill.db")
-    store.install(Mode.SANDBOX, "fingerprint", NOW)
+    store.accounts.install(Mode.SANDBOX, "fingerprint", NOW)
     threads = StoreThreads(store)
     pages = OpenPages(threads, Keyring(b"k" * 32), most, QUICK)
     try:
@@ -106,7 +108,7 @@ def test_a_moved_clock_is_news_to_every_page(tmp_path: Path) -> None:
     async def work(house: House) -> None:
         (order,) = add_orders(house.store, "a")
         page = house.open((ACCOUNT, order.order_id))
-        house.store.advance_clock(1000)
+        house.store.accounts.advance_clock(1000)
         assert await news(page) == b"data: 1.1000\n\n"
 
     in_house(tmp_path, work)

@@ -332,6 +332,6 @@ def _prepare(place: Place, names: Sequence[str], contest: Contest) -> None:
 
     asyncio.run(prepare())
     if contest.due_at is not None:
-        store.advance_clock(contest.due_at + 1 - SystemClock().now())
+        store.accounts.advance_clock(contest.due_at + 1 - SystemClock().now())
     threads.close()
     store.close()

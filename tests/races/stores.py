@@ -8,13 +8,16 @@ from databases import Place, drop_constraints, url_of
 from doubled import doubled
 from opentill.domain.decisions import Change
 from opentill.domain.order import Order
-from opentill.store.databases.opening import open_store, sqlite_path
+from opentill.store.databases.dialect import POSTGRES, SQLITE
+from opentill.store.databases.opening import open_store
 from opentill.store.databases.postgres import _BEGIN_WRITING, PostgresBatch, PostgresStore
 from opentill.store.databases.sqlite import SqliteBatch, SqliteStore
-from opentill.store.interface import Batch, Name, Store
+from opentill.store.databases.urls import sqlite_path
+from opentill.store.interface import Store
 from opentill.store.orders import rows
-from opentill.store.orders.batch import SetBatch, as_set
-from opentill.store.orders.statements import POSTGRES, SQLITE, Statements
+from opentill.store.orders.batch import BatchRepository, as_set
+from opentill.store.orders.contract import Batch, Name
+from opentill.store.orders.statements import Statements
 
 Judged: TypeAlias = Callable[[], None]
 OpenContested = Callable[[Place, Judged], Store]
@@ -121,7 +124,7 @@ class _Transaction:
         self._begun = True
 
 
-class _Careless(SetBatch):
+class _Careless(BatchRepository):
     """What is wrong with a careless batch, on either database."""
 
     store: Store

@@ -29,7 +29,7 @@ from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer,
 from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailPayout, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
-from opentill.store.interface import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
 
 T = TypeVar("T")
 
@@ -303,8 +303,8 @@ class Till:
 def render_late(kind: CallKind, transaction_id: str) -> Render:
     """The reply to a call whose caller is gone says so."""
 
-    def rendered(_outcome: Outcome) -> Reply:
-        return Reply(200, "", f'{{"late":"{kind} of {transaction_id}"}}'.encode())
+    def rendered(_outcome: Outcome) -> StoredReply:
+        return StoredReply(200, "", f'{{"late":"{kind} of {transaction_id}"}}'.encode())
 
     return rendered
 

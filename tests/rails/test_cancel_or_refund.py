@@ -11,7 +11,7 @@ from given_store import add_orders
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from opentill.rails.card_payments import Asking
-from opentill.store.interface import KeyClaim
+from opentill.store.orders.contract import KeyClaim
 from rails.given import LATER, Till, at_the_till
 
 

@@ -85,7 +85,7 @@ def test_a_refused_intention_never_reaches_the_rail(tmp_path: Path) -> None:
     async def work(till: Till) -> None:
         add_orders(till.store, "r")
         add_token(till.store)
-        till.store.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
+        till.store.accounts.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
         till.rail.way_there.clear()
         assert ending(await till.charge(token=TOKEN)) == "TokenRevoked"
         await till.engine.submit(cancel("r"))

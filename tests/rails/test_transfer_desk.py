@@ -185,7 +185,7 @@ def test_an_order_that_has_ended_gets_no_number(place: Place) -> None:
         await counter.engine.submit(cancel("r"))
         with pytest.raises(OrderAlreadyCancelled):
             await counter.desk.account(await counter.order())
-        assert counter.store.transfer_account(ACCOUNT, order.order_id) is None
+        assert counter.store.transfers.transfer_account(ACCOUNT, order.order_id) is None
 
     at_the_counter(place, work)
 
@@ -235,7 +235,7 @@ def test_what_a_crash_left_between_the_two_commits_is_booked(place: Place) -> No
         order = await counter.open(due_at=NOW + 5)
         notice = await _notice(counter, order)
         credit_id = IDS.uuid()
-        counter.store.record_advice(notice, credit_id, NOW, NOW + 1_000)
+        counter.store.transfers.record_advice(notice, credit_id, NOW, NOW + 1_000)
         counter.clock.time = NOW + 999
         await counter.sweep()
         assert (await counter.order()).credit_count == 0
@@ -303,7 +303,7 @@ def test_an_attachment_that_a_crash_broke_off_is_finished(place: Place) -> None:
     async def work(counter: Counter) -> None:
         told = await counter.desk.advise(STRAY)
         order = await counter.open()
-        assert counter.store.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
+        assert counter.store.transfers.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
         await counter.sweep()
         await counter.sweep()
         assert (await counter.order()).totals.applied == AMOUNT
@@ -317,7 +317,7 @@ def test_an_attachment_loses_to_a_return(place: Place) -> None:
     async def work(counter: Counter) -> None:
         told = await counter.desk.advise(STRAY)
         order = await counter.open()
-        assert counter.store.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
+        assert counter.store.transfers.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
         await counter.engine.submit(transfer(ReturnCredit, house_transaction(told.credit_id), HOUSE))
         await counter.sweep()
         await counter.sweep()

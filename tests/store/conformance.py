@@ -48,17 +48,15 @@ from opentill.domain.order import (
     SplitKind,
     Terms,
 )
-from opentill.store.interface import (
+from opentill.store.errors import StoreError, Transient
+from opentill.store.interface import OpenStore, Store
+from opentill.store.orders.contract import (
     Balance,
     CommitMarker,
     Facts,
     KeyClaim,
-    OpenStore,
     OrderFilter,
-    Store,
-    StoreError,
     TransactionFilter,
-    Transient,
     Versions,
 )
 
@@ -95,7 +93,7 @@ def what_was_committed_outlives_its_process(open_store: OpenStore) -> None:
     with closing(open_store()) as store:
         (order,) = add_orders(store, "r1")
         add_token(store)
-        store.advance_clock(60_000)
+        store.accounts.advance_clock(60_000)
         with store.batch() as batch:
             batch.claim_keys([claim("k")], NOW, NOW + DAY)
             batch.commit()
@@ -177,7 +175,7 @@ def versions_are_told_by_order_id_with_the_clock(store: Store) -> None:
     """The committed version of each order of this merchant, and the clock also where there is none."""
     first, second = add_orders(store, "r1", "r2")
     write(store, [cancelled(second)])
-    store.advance_clock(1_500)
+    store.accounts.advance_clock(1_500)
     names = [(ACCOUNT, first.order_id), (ACCOUNT, second.order_id), (OTHER, first.order_id), (ACCOUNT, "r1")]
     with store.snapshot() as snapshot:
         assert snapshot.versions(names) == Versions(1_500, {names[0]: 1, names[1]: 2})
@@ -226,10 +224,10 @@ def a_batch_of_many_orders_is_written_whole(store: Store) -> None:
     statuses = {o.status for o in read(store, *((ACCOUNT, r) for r in references)) if o}
     assert statuses == {OrderStatus.CANCELLED}
     with store.batch() as batch:
-        assert all(batch.contains(_witness_of(change)) for change in changes)
+        assert all(batch.contains(_marker_of(change)) for change in changes)
 
 
-def _witness_of(change: Change) -> CommitMarker:
+def _marker_of(change: Change) -> CommitMarker:
     event = change.events[-1]
     return CommitMarker(event.account_id, event.order_id, event.sequence, event.event_id)
 
@@ -323,13 +321,13 @@ def committed_events_are_found_by_their_ids(store: Store) -> None:
     """A batch whose COMMIT got lost can be recognised by any one event it wrote, and by nothing else."""
     (order,) = add_orders(store, "r1")
     change = cancelled(order)
-    witness = _witness_of(change)
+    marker = _marker_of(change)
     with store.batch() as batch:
-        assert not batch.contains(witness)
+        assert not batch.contains(marker)
     write(store, [change])
     with store.batch() as batch:
-        assert batch.contains(witness)
-        assert not batch.contains(replace(witness, event_id=IDS.uuid()))
+        assert batch.contains(marker)
+        assert not batch.contains(replace(marker, event_id=IDS.uuid()))
 
 
 @law

@@ -65,16 +65,16 @@ def names(found: list[CardView]) -> list[str]:
 def a_card_is_saved_in_the_commit_of_its_payment(store: Store) -> None:
     """It comes back as it was written, is its order's customer's, and belongs to its merchant alone."""
     pay(store, "r", tokenize=True)
-    found = store.card_of_payment(ACCOUNT, "T-r")
+    found = store.cards.card_of_payment(ACCOUNT, "T-r")
     assert found is not None
     assert (found.card.kept, found.card.tokenized, found.card.created_at) == (kept("r"), True, NOW)
     assert (found.customer_email, found.confirmed_at) == (EMAIL, None)
-    assert store.saved_card(ACCOUNT, "hash-r") == found
-    assert store.saved_card(OTHER, "hash-r") is None
-    assert store.card_of_payment(OTHER, "T-r") is None
-    assert store.saved_cards(CardFilter(account_id=OTHER)) == []
-    assert not store.forget_card(OTHER, "hash-r")
-    assert not store.give_card(OTHER, "hash-r", EMAIL, "thief@example.com")
+    assert store.cards.saved_card(ACCOUNT, "hash-r") == found
+    assert store.cards.saved_card(OTHER, "hash-r") is None
+    assert store.cards.card_of_payment(OTHER, "T-r") is None
+    assert store.cards.saved_cards(CardFilter(account_id=OTHER)) == []
+    assert not store.cards.forget_card(OTHER, "hash-r")
+    assert not store.cards.give_card(OTHER, "hash-r", EMAIL, "thief@example.com")
 
 
 @law
@@ -83,11 +83,11 @@ def a_card_that_a_payer_wants_saved_is_of_no_use_before_it_is_confirmed(store: S
     pay(store, "r", tokenize=False)
     with store.snapshot() as snapshot:
         assert not snapshot.orders([(ACCOUNT, "r")])[ACCOUNT, "r"].has_saved_cards
-    assert store.saved_card(ACCOUNT, "hash-r") is None
-    assert store.saved_cards(CardFilter(account_id=ACCOUNT)) == []
-    assert not store.confirm_card(OTHER, "T-r", NOW)
-    assert store.confirm_card(ACCOUNT, "T-r", NOW + 5)
-    assert names(store.saved_cards(CardFilter(account_id=ACCOUNT, confirmed_only=True))) == ["r"]
+    assert store.cards.saved_card(ACCOUNT, "hash-r") is None
+    assert store.cards.saved_cards(CardFilter(account_id=ACCOUNT)) == []
+    assert not store.cards.confirm_card(OTHER, "T-r", NOW)
+    assert store.cards.confirm_card(ACCOUNT, "T-r", NOW + 5)
+    assert names(store.cards.saved_cards(CardFilter(account_id=ACCOUNT, confirmed_only=True))) == ["r"]
     with store.snapshot() as snapshot:
         assert snapshot.orders([(ACCOUNT, "r")])[ACCOUNT, "r"].has_saved_cards
 
@@ -98,30 +98,32 @@ def cards_are_found_by_customer_and_time_newest_first(store: Store) -> None:
     for number, name in enumerate("abc"):
         pay(store, name, tokenize=True, at=NOW + number)
     everything = CardFilter(account_id=ACCOUNT)
-    assert names(store.saved_cards(everything)) == ["c", "b", "a"]
-    assert names(store.saved_cards(replace(everything, skip=1, limit=1))) == ["b"]
-    assert names(store.saved_cards(replace(everything, created_from=NOW + 1, created_to=NOW + 1))) == ["b"]
-    assert not store.give_card(ACCOUNT, "hash-a", "not-hers@example.com", "new@example.com")
-    assert store.give_card(ACCOUNT, "hash-a", EMAIL, "new@example.com")
-    assert names(store.saved_cards(replace(everything, customer_email="new@example.com"))) == ["a"]
-    assert store.forget_card(ACCOUNT, "hash-b")
-    assert names(store.saved_cards(everything)) == ["c", "a"]
+    assert names(store.cards.saved_cards(everything)) == ["c", "b", "a"]
+    assert names(store.cards.saved_cards(replace(everything, skip=1, limit=1))) == ["b"]
+    assert names(store.cards.saved_cards(replace(everything, created_from=NOW + 1, created_to=NOW + 1))) == [
+        "b"
+    ]
+    assert not store.cards.give_card(ACCOUNT, "hash-a", "not-hers@example.com", "new@example.com")
+    assert store.cards.give_card(ACCOUNT, "hash-a", EMAIL, "new@example.com")
+    assert names(store.cards.saved_cards(replace(everything, customer_email="new@example.com"))) == ["a"]
+    assert store.cards.forget_card(ACCOUNT, "hash-b")
+    assert names(store.cards.saved_cards(everything)) == ["c", "a"]
 
 
 @law
 def a_password_is_sent_and_tried_so_often_and_used_once(store: Store) -> None:
     """Wrong tries end it until it is sent again, which ends too; only the phone that got it may use it."""
-    assert not store.try_password(PASSWORD, NOW - 1, 2)
-    assert store.send_password(PASSWORD, NOW, 2)
-    assert not store.try_password(replace(PASSWORD, phone_hash="phone-2"), NOW - 1, 2)
-    assert not store.try_password(replace(PASSWORD, use=PasswordUse.LIST), NOW - 1, 2)
-    assert not store.try_password(PASSWORD, NOW, 2)
-    assert [store.try_password(PASSWORD, NOW - 1, 2) for _ in range(3)] == [True, True, False]
-    assert store.send_password(PASSWORD, NOW, 2)
-    assert store.try_password(PASSWORD, NOW - 1, 2)
-    assert not store.send_password(PASSWORD, NOW, 2)
-    assert [store.use_up_password(PASSWORD) for _ in range(2)] == [True, False]
-    assert not store.try_password(PASSWORD, NOW - 1, 2)
+    assert not store.cards.try_password(PASSWORD, NOW - 1, 2)
+    assert store.cards.send_password(PASSWORD, NOW, 2)
+    assert not store.cards.try_password(replace(PASSWORD, phone_hash="phone-2"), NOW - 1, 2)
+    assert not store.cards.try_password(replace(PASSWORD, use=PasswordUse.LIST), NOW - 1, 2)
+    assert not store.cards.try_password(PASSWORD, NOW, 2)
+    assert [store.cards.try_password(PASSWORD, NOW - 1, 2) for _ in range(3)] == [True, True, False]
+    assert store.cards.send_password(PASSWORD, NOW, 2)
+    assert store.cards.try_password(PASSWORD, NOW - 1, 2)
+    assert not store.cards.send_password(PASSWORD, NOW, 2)
+    assert [store.cards.use_up_password(PASSWORD) for _ in range(2)] == [True, False]
+    assert not store.cards.try_password(PASSWORD, NOW - 1, 2)
 
 
 @law
@@ -129,10 +131,10 @@ def what_nobody_confirmed_is_purged_after_a_day(store: Store) -> None:
     """A card that can be charged stays."""
     for name, tokenize in (("asked", True), ("offered", False), ("confirmed", False)):
         pay(store, name, tokenize=tokenize)
-    store.confirm_card(ACCOUNT, "T-confirmed", NOW)
-    store.send_password(PASSWORD, NOW, 1)
+    store.cards.confirm_card(ACCOUNT, "T-confirmed", NOW)
+    store.cards.send_password(PASSWORD, NOW, 1)
     assert store.purge(NOW + DAY - 1, 10) == 0
     assert store.purge(NOW + DAY, 10) == 2
-    assert store.card_of_payment(ACCOUNT, "T-offered") is None
-    assert sorted(names(store.saved_cards(CardFilter(account_id=ACCOUNT)))) == ["asked", "confirmed"]
-    assert store.send_password(PASSWORD, NOW, 1)
+    assert store.cards.card_of_payment(ACCOUNT, "T-offered") is None
+    assert sorted(names(store.cards.saved_cards(CardFilter(account_id=ACCOUNT)))) == ["asked", "confirmed"]
+    assert store.cards.send_password(PASSWORD, NOW, 1)

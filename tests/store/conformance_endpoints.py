@@ -45,7 +45,7 @@ def failures(store: Store, *at: int, patience: Patience = PATIENCE) -> list[Endp
     paused: list[Endpoint] = []
     for moment in at:
         outgoing, *_ = claim(store, now=moment, limit=1)
-        paused = store.record_tries([failed(outgoing.delivery, at=moment, again_in=1)], patience)
+        paused = store.outbox.record_tries([failed(outgoing.delivery, at=moment, again_in=1)], patience)
     return paused
 
 
@@ -54,13 +54,13 @@ def an_endpoint_that_only_fails_is_paused(store: Store) -> None:
     """Once it has for so long and so often, counted from its first failure; it is told of once."""
     queue(store, "a", "b")
     assert failures(store, LATER, LATER + HOUR - 1) == []
-    assert store.endpoints(ACCOUNT) == [replace(E1, failing_since=LATER, failed_tries=2)]
+    assert store.outbox.endpoints(ACCOUNT) == [replace(E1, failing_since=LATER, failed_tries=2)]
     paused = replace(E1, failing_since=LATER, failed_tries=3, paused_at=LATER + HOUR)
     (third, *_) = claim(store, now=LATER + HOUR)
-    assert store.record_tries([failed(third.delivery, at=LATER + HOUR)], PATIENCE) == [paused]
-    assert store.endpoints(ACCOUNT) == [paused]
-    assert store.record_tries([failed(third.delivery, at=LATER + HOUR + 1)], PATIENCE) == []
-    assert store.endpoints(ACCOUNT) == [paused]
+    assert store.outbox.record_tries([failed(third.delivery, at=LATER + HOUR)], PATIENCE) == [paused]
+    assert store.outbox.endpoints(ACCOUNT) == [paused]
+    assert store.outbox.record_tries([failed(third.delivery, at=LATER + HOUR + 1)], PATIENCE) == []
+    assert store.outbox.endpoints(ACCOUNT) == [paused]
     assert claim(store, now=LATER + 2 * HOUR) == []
     add_cancelled(store, "c")
     place(store)
@@ -84,7 +84,7 @@ def failures_that_come_together_all_count(store: Store) -> None:
     queue(store, "a", "b", "c")
     found = [outgoing.delivery for outgoing in claim(store)]
     results = [failed(d, at=LATER + number * HOUR // 2) for number, d in enumerate(found)]
-    (paused,) = store.record_tries(results, PATIENCE)
+    (paused,) = store.outbox.record_tries(results, PATIENCE)
     assert (paused.failing_since, paused.failed_tries, paused.paused_at) == (LATER, 3, LATER + HOUR)
 
 
@@ -93,13 +93,13 @@ def a_success_ends_the_failing(store: Store) -> None:
     """Only failures after the last success count, also among the results that come together."""
     queue(store, "a", "b", "c")
     one, two, three = (o.delivery for o in claim(store))
-    store.record_tries([failed(one, at=LATER)], PATIENCE)
+    store.outbox.record_tries([failed(one, at=LATER)], PATIENCE)
     results = [failed(three, at=LATER + HOUR), tried(two, DeliveryState.DELIVERED, at=LATER + HOUR - 1)]
-    assert store.record_tries(results, PATIENCE) == []
-    assert store.endpoints(ACCOUNT) == [replace(E1, failing_since=LATER + HOUR, failed_tries=1)]
+    assert store.outbox.record_tries(results, PATIENCE) == []
+    assert store.outbox.endpoints(ACCOUNT) == [replace(E1, failing_since=LATER + HOUR, failed_tries=1)]
     (retry,) = claim(store, now=LATER + HOUR)
-    store.record_tries([tried(retry.delivery, DeliveryState.DELIVERED, at=LATER + HOUR + 1)], PATIENCE)
-    assert store.endpoints(ACCOUNT) == [E1]
+    store.outbox.record_tries([tried(retry.delivery, DeliveryState.DELIVERED, at=LATER + HOUR + 1)], PATIENCE)
+    assert store.outbox.endpoints(ACCOUNT) == [E1]
 
 
 @law
@@ -107,7 +107,7 @@ def a_resumed_endpoint_gets_what_waited_at_once(store: Store) -> None:
     """Deliveries that were to be tried much later are due when it is neither paused nor failing any more."""
     queue(store, "a")
     (outgoing,) = claim(store)
-    (paused,) = store.record_tries([failed(outgoing.delivery, again_in=HOUR)], AT_ONCE)
+    (paused,) = store.outbox.record_tries([failed(outgoing.delivery, again_in=HOUR)], AT_ONCE)
     assert paused.paused_at == LATER + 5
     assert change(store, replace(paused, url="https://shop.example/new"))
     assert claim(store, now=LATER + 10) == []
@@ -121,14 +121,14 @@ def the_feed_tells_of_paused_and_resumed_endpoints(store: Store) -> None:
     queue(store, "a", endpoints=(E1, E2))
     queue(store, "foreign", endpoints=())
     both = [outgoing.delivery for outgoing in claim(store)]
-    assert len(store.record_tries([failed(d) for d in both], AT_ONCE)) == 2
+    assert len(store.outbox.record_tries([failed(d) for d in both], AT_ONCE)) == 2
     add_cancelled(store, "b")
     place(store)
     change(store, E1)
     change(store, replace(E1, url="https://shop.example/new"))
-    whole = store.feed(ACCOUNT, 0, (), 100)
+    whole = store.outbox.feed(ACCOUNT, 0, (), 100)
     assert [each.place for each in whole] == list(range(1, len(whole) + 1))
-    assert store.last_places([ACCOUNT]) == {ACCOUNT: len(whole)}
+    assert store.outbox.last_places([ACCOUNT]) == {ACCOUNT: len(whole)}
     told = [each for each in whole if isinstance(each, PlacedEndpointEvent)]
     assert {t.event.endpoint_id for t in told[:2]} == {"endpoint-1", "endpoint-2"}
     paused, resumed = EndpointEventType.PAUSED, EndpointEventType.RESUMED
@@ -137,7 +137,9 @@ def the_feed_tells_of_paused_and_resumed_endpoints(store: Store) -> None:
         (resumed, MERCHANT, LATER + 9),
     ]
     assert isinstance(whole[-2], Placed)
-    assert [each for each in store.feed(OTHER, 0, (), 100) if isinstance(each, PlacedEndpointEvent)] == []
+    assert [
+        each for each in store.outbox.feed(OTHER, 0, (), 100) if isinstance(each, PlacedEndpointEvent)
+    ] == []
     ids = [each.event.event_id for each in whole]
     assert len(set(ids)) == len(ids)
 
@@ -148,17 +150,17 @@ def the_feed_with_endpoints_goes_on_behind_a_place_and_by_type(store: Store) -> 
     queue(store, "a")
     for number in range(3):
         (outgoing, *_) = claim(store, now=LATER + 10 * number)
-        store.record_tries([failed(outgoing.delivery, at=LATER + 10 * number)], AT_ONCE)
+        store.outbox.record_tries([failed(outgoing.delivery, at=LATER + 10 * number)], AT_ONCE)
         change(store, E1)
         add_cancelled(store, f"more {number}")
         place(store)
-    whole = store.feed(ACCOUNT, 0, (), 100)
+    whole = store.outbox.feed(ACCOUNT, 0, (), 100)
     for types in ((), ("endpoint_paused",), ("endpoint_resumed", "order_cancelled"), ("order_created",)):
         wanted = [each for each in whole if not types or each.event.type in types]
         assert len(wanted) >= 3
         for limit in (1, 2, 3, 100):
             after, paged = 0, []
-            while page := store.feed(ACCOUNT, after, types, limit):
+            while page := store.outbox.feed(ACCOUNT, after, types, limit):
                 assert len(page) <= limit
                 paged += page
                 after = page[-1].place
@@ -172,27 +174,27 @@ def a_change_that_is_refused_changes_nothing(store: Store) -> None:
     def refuse(_endpoint: Endpoint) -> Endpoint:
         raise PermissionError
 
-    store.add_endpoint(E1)
+    store.outbox.add_endpoint(E1)
     with suppress(PermissionError):
-        store.change_endpoint(ACCOUNT, E1.endpoint_id, refuse, MERCHANT, LATER)
+        store.outbox.change_endpoint(ACCOUNT, E1.endpoint_id, refuse, MERCHANT, LATER)
         raise AssertionError("it was not raised")
-    assert store.endpoints(ACCOUNT) == [E1]
+    assert store.outbox.endpoints(ACCOUNT) == [E1]
 
 
 @law_of_opening
 def two_changes_at_once_both_count(open_store: OpenStore) -> None:
     """A change that comes while another one is being made sees what that one made of the endpoint."""
     with closing(open_store()) as first, closing(open_store()) as second, ThreadPoolExecutor(1) as other:
-        first.add_endpoint(E1)
+        first.outbox.add_endpoint(E1)
         later: list[Future[Endpoint | None]] = []
 
         def disable(endpoint: Endpoint) -> Endpoint:
             move = partial(replace, url="https://moved.example/")
             ids = ACCOUNT, E1.endpoint_id
-            later.append(other.submit(second.change_endpoint, *ids, move, MERCHANT, LATER))
+            later.append(other.submit(second.outbox.change_endpoint, *ids, move, MERCHANT, LATER))
             assert wait(later, timeout=0.05).done == set()
             return replace(endpoint, enabled=False)
 
-        first.change_endpoint(ACCOUNT, E1.endpoint_id, disable, MERCHANT, LATER)
+        first.outbox.change_endpoint(ACCOUNT, E1.endpoint_id, disable, MERCHANT, LATER)
         assert later[0].result(10) == replace(E1, enabled=False, url="https://moved.example/")
-        assert first.endpoints(ACCOUNT) == [later[0].result()]
+        assert first.outbox.endpoints(ACCOUNT) == [later[0].result()]

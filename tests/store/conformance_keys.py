@@ -3,7 +3,9 @@
 import pytest
 
 from given_store import ACCOUNT, IDS, NOW, OTHER
-from opentill.store.interface import CommitMarker, KeyRecord, Reply, Store, Transient
+from opentill.store.errors import Transient
+from opentill.store.interface import Store
+from opentill.store.orders.contract import CommitMarker, KeyRecord, StoredReply
 from store.conformance import DAY, LAW, claim, law
 
 __all__ = ["LAW"]
@@ -27,11 +29,11 @@ def a_key_is_claimed_once_per_merchant(store: Store) -> None:
 def a_reply_is_stored_once_and_byte_for_byte(store: Store) -> None:
     """The first reply stays, in every byte; the key is recognised by the command that claimed it."""
     first = claim("k")
-    reply = Reply(400, "order-already-paid", '{"a":"Ọ \\u0000"}'.encode())
+    reply = StoredReply(400, "order-already-paid", '{"a":"Ọ \\u0000"}'.encode())
     with store.batch() as batch:
         batch.claim_keys([first], NOW, NOW + DAY)
         batch.store_replies({(ACCOUNT, "k"): reply})
-        batch.store_replies({(ACCOUNT, "k"): Reply(200, "", b"{}")})
+        batch.store_replies({(ACCOUNT, "k"): StoredReply(200, "", b"{}")})
         batch.commit()
     with store.batch() as batch:
         assert batch.claim_keys([claim("k")], NOW, NOW + DAY)[ACCOUNT, "k"].reply == reply
@@ -42,14 +44,14 @@ def a_reply_is_stored_once_and_byte_for_byte(store: Store) -> None:
 @law
 def a_key_is_written_once_with_its_reply(store: Store) -> None:
     """What was written first stays, in every byte; whoever comes later is told to look again."""
-    reply = Reply(400, "order-already-paid", '{"a":"Ọ \\u0000"}'.encode())
+    reply = StoredReply(400, "order-already-paid", '{"a":"Ọ \\u0000"}'.encode())
     first = KeyRecord(ACCOUNT, "k", "f", IDS.uuid(), reply)
     running = KeyRecord(ACCOUNT, "r", "f", IDS.uuid(), None)
     with store.batch() as batch:
         assert batch.keys([(ACCOUNT, "k"), (ACCOUNT, "r")], NOW) == {}
         batch.write_keys([running, first], NOW, NOW + DAY)
         batch.commit()
-    later = [KeyRecord(ACCOUNT, key, "g", IDS.uuid(), Reply(200, "", b"{}")) for key in ("a", "k")]
+    later = [KeyRecord(ACCOUNT, key, "g", IDS.uuid(), StoredReply(200, "", b"{}")) for key in ("a", "k")]
     with pytest.raises(Transient), store.batch() as batch:
         batch.write_keys(later, NOW + 1, NOW + 2 * DAY)
     with store.batch() as batch:
@@ -63,7 +65,9 @@ def a_key_is_written_once_with_its_reply(store: Store) -> None:
 def a_key_can_be_written_again_after_its_time(store: Store) -> None:
     """A record past its expiry counts as absent before anybody has purged it, also its reply."""
     with store.batch() as batch:
-        batch.write_keys([KeyRecord(ACCOUNT, "k", "f", IDS.uuid(), Reply(200, "", b"{}"))], NOW, NOW + DAY)
+        batch.write_keys(
+            [KeyRecord(ACCOUNT, "k", "f", IDS.uuid(), StoredReply(200, "", b"{}"))], NOW, NOW + DAY
+        )
         batch.commit()
     again = KeyRecord(ACCOUNT, "k", "new", IDS.uuid(), None)
     with store.batch() as batch:
@@ -79,7 +83,7 @@ def a_key_is_free_again_after_its_time(store: Store) -> None:
     """A record past its expiry counts as absent before anybody has purged it, also its reply."""
     with store.batch() as batch:
         batch.claim_keys([claim("k")], NOW, NOW + DAY)
-        batch.store_replies({(ACCOUNT, "k"): Reply(200, "", b"{}")})
+        batch.store_replies({(ACCOUNT, "k"): StoredReply(200, "", b"{}")})
         batch.commit()
     with store.batch() as batch:
         assert batch.claim_keys([claim("k", "new")], NOW + DAY - 1, NOW + 2 * DAY)

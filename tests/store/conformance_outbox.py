@@ -9,7 +9,8 @@ from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
 from opentill.domain.order import Order
-from opentill.store.interface import OpenStore, OrderView, Store
+from opentill.store.interface import OpenStore, Store
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import (
     Delivery,
     DeliveryFilter,
@@ -23,7 +24,7 @@ from opentill.store.outbox.contract import (
     Tried,
 )
 from store.conformance import law, law_of_opening
-from store.conformance_directory import LAW
+from store.conformance_accounts import LAW
 
 __all__ = ["LAW"]
 
@@ -55,7 +56,7 @@ def said(event: Event, view: OrderView) -> Told | None:
 def place(store: Store, now: int = LATER) -> int:
     """Place all events there are, in several rounds."""
     placed = 0
-    while some := store.place_events(said, now, 3):
+    while some := store.outbox.place_events(said, now, 3):
         placed += some
     return placed
 
@@ -81,7 +82,7 @@ def add_expired_and_cancelled(store: Store, reference: str) -> Order:
 def queue(store: Store, *references: str, endpoints: Sequence[Endpoint] = (E1,)) -> None:
     """One delivery due at ``LATER`` to each endpoint for each of these references."""
     for endpoint in endpoints:
-        store.add_endpoint(endpoint)
+        store.outbox.add_endpoint(endpoint)
     add_cancelled(store, *references)
     place(store)
 
@@ -89,12 +90,12 @@ def queue(store: Store, *references: str, endpoints: Sequence[Endpoint] = (E1,))
 def claim(
     store: Store, now: int = LATER, limit: int = 100, room: Mapping[str, int] | None = None, others: int = 100
 ) -> list[Outgoing]:
-    return store.claim_deliveries(now, now + LEASE, limit, room or {}, others)
+    return store.outbox.claim_deliveries(now, now + LEASE, limit, room or {}, others)
 
 
 def feed(store: Store, account_id: str = ACCOUNT, after: int = 0, limit: int = 100) -> list[Placed]:
     """The feed of a merchant whose endpoints nothing has happened to."""
-    found = store.feed(account_id, after, (), limit)
+    found = store.outbox.feed(account_id, after, (), limit)
     placed = [each for each in found if isinstance(each, Placed)]
     assert len(placed) == len(found)
     return placed
@@ -103,7 +104,7 @@ def feed(store: Store, account_id: str = ACCOUNT, after: int = 0, limit: int = 1
 def change(store: Store, endpoint: Endpoint) -> Endpoint | None:
     """Make the endpoint of this id like this."""
     ids = endpoint.account_id, endpoint.endpoint_id
-    return store.change_endpoint(*ids, lambda _: endpoint, MERCHANT, LATER + 9)
+    return store.outbox.change_endpoint(*ids, lambda _: endpoint, MERCHANT, LATER + 9)
 
 
 def tried(
@@ -121,7 +122,7 @@ def failed(delivery: Delivery, at: int = LATER + 5, again_in: int = 1_000) -> Tr
 
 
 def all_of(store: Store) -> list[Delivery]:
-    return store.deliveries(DeliveryFilter(account_id=ACCOUNT))
+    return store.outbox.deliveries(DeliveryFilter(account_id=ACCOUNT))
 
 
 def only(store: Store) -> Delivery:
@@ -137,10 +138,10 @@ def places_count_up_without_gaps_for_each_merchant(store: Store) -> None:
     """Each merchant's events have the places 1, 2, 3 ..., within an order in its sequence."""
     add_cancelled(store, "a", "b", "c")
     add_cancelled(store, "foreign", account_id=OTHER)
-    assert store.last_places([ACCOUNT, OTHER]) == {ACCOUNT: 0, OTHER: 0}
+    assert store.outbox.last_places([ACCOUNT, OTHER]) == {ACCOUNT: 0, OTHER: 0}
     assert place(store) == 8
     assert place(store) == 0
-    assert store.last_places([ACCOUNT, OTHER]) == {ACCOUNT: 6, OTHER: 2}
+    assert store.outbox.last_places([ACCOUNT, OTHER]) == {ACCOUNT: 6, OTHER: 2}
     for account_id, last in ((ACCOUNT, 6), (OTHER, 2)):
         placed = feed(store, account_id)
         assert [p.place for p in placed] == list(range(1, last + 1))
@@ -172,10 +173,10 @@ def the_feed_can_be_asked_for_types(store: Store) -> None:
     """Only events of the types that are named, each still at its own place."""
     add_cancelled(store, "a", "b")
     place(store)
-    only_cancels = store.feed(ACCOUNT, 0, ["order_cancelled"], 100)
+    only_cancels = store.outbox.feed(ACCOUNT, 0, ["order_cancelled"], 100)
     assert only_cancels == [p for p in feed(store) if p.event.type is EventType.ORDER_CANCELLED]
     assert len(only_cancels) == 2
-    assert store.feed(ACCOUNT, 0, ["payment_success"], 100) == []
+    assert store.outbox.feed(ACCOUNT, 0, ["payment_success"], 100) == []
 
 
 @law
@@ -194,10 +195,10 @@ def an_event_that_is_not_placed_is_not_in_the_feed(store: Store) -> None:
 def two_sequencers_do_no_harm(open_store: OpenStore) -> None:
     """Two processes that place in turn give each event one place and queue each delivery once."""
     with closing(open_store()) as first, closing(open_store()) as second:
-        first.add_endpoint(E1)
+        first.outbox.add_endpoint(E1)
         add_cancelled(first, "a", "b", "c", "d")
         sequencers = [first, second] * 8
-        assert sum(store.place_events(said, LATER, 1) for store in sequencers) == 8
+        assert sum(store.outbox.place_events(said, LATER, 1) for store in sequencers) == 8
         assert [p.place for p in feed(first)] == list(range(1, 9))
         assert len(all_of(first)) == 4
 
@@ -205,13 +206,13 @@ def two_sequencers_do_no_harm(open_store: OpenStore) -> None:
 @law
 def a_lease_has_one_holder(store: Store) -> None:
     """It is kept by its holder, refused to others until it has run out, and is nothing to other leases."""
-    assert store.hold_lease("sequencer", "one", NOW, NOW + 5)
-    assert not store.hold_lease("sequencer", "two", NOW + 4, NOW + 9)
-    assert store.hold_lease("other", "two", NOW, NOW + 5)
-    assert store.hold_lease("sequencer", "one", NOW + 4, NOW + 9)
-    assert not store.hold_lease("sequencer", "two", NOW + 8, NOW + 13)
-    assert store.hold_lease("sequencer", "two", NOW + 9, NOW + 14)
-    assert not store.hold_lease("sequencer", "one", NOW + 10, NOW + 15)
+    assert store.outbox.hold_lease("sequencer", "one", NOW, NOW + 5)
+    assert not store.outbox.hold_lease("sequencer", "two", NOW + 4, NOW + 9)
+    assert store.outbox.hold_lease("other", "two", NOW, NOW + 5)
+    assert store.outbox.hold_lease("sequencer", "one", NOW + 4, NOW + 9)
+    assert not store.outbox.hold_lease("sequencer", "two", NOW + 8, NOW + 13)
+    assert store.outbox.hold_lease("sequencer", "two", NOW + 9, NOW + 14)
+    assert not store.outbox.hold_lease("sequencer", "one", NOW + 10, NOW + 15)
 
 
 # --- endpoints ------------------------------------------------------------------------------------
@@ -223,28 +224,28 @@ def endpoints_come_back_as_they_were_written(store: Store) -> None:
     other = replace(
         E2, next_key_sealed=b"next", enabled=False, paused_at=NOW, failing_since=NOW - 1, failed_tries=7
     )
-    store.add_endpoint(other)
-    store.add_endpoint(E1)
-    assert store.endpoints(ACCOUNT) == [E1, other]
-    assert store.endpoints(OTHER) == []
+    store.outbox.add_endpoint(other)
+    store.outbox.add_endpoint(E1)
+    assert store.outbox.endpoints(ACCOUNT) == [E1, other]
+    assert store.outbox.endpoints(OTHER) == []
     changed = replace(E1, url="https://new.example/", events=("payment_success",), key_sealed=b"another")
     assert change(store, changed) == changed
     assert change(store, replace(changed, account_id=OTHER)) is None
     assert change(store, replace(changed, endpoint_id="unknown")) is None
-    assert store.endpoints(ACCOUNT) == [changed, other]
+    assert store.outbox.endpoints(ACCOUNT) == [changed, other]
 
 
 @law
 def deliveries_go_to_endpoints_that_listen_at_that_moment(store: Store) -> None:
     """Enabled and subscribed ones of this merchant, paused or not; a later endpoint hears of later events."""
-    store.add_endpoint(E1)
-    store.add_endpoint(replace(E2, paused_at=NOW))
-    store.add_endpoint(replace(E1, endpoint_id="disabled", enabled=False))
-    store.add_endpoint(replace(E1, endpoint_id="not subscribed", events=("payment_success",)))
-    store.add_endpoint(replace(E1, endpoint_id="foreign", account_id=OTHER))
+    store.outbox.add_endpoint(E1)
+    store.outbox.add_endpoint(replace(E2, paused_at=NOW))
+    store.outbox.add_endpoint(replace(E1, endpoint_id="disabled", enabled=False))
+    store.outbox.add_endpoint(replace(E1, endpoint_id="not subscribed", events=("payment_success",)))
+    store.outbox.add_endpoint(replace(E1, endpoint_id="foreign", account_id=OTHER))
     (order,) = add_cancelled(store, "a")
     place(store)
-    store.add_endpoint(replace(E1, endpoint_id="too late"))
+    store.outbox.add_endpoint(replace(E1, endpoint_id="too late"))
     with store.snapshot() as snapshot:
         _, event = snapshot.events(ACCOUNT, order.order_id)
     assert {d.endpoint_id for d in all_of(store)} == {"endpoint-1", "endpoint-2"}
@@ -253,15 +254,15 @@ def deliveries_go_to_endpoints_that_listen_at_that_moment(store: Store) -> None:
         assert (d.type, d.state, d.tries) == ("order_cancelled", DeliveryState.PENDING, 0)
         assert (d.next_try_at, d.created_at, d.updated_at) == (LATER, LATER, LATER)
         assert (d.status, d.response) == (None, "")
-        body = store.delivery_body(ACCOUNT, d.delivery_id)
+        body = store.outbox.delivery_body(ACCOUNT, d.delivery_id)
         assert body == f'{{"said":"{event.event_id} of a ₦"}}'.encode()
-        assert store.delivery_body(OTHER, d.delivery_id) is None
+        assert store.outbox.delivery_body(OTHER, d.delivery_id) is None
 
 
 @law
 def only_what_is_told_is_rendered(store: Store) -> None:
     """An event of an inner type is not rendered, and one that renders to nothing is placed and not queued."""
-    store.add_endpoint(E1)
+    store.outbox.add_endpoint(E1)
     add_cancelled(store, "a")
     rendered: list[Event] = []
 
@@ -269,7 +270,7 @@ def only_what_is_told_is_rendered(store: Store) -> None:
         rendered.append(event)
         return None
 
-    assert store.place_events(silent, LATER, 100) == 2
+    assert store.outbox.place_events(silent, LATER, 100) == 2
     assert [event.type for event in rendered] == [EventType.ORDER_CANCELLED]
     assert {event.type for event in rendered} <= TOLD_TO_MERCHANTS
     assert all_of(store) == []
@@ -280,14 +281,14 @@ def a_deleted_endpoint_takes_along_what_waits(store: Store) -> None:
     """What was delivered stays to be seen, but never goes out again; other endpoints keep theirs."""
     queue(store, "a", "b", endpoints=(E1, E2))
     (done,) = claim(store, room={"endpoint-2": 0}, others=1)
-    store.record_tries([tried(done.delivery, DeliveryState.DELIVERED)], PATIENCE)
-    assert not store.delete_endpoint(OTHER, "endpoint-1")
-    assert store.delete_endpoint(ACCOUNT, "endpoint-1")
-    assert not store.delete_endpoint(ACCOUNT, "endpoint-1")
-    assert store.endpoints(ACCOUNT) == [E2]
+    store.outbox.record_tries([tried(done.delivery, DeliveryState.DELIVERED)], PATIENCE)
+    assert not store.outbox.delete_endpoint(OTHER, "endpoint-1")
+    assert store.outbox.delete_endpoint(ACCOUNT, "endpoint-1")
+    assert not store.outbox.delete_endpoint(ACCOUNT, "endpoint-1")
+    assert store.outbox.endpoints(ACCOUNT) == [E2]
     left = {(d.endpoint_id, d.state) for d in all_of(store)}
     assert left == {("endpoint-1", DeliveryState.DELIVERED), ("endpoint-2", DeliveryState.PENDING)}
-    assert store.push_again(ACCOUNT, [done.delivery.delivery_id], LATER) == 0
+    assert store.outbox.push_again(ACCOUNT, [done.delivery.delivery_id], LATER) == 0
 
 
 # --- claims ---------------------------------------------------------------------------------------
@@ -300,7 +301,7 @@ def a_claim_has_all_that_a_try_needs(store: Store) -> None:
     (outgoing,) = claim(store)
     assert outgoing.delivery == only(store)
     assert outgoing.endpoint == E1
-    assert outgoing.body == store.delivery_body(ACCOUNT, outgoing.delivery.delivery_id)
+    assert outgoing.body == store.outbox.delivery_body(ACCOUNT, outgoing.delivery.delivery_id)
 
 
 @law_of_opening
@@ -353,7 +354,7 @@ def an_endpoint_gets_no_more_than_its_room(store: Store) -> None:
 def a_dead_endpoint_does_not_hide_another(store: Store) -> None:
     """However much is longer due at an endpoint that has no room left, another one's is claimed."""
     queue(store, *(f"r{i}" for i in range(20)))
-    store.add_endpoint(E2)
+    store.outbox.add_endpoint(E2)
     add_cancelled(store, "new")
     place(store, now=LATER + 1)
     assert len(claim(store, limit=5, others=5)) == 5
@@ -364,14 +365,14 @@ def a_dead_endpoint_does_not_hide_another(store: Store) -> None:
 @law
 def a_first_try_waits_for_those_before_it(store: Store) -> None:
     """Of one order and endpoint, the next event goes when the earlier one's first try has ended, however."""
-    store.add_endpoint(E1)
-    store.add_endpoint(E2)
+    store.outbox.add_endpoint(E1)
+    store.outbox.add_endpoint(E2)
     add_expired_and_cancelled(store, "a")
     place(store)
     expired = claim(store)
     assert [o.delivery.type for o in expired] == ["order_expired"] * 2
     assert claim(store) == []
-    store.record_tries([failed(expired[0].delivery)], PATIENCE)
+    store.outbox.record_tries([failed(expired[0].delivery)], PATIENCE)
     (cancelled_,) = claim(store)
     assert cancelled_.delivery.type == "order_cancelled"
     assert cancelled_.delivery.endpoint_id == expired[0].delivery.endpoint_id
@@ -382,11 +383,11 @@ def a_first_try_waits_for_those_before_it(store: Store) -> None:
 @law
 def a_dead_first_delivery_lets_the_next_one_go(store: Store) -> None:
     """Waiting ends with the first try, also when that was the last."""
-    store.add_endpoint(E1)
+    store.outbox.add_endpoint(E1)
     add_expired_and_cancelled(store, "a")
     place(store)
     (expired,) = claim(store)
-    store.record_tries([tried(expired.delivery, DeliveryState.DEAD)], PATIENCE)
+    store.outbox.record_tries([tried(expired.delivery, DeliveryState.DEAD)], PATIENCE)
     assert [o.delivery.type for o in claim(store)] == ["order_cancelled"]
 
 
@@ -398,13 +399,13 @@ def a_result_is_written_down(store: Store) -> None:
     """State, next try, answer and time are those of the try; tries are counted; NUL is left out."""
     queue(store, "a")
     (outgoing,) = claim(store)
-    assert store.record_tries([failed(outgoing.delivery)], PATIENCE) == []
+    assert store.outbox.record_tries([failed(outgoing.delivery)], PATIENCE) == []
     d = only(store)
     assert (d.state, d.tries, d.next_try_at) == (DeliveryState.PENDING, 1, LATER + 1_005)
     assert (d.status, d.response, d.updated_at) == (500, "said  the other", LATER + 5)
     assert claim(store, now=LATER + 1_004) == []
     (outgoing,) = claim(store, now=LATER + 1_005)
-    store.record_tries([tried(outgoing.delivery, DeliveryState.DELIVERED, at=LATER + 1_010)], PATIENCE)
+    store.outbox.record_tries([tried(outgoing.delivery, DeliveryState.DELIVERED, at=LATER + 1_010)], PATIENCE)
     d = only(store)
     assert (d.state, d.tries, d.next_try_at) == (DeliveryState.DELIVERED, 2, None)
     assert (d.status, d.updated_at, d.created_at) == (200, LATER + 1_010, LATER)
@@ -416,12 +417,12 @@ def a_result_that_comes_late_does_no_harm(store: Store) -> None:
     """After somebody pushed the delivery again, or another claim has answered for it, it changes nothing."""
     queue(store, "a")
     (outgoing,) = claim(store)
-    assert store.push_again(ACCOUNT, [outgoing.delivery.delivery_id], LATER + 1) == 1
-    store.record_tries([tried(outgoing.delivery, DeliveryState.DEAD)], PATIENCE)
+    assert store.outbox.push_again(ACCOUNT, [outgoing.delivery.delivery_id], LATER + 1) == 1
+    store.outbox.record_tries([tried(outgoing.delivery, DeliveryState.DEAD)], PATIENCE)
     assert (only(store).state, only(store).tries) == (DeliveryState.PENDING, 0)
     (again,) = claim(store, now=LATER + 1)
-    store.record_tries([tried(again.delivery, DeliveryState.DELIVERED)], PATIENCE)
-    store.record_tries([failed(again.delivery)], PATIENCE)
+    store.outbox.record_tries([tried(again.delivery, DeliveryState.DELIVERED)], PATIENCE)
+    store.outbox.record_tries([failed(again.delivery)], PATIENCE)
     assert (only(store).state, only(store).tries) == (DeliveryState.DELIVERED, 1)
 
 
@@ -430,12 +431,12 @@ def what_has_ended_can_be_pushed_again(store: Store) -> None:
     """Delivered or dead, it is due at once with its tries before it; unknown and foreign ids do not count."""
     queue(store, "a", "b")
     first, second = claim(store)
-    store.record_tries(
+    store.outbox.record_tries(
         [tried(first.delivery, DeliveryState.DELIVERED), tried(second.delivery, DeliveryState.DEAD)], PATIENCE
     )
     ids = [first.delivery.delivery_id, second.delivery.delivery_id]
-    assert store.push_again(OTHER, ids, LATER + 9) == 0
-    assert store.push_again(ACCOUNT, [*ids, "unknown"], LATER + 9) == 2
+    assert store.outbox.push_again(OTHER, ids, LATER + 9) == 0
+    assert store.outbox.push_again(ACCOUNT, [*ids, "unknown"], LATER + 9) == 2
     assert {o.delivery.delivery_id for o in claim(store, now=LATER + 9)} == set(ids)
     assert {(d.tries, d.next_try_at) for d in all_of(store)} == {(0, LATER + 9)}
 
@@ -450,7 +451,7 @@ def deliveries_are_listed_newest_first_and_by_what_is_asked(store: Store) -> Non
     add_expired_and_cancelled(store, "c")
     place(store, now=LATER + 10)
     done = claim(store, limit=1)[0].delivery
-    store.record_tries([tried(done, DeliveryState.DELIVERED)], PATIENCE)
+    store.outbox.record_tries([tried(done, DeliveryState.DELIVERED)], PATIENCE)
     every = all_of(store)
     assert [d.created_at for d in every] == [LATER + 10] * 4 + [LATER] * 4
     everything = DeliveryFilter(account_id=ACCOUNT)
@@ -465,21 +466,21 @@ def deliveries_are_listed_newest_first_and_by_what_is_asked(store: Store) -> Non
         ({"limit": 3}, every[:3]),
         ({"created_from": LATER + 10, "types": ("payment_success",)}, []),
     ):
-        assert store.deliveries(replace(everything, **changes)) == wanted
-    assert store.deliveries(replace(everything, account_id=OTHER)) == []
+        assert store.outbox.deliveries(replace(everything, **changes)) == wanted
+    assert store.outbox.deliveries(replace(everything, account_id=OTHER)) == []
 
 
 @law
 def health_tells_what_waits(store: Store) -> None:
     """Events without a place, deliveries that are pending, due or dead, and paused endpoints."""
-    assert store.outbox_health() == OutboxHealth(0, None, 0, None, 0, 0)
-    store.add_endpoint(E1)
-    store.add_endpoint(replace(E2, paused_at=NOW))
+    assert store.outbox.outbox_health() == OutboxHealth(0, None, 0, None, 0, 0)
+    store.outbox.add_endpoint(E1)
+    store.outbox.add_endpoint(replace(E2, paused_at=NOW))
     add_cancelled(store, "a", "b")
-    assert store.outbox_health() == OutboxHealth(4, NOW, 0, None, 0, 1)
-    assert store.paused_endpoints() == 1
+    assert store.outbox.outbox_health() == OutboxHealth(4, NOW, 0, None, 0, 1)
+    assert store.outbox.paused_endpoints() == 1
     place(store)
-    assert store.outbox_health() == OutboxHealth(0, None, 4, LATER, 0, 1)
+    assert store.outbox.outbox_health() == OutboxHealth(0, None, 4, LATER, 0, 1)
     first, second = claim(store)
-    store.record_tries([tried(first.delivery, DeliveryState.DEAD), failed(second.delivery)], PATIENCE)
-    assert store.outbox_health() == OutboxHealth(0, None, 3, LATER + 1_005, 1, 1)
+    store.outbox.record_tries([tried(first.delivery, DeliveryState.DEAD), failed(second.delivery)], PATIENCE)
+    assert store.outbox.outbox_health() == OutboxHealth(0, None, 3, LATER + 1_005, 1, 1)

@@ -8,7 +8,8 @@ from given_store import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_
 from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.order import AttemptStatus, LateMoney, Order, Sender
-from opentill.store.interface import Store, TransactionFilter, TransferState
+from opentill.store.interface import Store
+from opentill.store.orders.contract import TransactionFilter, TransferState
 from opentill.store.transfers.contract import Advice, TransferNotice
 from store.conformance import DAY, law
 from store.conformance_cards import LAW
@@ -166,7 +167,7 @@ def returns_are_listed_until_they_are_done_and_swept_when_they_are_due(store: St
 
 
 def _reserve(store: Store, order: Order, *candidates: str, now: int = NOW) -> str | None:
-    account = store.reserve_account(
+    account = store.transfers.reserve_account(
         order.account_id,
         order.order_id,
         bank_code="999",
@@ -184,10 +185,10 @@ def an_order_keeps_its_account_number(store: Store) -> None:
     assert _reserve(store, one, "9000000017") == "9000000017"
     assert _reserve(store, one, "9000000024") == "9000000017"
     assert _reserve(store, two, "9000000017", "9000000024") == "9000000024"
-    account = store.transfer_account(ACCOUNT, one.order_id)
+    account = store.transfers.transfer_account(ACCOUNT, one.order_id)
     assert account is not None
     assert (account.account_number, account.bank_code, account.reserved_at) == ("9000000017", "999", NOW)
-    assert store.transfer_account(OTHER, one.order_id) is None
+    assert store.transfers.transfer_account(OTHER, one.order_id) is None
 
 
 @law
@@ -200,7 +201,7 @@ def a_number_rests_before_another_order_gets_it(store: Store) -> None:
     ended = NOW + 1
     assert _reserve(store, two, "9000000017", now=ended + 30 * DAY - 1) is None
     assert _reserve(store, two, "9000000017", now=ended + 30 * DAY) == "9000000017"
-    assert store.transfer_account(ACCOUNT, one.order_id) is None
+    assert store.transfers.transfer_account(ACCOUNT, one.order_id) is None
 
 
 @law
@@ -209,7 +210,7 @@ def rest_is_business_time(store: Store) -> None:
     one, two = add_orders(store, "r1", "r2")
     _reserve(store, one, "9000000017")
     write(store, [cancelled(one)])
-    store.advance_clock(30 * DAY)
+    store.accounts.advance_clock(30 * DAY)
     assert _reserve(store, two, "9000000017", now=NOW + 1) == "9000000017"
 
 
@@ -217,7 +218,7 @@ def rest_is_business_time(store: Store) -> None:
 
 
 def _advise(store: Store, notice: TransferNotice = NOTICE, credit_id: str = CREDIT_ID) -> Advice:
-    return store.record_advice(notice, credit_id, NOW, NOW + 10)
+    return store.transfers.record_advice(notice, credit_id, NOW, NOW + 10)
 
 
 @law
@@ -232,8 +233,8 @@ def the_first_notice_of_a_session_counts(store: Store) -> None:
     assert not again.tells_the_same(replace(NOTICE, amount=1))
     assert again.tells_the_same(replace(NOTICE, narration="", sender=Sender()))
     assert _advise(store, replace(NOTICE, rail="other"), other).credit_id == other
-    assert store.advice_of_credit(CREDIT_ID) == first
-    assert store.advice_of_credit("none") is None
+    assert store.transfers.advice_of_credit(CREDIT_ID) == first
+    assert store.transfers.advice_of_credit("none") is None
 
 
 @law
@@ -241,7 +242,7 @@ def an_advice_goes_to_the_order_that_has_the_number_then(store: Store) -> None:
     """Where the money goes is fixed when the advice is written, also if the number is given away later."""
     one, two = add_orders(store, "r1", "r2")
     _reserve(store, one, NOTICE.account_number)
-    store.advance_clock(7)
+    store.accounts.advance_clock(7)
     advice = _advise(store)
     assert (advice.account_id, advice.order_id, advice.arrived_at) == (ACCOUNT, one.order_id, NOW + 7)
     write(store, [cancelled(one)])
@@ -254,12 +255,12 @@ def an_advice_goes_to_the_order_that_has_the_number_then(store: Store) -> None:
 def an_advice_is_overdue_until_it_is_booked(store: Store) -> None:
     """What a crash left between the two commits is found again, longest overdue first, and only then."""
     first = _advise(store)
-    second = store.record_advice(replace(NOTICE, session_id="S2"), "c2", NOW, NOW + 5)
-    assert store.unrouted_advices(NOW + 4, 9) == []
-    assert store.unrouted_advices(NOW + 10, 9) == [second, first]
-    assert store.unrouted_advices(NOW + 10, 1) == [second]
-    store.note_routed(second)
-    assert store.unrouted_advices(NOW + 10, 9) == [first]
+    second = store.transfers.record_advice(replace(NOTICE, session_id="S2"), "c2", NOW, NOW + 5)
+    assert store.transfers.unrouted_advices(NOW + 4, 9) == []
+    assert store.transfers.unrouted_advices(NOW + 10, 9) == [second, first]
+    assert store.transfers.unrouted_advices(NOW + 10, 1) == [second]
+    store.transfers.note_routed(second)
+    assert store.transfers.unrouted_advices(NOW + 10, 9) == [first]
 
 
 @law
@@ -268,15 +269,15 @@ def only_money_of_the_house_can_be_attached(store: Store) -> None:
     (order,) = add_orders(store, "r1")
     advice = _advise(store)
     attach = (CREDIT_ID, ACCOUNT, order.order_id, NOW + 20)
-    assert not store.attach_advice(*attach)
-    store.note_routed(advice)
-    assert store.attach_advice(*attach)
-    store.note_routed(advice)  # by somebody slow, who still has it for money of the house
-    attached = store.advice_of_credit(CREDIT_ID)
+    assert not store.transfers.attach_advice(*attach)
+    store.transfers.note_routed(advice)
+    assert store.transfers.attach_advice(*attach)
+    store.transfers.note_routed(advice)  # by somebody slow, who still has it for money of the house
+    attached = store.transfers.advice_of_credit(CREDIT_ID)
     assert attached is not None
     assert (attached.order_id, attached.attached, attached.route_by) == (order.order_id, True, NOW + 20)
-    assert not store.attach_advice(CREDIT_ID, OTHER, "O", NOW)
-    store.detach_advice(CREDIT_ID)
-    detached = store.advice_of_credit(CREDIT_ID)
+    assert not store.transfers.attach_advice(CREDIT_ID, OTHER, "O", NOW)
+    store.transfers.detach_advice(CREDIT_ID)
+    detached = store.transfers.advice_of_credit(CREDIT_ID)
     assert detached is not None
     assert (detached.order_id, detached.attached, detached.route_by) == (None, False, None)

@@ -79,14 +79,14 @@ async def play(place: Place, *, shared: bool = True) -> dict[str, str]:
 
 
 def _place(store: Store) -> None:
-    while store.place_events(lambda _event, _view: None, DUE, PLACED_AT_ONCE):
+    while store.outbox.place_events(lambda _event, _view: None, DUE, PLACED_AT_ONCE):
         pass
 
 
 def _pause(store: Store) -> None:
-    store.add_endpoint(ENDPOINT)
+    store.outbox.add_endpoint(ENDPOINT)
     dead = Tried(ACCOUNT, "a delivery", ENDPOINT.endpoint_id, DeliveryState.DEAD, None, 500, "", NOW)
-    assert store.record_tries([dead], Patience(milliseconds=0, tries=1))
+    assert store.outbox.record_tries([dead], Patience(milliseconds=0, tries=1))
 
 
 async def _create(engine: Engine, split: Split | None) -> dict[str, str]:
@@ -190,12 +190,12 @@ def _return_said(name: str, outcome: RefundOutcome) -> Command:
 async def _advise(store: Store, engine: Engine) -> None:
     """A transfer to no account that we know: the house books it."""
     notice = TransferNotice("bank", "S house", "0000000000", 500_00, "NGN", Sender(), None)
-    advice = store.record_advice(notice, HOUSE_CREDIT, NOW, NOW + 30_000)
+    advice = store.transfers.record_advice(notice, HOUSE_CREDIT, NOW, NOW + 30_000)
     opens = house_order(HOUSE_CREDIT, 500_00, "NGN", LateMoney.HOLD, IDS.uuid(), ACTOR)
     books = received(HOUSE_CREDIT, house_transaction(HOUSE_CREDIT), 500_00, HOUSE)
     await _play(engine, [opens])
     await _play(engine, [replace(books, session_id=advice.notice.session_id, arrived_at=advice.arrived_at)])
-    store.note_routed(advice)
+    store.transfers.note_routed(advice)
 
 
 _TRIED = _REFERENCES[3:]

@@ -27,7 +27,7 @@ from databases import (
 )
 from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus, ReturnStatus
 from opentill.store.audit.examination import ALL_CHECKS, Finding, audit, count_orders, open_read_only
-from opentill.store.interface import StoreUnusable
+from opentill.store.errors import StoreUnusable
 from store import scene
 from store.defects import DEFECTS, Books, Defect
 

@@ -17,10 +17,12 @@ from sqlalchemy import text
 from cli.program import run
 from given_store import ACCOUNT, NOW, add_orders, read
 from opentill.domain.order import OrderStatus
+from opentill.store.accounts.contract import Mode
 from opentill.store.audit.examination import audit, open_read_only
 from opentill.store.databases.migrate import HEAD
-from opentill.store.databases.opening import is_postgres, open_store
-from opentill.store.interface import Mode, StoreUnusable
+from opentill.store.databases.opening import open_store
+from opentill.store.databases.urls import is_postgres
+from opentill.store.errors import StoreUnusable
 from server import Server, client, token
 from store import scene
 from store.migrating import (
@@ -158,7 +160,7 @@ def test_this_code_works_on_a_newer_schema_that_allows_it(url: str) -> None:
     make_newer(url, oldest_code=HEAD)
     for may_migrate in (True, False):
         store = open_store(url, migrate=may_migrate)
-        store.install(Mode.SANDBOX, "key-fingerprint", NOW)
+        store.accounts.install(Mode.SANDBOX, "key-fingerprint", NOW)
         reference = f"made by old code {may_migrate}"
         add_orders(store, reference)
         (order,) = read(store, (ACCOUNT, reference))

@@ -61,13 +61,13 @@ def test_two_sequencers_at_the_same_moment_do_no_harm(opener: OpenStore) -> None
     """Processes that place at once give each event one place, and queue each delivery once."""
     with ExitStack() as opened:
         stores = [opened.enter_context(closing(opener())) for _ in range(4)]
-        stores[0].add_endpoint(E1)
+        stores[0].outbox.add_endpoint(E1)
         add_cancelled(stores[0], *(f"r{number}" for number in range(50)))
         with ThreadPoolExecutor(len(stores)) as threads:
             placed = sum(threads.map(place, stores))
         assert placed == 100
         assert [p.place for p in feed(stores[0], limit=1000)] == list(range(1, 101))
-        assert stores[0].outbox_health().pending == 50
+        assert stores[0].outbox.outbox_health().pending == 50
 
 
 def test_endpoints_that_pause_and_resume_beside_a_sequencer_leave_no_gap(opener: OpenStore) -> None:
@@ -76,14 +76,14 @@ def test_endpoints_that_pause_and_resume_beside_a_sequencer_leave_no_gap(opener:
     with ExitStack() as opened:
         placing, pausing, resuming, orders = (opened.enter_context(closing(opener())) for _ in range(4))
         for endpoint in (E1, E2):
-            placing.add_endpoint(endpoint)
+            placing.outbox.add_endpoint(endpoint)
 
         def pause(number: int) -> None:
             at = LATER + number
             tries = [
                 Tried(ACCOUNT, "d", e.endpoint_id, DeliveryState.DEAD, None, None, "", at) for e in (E1, E2)
             ]
-            pausing.record_tries(tries, Patience(milliseconds=0, tries=1))
+            pausing.outbox.record_tries(tries, Patience(milliseconds=0, tries=1))
 
         def resume(number: int) -> None:
             for endpoint in (E2, E1):
@@ -102,7 +102,7 @@ def test_endpoints_that_pause_and_resume_beside_a_sequencer_leave_no_gap(opener:
             for each in work:
                 each.result(60)
         place(placing)
-        whole = placing.feed(ACCOUNT, 0, (), 1000)
+        whole = placing.outbox.feed(ACCOUNT, 0, (), 1000)
     assert [each.place for each in whole] == list(range(1, len(whole) + 1))
     kinds = Counter(type(each) for each in whole)
     assert kinds[Placed] == 2 * rounds

@@ -28,7 +28,8 @@ from opentill.store.databases import postgres
 from opentill.store.databases.migrate import HEAD
 from opentill.store.databases.partitions import partition
 from opentill.store.databases.postgres import PostgresStore, open_postgres
-from opentill.store.interface import OpenStore, StoreUnusable, Transient
+from opentill.store.errors import StoreUnusable, Transient
+from opentill.store.interface import OpenStore
 from polling import until
 from store.conformance_transfers import LAW
 
@@ -66,7 +67,7 @@ def store(url: str) -> Iterator[PostgresStore]:
 def test_the_connection_that_reads_can_not_write(store: PostgresStore) -> None:
     """No statement of a snapshot changes anything, whatever it says, and the reader reads on afterwards."""
     with pytest.raises(Transient, match="read-only transaction"):
-        store._read(lambda connection: connection.exec_driver_sql("UPDATE installation SET clock_offset = 5"))
+        store.read(lambda connection: connection.exec_driver_sql("UPDATE installation SET clock_offset = 5"))
     with store.snapshot() as snapshot:
         assert snapshot.facts([]).clock_offset == 0
 

@@ -17,7 +17,8 @@ from opentill.rails.sandbox.journal import RailJournal
 from opentill.store import schema
 from opentill.store.databases.migrate import HEAD
 from opentill.store.databases.sqlite import SqliteStore, open_sqlite
-from opentill.store.interface import OpenStore, StoreUnusable
+from opentill.store.errors import StoreUnusable
+from opentill.store.interface import OpenStore
 from store.conformance_transfers import LAW
 
 
@@ -91,7 +92,7 @@ def _steps_of_one(store: SqliteStore, name: str, kept: int) -> int:
 
 
 def _place(store: SqliteStore) -> None:
-    while store.place_events(lambda _event, _view: None, NOW, 512):
+    while store.outbox.place_events(lambda _event, _view: None, NOW, 512):
         pass
 
 

@@ -36,7 +36,7 @@ OFFENCES = [
         layers.layers,
         "engine/engine.py",
         "from opentill.store.databases.sqlite import x",
-        "import opentill.store.interface",
+        "import opentill.store.orders.contract",
     ),
     (
         layers.layers,
@@ -54,7 +54,7 @@ OFFENCES = [
         layers.layers,
         "api/nomba/checkout.py",
         "import opentill.store.databases.sqlite",
-        "import opentill.store.interface",
+        "import opentill.store.orders.contract",
     ),
     (
         layers.layers,

@@ -16,7 +16,7 @@ from opentill.domain.decisions import create, decide
 from opentill.domain.events import Event, EventType
 from opentill.domain.order import Terms
 from opentill.domain.sharing import FeeTerms
-from opentill.store.orders.views import OrderView
+from opentill.store.orders.contract import OrderView
 
 MERCHANT = "282aa572-0000-4000-8000-000000000002"
 SUB_ACCOUNT = "5e0f4f4c-0000-4000-8000-000000000005"

@@ -286,7 +286,7 @@ def test_an_endpoint_that_only_fails_is_paused(store: SqliteStore) -> None:
                 assert sender.counts.paused == 1
 
     asyncio.run(scenario())
-    assert store.endpoints(ACCOUNT)[0].paused_at is not None
+    assert store.outbox.endpoints(ACCOUNT)[0].paused_at is not None
     assert states(store) == {DeliveryState.PENDING}
     assert 10 <= deliveries(store)[0].tries <= 11
 

@@ -10,7 +10,7 @@ from given_store import ACCOUNT, NOW, ToldClock, add_orders, open_store
 from opentill.domain.events import Event
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import Store
-from opentill.store.orders.views import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import DeliveryFilter, Told
 from opentill.webhooks.sequencer import ASK_MILLISECONDS, BATCH, LEASE_MILLISECONDS, Sequencer
 from store.conformance_outbox import E1, add_cancelled, feed, said
@@ -35,12 +35,15 @@ def test_committed_events_are_placed_and_queued(tmp_path: Path) -> None:
     async def work(store: Store, threads: StoreThreads, clock: ToldClock) -> None:
         sequencer = Sequencer(threads=threads, clock=clock, holder="one", render=said)
         assert await sequencer.place() == 0
-        store.add_endpoint(E1)
+        store.outbox.add_endpoint(E1)
         add_cancelled(store, "a")
         assert await sequencer.place() == 2
         assert await sequencer.place() == 0
-        assert [p.event.type for p in store.feed(ACCOUNT, 0, (), 10)] == ["order_created", "order_cancelled"]
-        (delivery,) = store.deliveries(DeliveryFilter(account_id=ACCOUNT))
+        assert [p.event.type for p in store.outbox.feed(ACCOUNT, 0, (), 10)] == [
+            "order_created",
+            "order_cancelled",
+        ]
+        (delivery,) = store.outbox.deliveries(DeliveryFilter(account_id=ACCOUNT))
         assert delivery.next_try_at == NOW
 
     _on(tmp_path, work)
@@ -89,11 +92,11 @@ def test_an_event_without_words_stops_no_other(tmp_path: Path, caplog: pytest.Lo
         return said(event, view)
 
     async def work(store: Store, threads: StoreThreads, clock: ToldClock) -> None:
-        store.add_endpoint(E1)
+        store.outbox.add_endpoint(E1)
         bad, good = add_cancelled(store, "bad", "good")
         sequencer = Sequencer(threads=threads, clock=clock, holder="one", render=stumbles)
         assert await sequencer.place() == 4
-        told = {d.order_id for d in store.deliveries(DeliveryFilter(account_id=ACCOUNT))}
+        told = {d.order_id for d in store.outbox.deliveries(DeliveryFilter(account_id=ACCOUNT))}
         assert told == {good.order_id}
         assert {p.event.order_id for p in feed(store)} == {bad.order_id, good.order_id}
 

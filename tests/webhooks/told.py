@@ -10,7 +10,7 @@ from given_store import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, wri
 from opentill.domain.events import Event, EventType
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, Endpoint, Outgoing, Told
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.schedule import Schedule
@@ -54,17 +54,17 @@ def sign(outgoing: Outgoing, at: int) -> dict[str, str]:
 def tell(store: SqliteStore, *endpoints: Endpoint, orders: int = 1) -> None:
     """Add the endpoints, cancel so many new orders of their merchants, and queue what is to be told."""
     for each in endpoints:
-        store.add_endpoint(each)
+        store.outbox.add_endpoint(each)
     for account_id in sorted({each.account_id for each in endpoints}):
         names = [IDS.uuid() for _ in range(orders)]
         write(store, [cancelled(order) for order in add_orders(store, *names, account_id=account_id)])
-    while store.place_events(render, NOW, 256):
+    while store.outbox.place_events(render, NOW, 256):
         pass
 
 
 def deliveries(store: SqliteStore, account_id: str = ACCOUNT) -> list[Delivery]:
     """All deliveries of a merchant."""
-    return store.deliveries(DeliveryFilter(account_id=account_id, limit=10_000))
+    return store.outbox.deliveries(DeliveryFilter(account_id=account_id, limit=10_000))
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.pages.http_api import http_api_page
 from tools.pages.refusals import refusals_page
 from tools.pages.settings import settings_page
+from tools.pages.statements import statements_page
 from tools.pages.states import states_page
 
 
@@ -20,6 +21,7 @@ def pages() -> dict[str, str]:
         "http-api.md": http_api_page(),
         "refusals.md": refusals_page(),
         "settings.md": settings_page(),
+        "statements.md": statements_page(),
         "states.md": states_page(),
     }
 

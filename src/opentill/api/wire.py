@@ -12,7 +12,7 @@ import msgspec
 
 from opentill.domain import refusals
 from opentill.domain.refusals import Refusal
-from opentill.store.interface import Reply
+from opentill.store.orders.contract import StoredReply
 
 _encode = msgspec.json.Encoder().encode
 
@@ -23,6 +23,16 @@ SUCCESS: Final = "Success"
 
 class WireStruct(msgspec.Struct, rename="camel"):
     """An object on the wire: members in camelCase, unknown ones ignored, JSON null counts as absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(StoredReply):
+    """An answer as it goes on the wire: HTTP status, value of ``Refusal-Reason`` (or empty) and body."""
+
+    @classmethod
+    def of(cls, stored: StoredReply) -> "Reply":
+        """Return what was stored as the answer that it was."""
+        return stored if isinstance(stored, cls) else cls(stored.status, stored.reason, stored.body)
 
 
 class SecretStruct(msgspec.Struct):

@@ -10,7 +10,9 @@ from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, say, say_json, shown_time
 from opentill.clock import RandomIds, SystemClock
 from opentill.engine.errors import EngineError
-from opentill.store.interface import ClockOutOfRange, Mode, Store
+from opentill.store.accounts.contract import Mode
+from opentill.store.errors import ClockOutOfRange
+from opentill.store.interface import Store
 from opentill.webhooks.signature import rfc3339
 
 
@@ -35,7 +37,7 @@ def advance(by: str, /, *, as_json: AsJson = False, where: Where | None = None) 
     """
     with _sandbox(where or Where()) as store:
         try:
-            store.advance_clock(seconds_of(by) * 1000)
+            store.accounts.advance_clock(seconds_of(by) * 1000)
             ended = carry_out_due(store, SystemClock(), RandomIds())
         except ClockOutOfRange as error:
             raise OperatorError(f"the clock {error}.") from None

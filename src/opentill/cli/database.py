@@ -26,9 +26,9 @@ def open_registry(where: Where) -> Iterator[tuple[Registry, Settings]]:
 
 def account_of(registry: Registry, merchant: str | None) -> str:
     """The account id of the merchant that is meant: the sandbox's default one unless another is named."""
-    account_id = merchant or registry.store.default_account_id()
+    account_id = merchant or registry.store.accounts.default_account_id()
     if account_id is None:
         raise OperatorError("there is no default merchant; name one with --merchant ACCOUNT_ID.")
-    if registry.store.merchant(account_id) is None:
+    if registry.store.accounts.merchant(account_id) is None:
         raise OperatorError(f"there is no merchant {account_id}; `opentill merchants list` shows all.")
     return account_id

@@ -9,7 +9,8 @@ from cyclopts.validators import Number
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
 from opentill.cli.printing import say
 from opentill.store.databases.migrate import HEAD, is_usable, revision
-from opentill.store.databases.opening import is_postgres, open_store, read_only, shown
+from opentill.store.databases.opening import open_store, read_only
+from opentill.store.databases.urls import is_postgres, shown
 
 BEHIND: Final = 1
 """Exit status of --check when there is something to migrate."""

@@ -16,7 +16,8 @@ from opentill.cli import OPERATOR_ERROR
 from opentill.keys.keyring import Unsealable
 from opentill.keys.provisioning import InvalidName
 from opentill.settings import InvalidSetting, Settings, load_settings
-from opentill.store.interface import Mode, StoreError, StoreUnusable
+from opentill.store.accounts.contract import Mode
+from opentill.store.errors import StoreError, StoreUnusable
 
 
 class OperatorError(Exception):

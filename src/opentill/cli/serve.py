@@ -23,7 +23,7 @@ from opentill.cli.preflight import OperatorError, Where, check_folder, listen_on
 from opentill.clock import RandomIds, SystemClock
 from opentill.keys.provisioning import ensure_default_merchant, write_env_file
 from opentill.settings import Settings, load_settings
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 
 BACKLOG_CONNECTIONS: Final = 2048
 STARTED_FAILED: Final = 3

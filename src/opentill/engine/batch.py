@@ -19,10 +19,18 @@ from opentill.domain.refusals import (
     TokenRevoked,
 )
 from opentill.domain.sharing import NO_FEE, FeeTerms
-from opentill.store.interface import CommitMarker, Facts, KeyClaim, KeyRecord, Name, Reply, TokenId
+from opentill.store.orders.contract import (
+    CommitMarker,
+    Facts,
+    KeyClaim,
+    KeyRecord,
+    Name,
+    StoredReply,
+    TokenId,
+)
 
 Outcome: TypeAlias = Change | Refusal
-Render: TypeAlias = Callable[[Outcome], Reply | None]
+Render: TypeAlias = Callable[[Outcome], StoredReply | None]
 """Turns an outcome into the reply that is sent and stored; pure. None: a later command brings it."""
 
 
@@ -59,7 +67,7 @@ class Result:
     """What became of a submission. ``outcome`` is None when an earlier reply is given again."""
 
     outcome: Outcome | None
-    reply: Reply | None = None
+    reply: StoredReply | None = None
     replayed: bool = False
 
 
@@ -89,7 +97,7 @@ class WorkingSet:
         self._changes: dict[Name, Change] = {}
         self.new_keys: dict[Name, KeyRecord] = {}
         """Idempotency keys that were used here first; one without a reply gets it from a later command."""
-        self.replies: dict[Name, Reply] = {}
+        self.replies: dict[Name, StoredReply] = {}
         """The replies of keys that earlier commits left running."""
 
     def _index(self, order: Order) -> Name:
@@ -172,13 +180,13 @@ class WorkingSet:
             )
         self._changes[by_id] = change
 
-    def _keep_key(self, claim: KeyClaim, reply: Reply | None) -> None:
+    def _keep_key(self, claim: KeyClaim, reply: StoredReply | None) -> None:
         name = claim.account_id, claim.key
         record = KeyRecord(claim.account_id, claim.key, claim.fingerprint, claim.command_id, reply)
         self._keys[name] = self.new_keys[name] = record
         self.replies.pop(name, None)  # it would have completed a key of before, and there was none
 
-    def _keep_reply(self, submission: Submission, outcome: Outcome, reply: Reply) -> None:
+    def _keep_reply(self, submission: Submission, outcome: Outcome, reply: StoredReply) -> None:
         if not (submission.completes_key and isinstance(outcome, Change) and outcome.events):
             return
         name = submission.command.account_id, submission.completes_key

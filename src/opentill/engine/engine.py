@@ -20,17 +20,9 @@ from opentill.engine.errors import CommandFailed, EngineError, OutcomeUnknown, O
 from opentill.engine.metrics import EngineMetrics
 from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import (
-    Batch,
-    CommitMarker,
-    CommitUnknown,
-    KeyClaim,
-    LockTimeout,
-    Store,
-    StoreError,
-    TokenId,
-    Transient,
-)
+from opentill.store.errors import CommitUnknown, LockTimeout, StoreError, Transient
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Batch, CommitMarker, KeyClaim, TokenId
 
 __all__ = ["Engine", "EngineSettings", "Outcome", "Render", "Result"]
 

@@ -11,7 +11,9 @@ from opentill.domain.refusals import TokenRevoked
 from opentill.engine.errors import EngineError, Overloaded
 from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Name, OrderView, Snapshot, Store, TokenId, Transient
+from opentill.store.errors import Transient
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Name, OrderView, Snapshot, TokenId
 
 TRIES: Final = 3
 """How often reads are asked when the database breaks off in the middle of them."""

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from opentill.settings import InvalidSetting, Settings
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 
 SECRET_MIN_BYTES: Final = 32
 SECRET_KEY_FILE: Final = "secret.key"  # noqa: S105 - the name of a file

@@ -9,7 +9,8 @@ from typing import Final
 
 from opentill.clock import Clock, Ids
 from opentill.keys.keyring import Keyring
-from opentill.store.interface import Client, Merchant, Mode, Store, SubAccount
+from opentill.store.accounts.contract import Client, Merchant, Mode, SubAccount
+from opentill.store.interface import Store
 
 DEFAULT_NAME: Final = "Sandbox Merchant"
 MOST_LOGO_BYTES: Final = 8192
@@ -92,19 +93,19 @@ class Registry:
             created_at=self.clock.now(),
             webhook_key_sealed=self.keyring.seal(new_secret().encode(), _webhook_key_place(account_id)),
         )
-        if not self.store.add_merchant(merchant, default=default):
+        if not self.store.accounts.add_merchant(merchant, default=default):
             return self.ensure_default_merchant(url)  # another process made it at this moment
         sub_account = self._first_sub_account(merchant)
         return self._credentials(merchant, sub_account, self.add_client(account_id), url)
 
     def set_logo(self, account_id: str, image: bytes) -> bool:
         """Give a merchant another logo; False when there is no such merchant. Raises InvalidLogo."""
-        return self.store.set_logo(account_id, _data_url(image))
+        return self.store.accounts.set_logo(account_id, _data_url(image))
 
     def add_sub_account(self, account_id: str, name: str) -> SubAccount:
         """Add a sub-account to a merchant. Raises InvalidName."""
         added = SubAccount(account_id, self.ids.uuid(), _checked(name), self.clock.now())
-        self.store.add_sub_account(added)
+        self.store.accounts.add_sub_account(added)
         return added
 
     def add_client(self, account_id: str) -> ClientCredentials:
@@ -118,14 +119,16 @@ class Registry:
             created_at=self.clock.now(),
             disabled_at=None,
         )
-        self.store.add_client(client)
+        self.store.accounts.add_client(client)
         return ClientCredentials(client_id, secret)
 
     def rotate_client(self, account_id: str, client_id: str) -> ClientCredentials | None:
         """Give a client a new secret, at once in place of the old; None when there is no such client."""
         secret = new_secret()
         sealed = self._sealed(account_id, client_id, secret)
-        known = self.store.rotate_client(account_id, client_id, self.keyring.secret_hash(secret), sealed)
+        known = self.store.accounts.rotate_client(
+            account_id, client_id, self.keyring.secret_hash(secret), sealed
+        )
         return ClientCredentials(client_id, secret) if known else None
 
     def ensure_default_merchant(self, url: str) -> Credentials:
@@ -133,11 +136,11 @@ class Registry:
 
         What a crash or an operator took from it (sub-account, usable client) is made anew.
         """
-        account_id = self.store.default_account_id()
-        merchant = self.store.merchant(account_id) if account_id else None
+        account_id = self.store.accounts.default_account_id()
+        merchant = self.store.accounts.merchant(account_id) if account_id else None
         if merchant is None:
             return self.create_merchant(DEFAULT_NAME, url, default=True)
-        sub_accounts = self.store.sub_accounts(merchant.account_id)
+        sub_accounts = self.store.accounts.sub_accounts(merchant.account_id)
         sub_account = sub_accounts[0] if sub_accounts else self._first_sub_account(merchant)
         client = self._client_to_show(merchant.account_id) or self.add_client(merchant.account_id)
         return self._credentials(merchant, sub_account, client, url)
@@ -146,7 +149,7 @@ class Registry:
         return self.add_sub_account(merchant.account_id, f"{merchant.name} 1")
 
     def _client_to_show(self, account_id: str) -> ClientCredentials | None:
-        for client in self.store.clients(account_id):
+        for client in self.store.accounts.clients(account_id):
             if client.disabled_at is None and client.secret_sealed is not None:
                 secret = self.keyring.open(client.secret_sealed, _secret_place(account_id, client.client_id))
                 return ClientCredentials(client.client_id, secret.decode())

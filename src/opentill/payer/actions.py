@@ -23,7 +23,7 @@ from opentill.payer.sandbox import TEST_CARDS
 from opentill.payer.transfer import Arrival
 from opentill.payer.view import CARD_METHOD, TRANSFER_METHOD, allows
 from opentill.rails.card_payments import Asking
-from opentill.store.interface import Name, OrderView
+from opentill.store.orders.contract import Name, OrderView
 from opentill.store.transfers.contract import TransferNotice
 
 SEE_OTHER: Final = 303
@@ -154,7 +154,7 @@ class Actions:
     async def let_arrive(self, name: Name, form: Form) -> WrongFields | None:
         """Sandbox mode: one or two made-up transfers arrive at the order's account."""
         view = await self._deps.reader.order(*name, None)
-        account = await self._deps.threads.read(self._deps.threads.store.transfer_account, *name)
+        account = await self._deps.threads.read(self._deps.threads.store.transfers.transfer_account, *name)
         if view is None or account is None or form.get("arrival") not in set(Arrival):
             return None
         rest = money_of(view.order).rest or view.order.amount

@@ -21,7 +21,8 @@ from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
 from opentill.payer.pages import PAGE_PATH
 from opentill.payer.view import mark_of
-from opentill.store.interface import Name, Store, Versions
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Name, Versions
 
 MOST_OF_ONE_ORDER: Final = 50
 """Streams of one order's pages in one process: whoever has a link can not use up those of all others."""

@@ -23,7 +23,10 @@ from opentill.payer.sandbox import TEST_CARDS, TEST_PASSWORDS
 from opentill.payer.view import Offer, PageParts, PayerPage, page_of
 from opentill.rails.card_payments import CardPaymentService
 from opentill.rails.transfer_payments import NoAccountFree, TransferPaymentService
-from opentill.store.interface import Merchant, Name, OrderView, Snapshot, Store, StoreError
+from opentill.store.accounts.contract import Merchant
+from opentill.store.errors import StoreError
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Name, OrderView, Snapshot
 from opentill.store.transfers.contract import TransferAccount
 
 ReturnUrl: TypeAlias = Callable[[str, str], str]
@@ -131,7 +134,7 @@ class PayerPages:
 
 def _beside(store: Store, name: Name) -> tuple[Merchant | None, TransferAccount | None]:
     """What stands beside an order: whose it is, and its account number."""
-    return store.merchant(name[0]), store.transfer_account(*name)
+    return store.accounts.merchant(name[0]), store.transfers.transfer_account(*name)
 
 
 def _forms_to(page: PayerPage) -> str:

@@ -13,7 +13,8 @@ from opentill.payer import formatting
 from opentill.payer.links import shop_location
 from opentill.payer.messages import PayerMoney, Standing, Truth, money_of, truth_of
 from opentill.payer.transfer import Bank, TransferPanel, transfer_panel
-from opentill.store.interface import Merchant, OrderView
+from opentill.store.accounts.contract import Merchant
+from opentill.store.orders.contract import OrderView
 from opentill.store.transfers.contract import TransferAccount
 
 CARD_METHOD: Final = "Card"

@@ -47,7 +47,7 @@ from opentill.rails.rail import (
     TransferRail,
     sender_account,
 )
-from opentill.store.interface import KeyClaim, Reply, TokenId
+from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
 
 RAIL: Final = Actor(ActorKind.RAIL)
 NO_ANSWER: Final = RailAnswer(RailOutcome.SILENT, "", "The payment is being checked")
@@ -401,7 +401,7 @@ def _paid_to(order: Order, refund: Refund) -> BankAccount | None:
 def _refusals_only(render: Render) -> Render:
     """The intention's commit answers only when it is refused; else the reply comes with the rail's answer."""
 
-    def rendered(outcome: Outcome) -> Reply | None:
+    def rendered(outcome: Outcome) -> StoredReply | None:
         return render(outcome) if isinstance(outcome, Refusal) else None
 
     return rendered
@@ -410,7 +410,7 @@ def _refusals_only(render: Render) -> Render:
 def _unless_begun(refund_id: str, render: Render) -> Render:
     """As ``_refusals_only``, for what may begin a refund."""
 
-    def rendered(outcome: Outcome) -> Reply | None:
+    def rendered(outcome: Outcome) -> StoredReply | None:
         begun = isinstance(outcome, Change) and outcome.after.refund(refund_id) is not None
         return None if begun else render(outcome)
 

@@ -119,7 +119,7 @@ class TransferPaymentService:
         """
         if OrderInput.CARD_ENTRY not in ORDER_TABLE[order.status]:
             raise REFUSAL_OF[order.status]
-        reserve = self._threads.store.reserve_account
+        reserve = self._threads.store.transfers.reserve_account
         for _ in range(ROUNDS):
             account = await self._threads.write(
                 reserve,
@@ -155,7 +155,7 @@ class TransferPaymentService:
         store = self._threads.store
         now = self._clock.now()
         advice = await self._threads.write(
-            store.record_advice, notice, self._ids.uuid(), now, now + self._patience()
+            store.transfers.record_advice, notice, self._ids.uuid(), now, now + self._patience()
         )
         if not advice.tells_the_same(notice):
             raise AdviceContradicts
@@ -167,7 +167,7 @@ class TransferPaymentService:
         Raises RecordNotFound, CurrencyMismatch, or CreditNotHeld where the house has the money no more.
         """
         store = self._threads.store
-        advice = await self._threads.read(store.advice_of_credit, credit_id)
+        advice = await self._threads.read(store.transfers.advice_of_credit, credit_id)
         view = await self._reader.order(account_id, order_name, None)
         if advice is None or view is None:
             raise RecordNotFound
@@ -175,16 +175,18 @@ class TransferPaymentService:
             raise CurrencyMismatch
         route_by = self._clock.now() + self._patience()
         order_id = view.order.order_id
-        if not await self._threads.write(store.attach_advice, credit_id, account_id, order_id, route_by):
+        if not await self._threads.write(
+            store.transfers.attach_advice, credit_id, account_id, order_id, route_by
+        ):
             raise CreditNotHeld
-        attached = await self._threads.read(store.advice_of_credit, credit_id)
+        attached = await self._threads.read(store.transfers.advice_of_credit, credit_id)
         assert attached is not None
         return Advised(credit_id, await self._route(attached, actor))
 
     async def route_overdue(self) -> int:
         """Book advices that were written down and not booked in time; returns how many it tried."""
         store = self._threads.store
-        overdue = await self._threads.read(store.unrouted_advices, self._clock.now(), SWEEP)
+        overdue = await self._threads.read(store.transfers.unrouted_advices, self._clock.now(), SWEEP)
         for advice in overdue:
             try:
                 await self._route(advice)
@@ -205,7 +207,7 @@ class TransferPaymentService:
         if isinstance(booked, Refusal):
             booked = await self._book_on_house(advice, booked)
         assert isinstance(booked, Change)
-        await self._threads.write(self._threads.store.note_routed, advice)
+        await self._threads.write(self._threads.store.transfers.note_routed, advice)
         return _told(booked, advice)
 
     async def _book(
@@ -257,7 +259,7 @@ class TransferPaymentService:
             view = await self._reader.order(HOUSE, advice.credit_id, None)
             left = view.order.return_of(transaction) if view else None
             if left is None or left.kind is not ReturnKind.ATTACHED:
-                await self._threads.write(self._threads.store.detach_advice, advice.credit_id)
+                await self._threads.write(self._threads.store.transfers.detach_advice, advice.credit_id)
                 raise CreditNotHeld
 
     # --- returns ------------------------------------------------------------------------------------

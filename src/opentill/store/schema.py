@@ -4,6 +4,7 @@ Times are UTC milliseconds, amounts integer minor units. The migrations make the
 module is what they must come to (a test compares the two) and what cold statements are built from.
 """
 
+from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 from sqlalchemy import (
@@ -27,12 +28,15 @@ from opentill.store.outbox.contract import DeliveryState
 
 metadata = MetaData()
 
+FACTS, STATE, TERMS = ({"part": part} for part in ("facts", "state", "terms"))
+"""Parts of an order's columns: never changed (as a column is that bears no mark), changed, and agreed."""
+
 UPDATED_IN_PLACE = 80
 """Percent to which PostgreSQL fills a page of orders or keys, so that a new version fits beside the old."""
 
 
 def code(length: int) -> String:
-    """Text of ours or of a merchant's program: compared byte by byte, whatever language a database speaks."""
+    """Make the type of texts of programs: compared byte by byte, whatever language a database speaks."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
@@ -48,12 +52,23 @@ _Words: TypeAlias = (
 )
 
 
+def names_of(
+    table: Table, *, without: Collection[str] = (), part: Mapping[str, str] = FACTS
+) -> tuple[str, ...]:
+    """Name the columns of a table, or of a part of it, in their order here, which statements follow."""
+    return tuple(
+        column.name
+        for column in table.columns
+        if column.name not in without and (column.info or FACTS) == part
+    )
+
+
 def _one_of(column: str, words: _Words) -> str:
     return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
 
 
 def _index_where(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
-    """An index of the few rows that fulfil a condition."""
+    """Make an index of the few rows that fulfil a condition."""
     few = text(condition)
     return Index(name, *columns, unique=unique, sqlite_where=few, postgresql_where=few)
 
@@ -160,41 +175,41 @@ orders = Table(
     Column("account_id", code(36), nullable=False),
     Column("order_id", code(36), nullable=False),
     Column("reference", code(255), nullable=False),
-    Column("status", code(16), nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("status", code(16), nullable=False, info=STATE),
+    Column("version", Integer, nullable=False, info=STATE),
     Column("amount", BigInteger, nullable=False),
     Column("currency", code(3), nullable=False),
     Column("sub_account_id", code(36)),
     Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False, info=STATE),
     Column("due_at", BigInteger),
     Column("due_action", code(8), nullable=False),
     Column("late_money", code(8), nullable=False),
-    Column("paid_at", BigInteger),
-    Column("cancelled_at", BigInteger),
-    Column("expired_at", BigInteger),
-    Column("paid_by", code(64)),
-    Column("attempt_count", Integer, nullable=False),
-    Column("refund_count", Integer, nullable=False, server_default="0"),
-    Column("credit_count", Integer, nullable=False, server_default="0"),
-    Column("received", BigInteger, nullable=False),
-    Column("applied", BigInteger, nullable=False),
-    Column("held", BigInteger, nullable=False),
-    Column("returning", BigInteger, quote=True, nullable=False),
-    Column("returned", BigInteger, nullable=False),
-    Column("refunded", BigInteger, nullable=False),
+    Column("paid_at", BigInteger, info=STATE),
+    Column("cancelled_at", BigInteger, info=STATE),
+    Column("expired_at", BigInteger, info=STATE),
+    Column("paid_by", code(64), info=STATE),
+    Column("attempt_count", Integer, nullable=False, info=STATE),
+    Column("refund_count", Integer, nullable=False, server_default="0", info=STATE),
+    Column("credit_count", Integer, nullable=False, server_default="0", info=STATE),
+    Column("received", BigInteger, nullable=False, info=STATE),
+    Column("applied", BigInteger, nullable=False, info=STATE),
+    Column("held", BigInteger, nullable=False, info=STATE),
+    Column("returning", BigInteger, quote=True, nullable=False, info=STATE),
+    Column("returned", BigInteger, nullable=False, info=STATE),
+    Column("refunded", BigInteger, nullable=False, info=STATE),
     # With the payment: what it cost, and what of it other accounts got ([[account id, amount], ...]).
-    Column("fee", BigInteger, nullable=False, server_default="0"),
-    Column("shares", Text),
+    Column("fee", BigInteger, nullable=False, server_default="0", info=STATE),
+    Column("shares", Text, info=STATE),
     # 1 while the order waits for its due time; 0 from its birth where it has none (docs/decisions/0009).
-    Column("awaits_due", Integer, nullable=False, server_default="1"),
+    Column("awaits_due", Integer, nullable=False, server_default="1", info=STATE),
     # What was agreed: written once, never judged.
-    Column("customer_email", Text, nullable=False),
-    Column("customer_id", Text),
-    Column("callback_url", Text),
-    Column("allowed_payment_methods", Text, nullable=False),
+    Column("customer_email", Text, nullable=False, info=TERMS),
+    Column("customer_id", Text, info=TERMS),
+    Column("callback_url", Text, info=TERMS),
+    Column("allowed_payment_methods", Text, nullable=False, info=TERMS),
     Column("split", Text),  # decides who gets what, never whether
-    Column("metadata", Text, nullable=False),
+    Column("metadata", Text, nullable=False, info=TERMS),
     Column("tokenize_card", Integer, nullable=False),
     PrimaryKeyConstraint("account_id", "order_id"),
     UniqueConstraint("account_id", "reference", name="reference_once"),

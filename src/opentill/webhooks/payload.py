@@ -16,7 +16,7 @@ from opentill.domain.events import Event, EventType
 from opentill.domain.money import major_units
 from opentill.domain.names import merchant_tx_ref, return_id
 from opentill.domain.order import Attempt, Credit, Method, Order, ReturnKind
-from opentill.store.orders.views import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import Told
 from opentill.webhooks.signature import rfc3339
 from opentill.webhooks.token_keys import SEALED

@@ -20,7 +20,7 @@ from opentill.clock import Clock
 from opentill.engine.errors import EngineError
 from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import CommitUnknown, StoreError, Transient
+from opentill.store.errors import CommitUnknown, StoreError, Transient
 from opentill.store.outbox.contract import Delivery, DeliveryState, Endpoint, Outgoing, Patience, Tried
 from opentill.webhooks.poster import PostAnswer, Poster
 from opentill.webhooks.schedule import Schedule
@@ -155,7 +155,7 @@ class DeliverySender:
         room, room_of_others = self._windows.room()
         try:
             return await self._threads.write(
-                self._threads.store.claim_deliveries,
+                self._threads.store.outbox.claim_deliveries,
                 now,
                 now + self._lease_milliseconds,
                 limit,
@@ -248,11 +248,11 @@ class DeliverySender:
         patience = self._settings.patience
         for _ in range(RECORDED_AGAIN):
             try:
-                return self._threads.store.record_tries(tries, patience)
+                return self._threads.store.outbox.record_tries(tries, patience)
             except (Transient, CommitUnknown) as error:  # a claim is ended once, however often it is said
                 _log.warning("record_runs_again", tries=len(tries), error=str(error))
                 self._clock.pause(PAUSE_MILLISECONDS)
-        return self._threads.store.record_tries(tries, patience)
+        return self._threads.store.outbox.record_tries(tries, patience)
 
 
 def _names(delivery: Delivery) -> dict[str, str]:

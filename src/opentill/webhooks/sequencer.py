@@ -7,7 +7,7 @@ import structlog
 from opentill.clock import Clock
 from opentill.domain.events import Event
 from opentill.engine.threads import StoreThreads
-from opentill.store.orders.views import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import RenderEvent, Told
 
 LEASE: Final = "sequencer"
@@ -38,9 +38,11 @@ class Sequencer:
         store, now = self._threads.store, self._clock.now()
         if now >= self._ask_at:
             until = now + LEASE_MILLISECONDS
-            self._leads = await self._threads.write(store.hold_lease, LEASE, self._holder, now, until)
+            self._leads = await self._threads.write(store.outbox.hold_lease, LEASE, self._holder, now, until)
             self._ask_at = now + (RENEW_MILLISECONDS if self._leads else ASK_MILLISECONDS)
-        return await self._threads.write(store.place_events, self._told, now, BATCH) if self._leads else 0
+        return (
+            await self._threads.write(store.outbox.place_events, self._told, now, BATCH) if self._leads else 0
+        )
 
     def _told(self, event: Event, view: OrderView) -> Told | None:
         """One event that can not be put into words must not keep everybody's others from being told."""

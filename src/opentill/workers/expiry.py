@@ -15,7 +15,7 @@ from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.engine.engine import Engine
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.engine.reader import Reader
-from opentill.store.interface import Name, Snapshot
+from opentill.store.orders.contract import Name, Snapshot
 
 WORKER: Final = Actor(ActorKind.WORKER)
 LOOK: Final = 512

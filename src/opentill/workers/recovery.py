@@ -19,7 +19,7 @@ from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.rails.card_payments import CardPaymentService
 from opentill.rails.transfer_payments import TransferPaymentService
-from opentill.store.interface import StoreError
+from opentill.store.errors import StoreError
 from opentill.workers.expiry import Expiry
 
 SWEEP: Final = 128

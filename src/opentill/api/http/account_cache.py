@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from opentill.clock import Clock
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Merchant
+from opentill.store.accounts.contract import Merchant
 
 _KEEP_MILLISECONDS: Final = 5000
 _KEEP_OFFSET_MILLISECONDS: Final = 1000
@@ -41,7 +41,7 @@ class AccountCache:
         return await self._once(account_id, lambda: self._ask_for(account_id, now))
 
     async def _ask_for(self, account_id: str, now: int) -> Merchant | None:
-        found = await self._threads.read(self._threads.store.merchant, account_id)
+        found = await self._threads.read(self._threads.store.accounts.merchant, account_id)
         if found is not None:
             _bound(self._merchants)
             self._merchants[account_id] = (now + _KEEP_MILLISECONDS, found)
@@ -56,7 +56,7 @@ class AccountCache:
         now = self._clock.now()
         if now < self._sub_accounts.get((account_id, candidate), 0):
             return True
-        found = await self._threads.read(self._threads.store.sub_accounts, account_id)
+        found = await self._threads.read(self._threads.store.accounts.sub_accounts, account_id)
         _bound(self._sub_accounts)
         until = now + _KEEP_MILLISECONDS
         self._sub_accounts.update({(account_id, sub.sub_account_id): until for sub in found})

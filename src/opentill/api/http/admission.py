@@ -8,7 +8,8 @@ from opentill.api.http.rate_limit import UNLIMITED, RateLimiter
 from opentill.api.http.routing import Auth
 from opentill.api.wire import FORBIDDEN, TOO_MANY_REQUESTS, UNAUTHORIZED, Rejected, invalid
 from opentill.domain.commands import Actor, ActorKind
-from opentill.store.interface import Merchant, TokenId
+from opentill.store.accounts.contract import Merchant
+from opentill.store.orders.contract import TokenId
 
 _KEY_HEADERS: Final = (b"x-idempotent-key", b"idempotency-key")
 _MOST_KEY_CHARACTERS: Final = 255

@@ -24,12 +24,13 @@ from opentill.api.wire import (
     SERVER_ERROR,
     UNAVAILABLE,
     Rejected,
+    Reply,
     invalid,
 )
 from opentill.domain.refusals import Refusal
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.observe import request_id
-from opentill.store.interface import Reply, StoreError
+from opentill.store.errors import StoreError
 
 __all__ = ["ApiApp", "ApiDeps"]
 

@@ -13,7 +13,7 @@ from opentill.api.http.routing import AsgiApp, Route
 from opentill.api.nomba.replies import return_url
 from opentill.api.own.feed import Feed
 from opentill.api.own.streams import Streams
-from opentill.api.wire import Rejected, invalid
+from opentill.api.wire import Rejected, Reply, invalid
 from opentill.clock import Clock, Ids
 from opentill.domain.commands import Actor, ActorKind, Command
 from opentill.domain.decisions import Change
@@ -27,7 +27,8 @@ from opentill.keys.keyring import CardKey, Keyring
 from opentill.rails.card_payments import Asking, CardPaymentService
 from opentill.rails.transfer_payments import TransferPaymentService
 from opentill.settings import Settings
-from opentill.store.interface import KeyClaim, Mode, Reply, TokenId
+from opentill.store.accounts.contract import Mode
+from opentill.store.orders.contract import KeyClaim, TokenId
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.poster import Poster
 from opentill.workers.expiry import Expiry
@@ -79,7 +80,7 @@ class ApiDeps:
         """Make the parts that only this API uses."""
         object.__setattr__(self, "directory", AccountCache(self.threads, self.reader, self.clock))
         object.__setattr__(self, "can_write", Remembered(self._write, self.clock, unknown=False))
-        paused = partial(self.threads.read, self.threads.store.paused_endpoints)
+        paused = partial(self.threads.read, self.threads.store.outbox.paused_endpoints)
         object.__setattr__(self, "paused_endpoints", Remembered(paused, self.clock, unknown=0))
         feed = Feed(self.threads, self.reader)
         most = self.settings.max_open_streams
@@ -205,7 +206,7 @@ class Call:
         """The reply of a result; notes when it is an earlier one."""
         self.replayed = result.replayed
         assert result.reply is not None
-        return result.reply
+        return Reply.of(result.reply)
 
     async def check_token(self) -> None:
         """Raise TokenRevoked if the token is dead by now; for calls that put no question of their own."""

@@ -3,8 +3,7 @@
 from msgspec import UNSET, UnsetType
 
 from opentill.api.http.call import Call
-from opentill.api.wire import UNAVAILABLE, WireStruct
-from opentill.store.interface import Reply
+from opentill.api.wire import UNAVAILABLE, Reply, WireStruct
 
 
 class Live(WireStruct):

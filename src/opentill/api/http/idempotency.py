@@ -10,15 +10,16 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from opentill.api.http.call import Call
-from opentill.api.wire import Rejected
+from opentill.api.wire import Rejected, Reply
 from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal, TokenRevoked
 from opentill.engine.errors import EngineError
 from opentill.keys.keyring import Keyring
-from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store, StoreError
+from opentill.store.errors import StoreError
+from opentill.store.interface import Store
+from opentill.store.orders.contract import KeyClaim, KeyRecord, StoredReply
 
 GRACE_MILLISECONDS: Final = 10_000
 """How much longer than a call to an endpoint a key stays claimed when its request broke off."""
@@ -98,7 +99,7 @@ def _claim_now(store: Store, claim: KeyClaim, now: int, until: int) -> KeyRecord
     return held.get((claim.account_id, claim.key))
 
 
-def _complete(store: Store, claim: KeyClaim, claimed_until: int, until: int, reply: Reply) -> None:
+def _complete(store: Store, claim: KeyClaim, claimed_until: int, until: int, reply: StoredReply) -> None:
     """Renew our own claim, as of the moment at which it ends, and write the reply beside it."""
     name = claim.account_id, claim.key
     with store.batch() as batch:
@@ -114,11 +115,12 @@ def _again(call: Call, claim: KeyClaim, held: KeyRecord) -> Reply:
         raise IdempotencyKeyInProgress
     call.replayed = True
     body = call.deps.keyring.open(base64.b64decode(held.reply.body), _place(claim))
-    return replace(held.reply, body=body)
+    return Reply(held.reply.status, held.reply.reason, body)
 
 
-def _sealed(keyring: Keyring, claim: KeyClaim, reply: Reply) -> Reply:
-    return replace(reply, body=base64.b64encode(keyring.seal(reply.body, _place(claim))))
+def _sealed(keyring: Keyring, claim: KeyClaim, reply: Reply) -> StoredReply:
+    body = base64.b64encode(keyring.seal(reply.body, _place(claim)))
+    return StoredReply(reply.status, reply.reason, body)
 
 
 def _place(claim: KeyClaim) -> str:

@@ -20,7 +20,8 @@ from opentill.engine.engine import Engine
 from opentill.engine.errors import EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Snapshot, StoreError
+from opentill.store.errors import StoreError
+from opentill.store.orders.contract import Snapshot
 from opentill.store.outbox.contract import OutboxHealth
 
 PATH: Final = b"/metrics"
@@ -70,7 +71,7 @@ class Metrics:
 
     async def _ask(self) -> DatabaseFigures:
         due, calls = await self._reader.ask(self._waiting, None)
-        return DatabaseFigures(due, calls, await self._threads.read(self._threads.store.outbox_health))
+        return DatabaseFigures(due, calls, await self._threads.read(self._threads.store.outbox.outbox_health))
 
     def _waiting(self, snapshot: Snapshot) -> tuple[float, int]:
         now = self._clock.now()

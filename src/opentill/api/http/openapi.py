@@ -9,7 +9,7 @@ import msgspec
 from opentill import __version__
 from opentill.api.http.call import Call
 from opentill.api.http.routing import SANDBOX_ALIAS, Auth, Operation, offered, parameter_names
-from opentill.store.interface import Reply
+from opentill.api.wire import Reply
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 

@@ -9,9 +9,8 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from opentill.api.http.streaming import Stream
-from opentill.api.wire import SUCCESS, SUCCESS_CODE, RefusalRow, Success, refusal_replies
+from opentill.api.wire import SUCCESS, SUCCESS_CODE, RefusalRow, Reply, Success, refusal_replies
 from opentill.domain.refusals import Refusal
-from opentill.store.interface import Reply
 
 if TYPE_CHECKING:
     from opentill.api.http.call import Call

@@ -8,7 +8,7 @@ import structlog
 
 from opentill.domain.refusals import Refusal
 from opentill.engine.errors import EngineError
-from opentill.store.interface import StoreError
+from opentill.store.errors import StoreError
 
 PATIENCE_SECONDS: Final = 5.0
 """How long a piece may wait until the connection takes it; the reader then comes again where it was."""

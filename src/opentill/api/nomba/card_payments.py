@@ -10,10 +10,9 @@ from opentill.api.http.decode import ReferenceText, Text
 from opentill.api.nomba.card_details import read_card
 from opentill.api.nomba.checkout import Done
 from opentill.api.nomba.replies import card_reply, otp_reply
-from opentill.api.wire import SecretStruct, WireStruct
+from opentill.api.wire import Reply, SecretStruct, WireStruct
 from opentill.domain.commands import BeginAttempt, CancelAttempt, ResendOtp, SubmitOtp
 from opentill.domain.names import transaction_id
-from opentill.store.interface import Reply
 
 _OTP_SENT: Final = Done(success=True, message="OTP sent successfully")
 _ATTEMPT_CANCELLED: Final = Done(success=True, message="Transaction cancelled successfully")

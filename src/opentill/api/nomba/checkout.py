@@ -6,9 +6,8 @@ from opentill.api.http.call import Call
 from opentill.api.http.decode import ReferenceText
 from opentill.api.nomba.creation import command_of
 from opentill.api.nomba.views import OrderWithBusiness, order_with_business
-from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, WireStruct
+from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, Reply, WireStruct
 from opentill.domain.commands import CancelOrder
-from opentill.store.interface import Reply
 
 _NOTE_CHARACTERS: Final = 255
 

@@ -14,7 +14,7 @@ from opentill.api.wire import WireStruct, invalid, milliseconds_of
 from opentill.domain.commands import CreateOrder
 from opentill.domain.order import DueAction, LateMoney, Split, SplitKind, Terms
 from opentill.domain.sharing import HUNDRED_PERCENT
-from opentill.store.interface import Merchant
+from opentill.store.accounts.contract import Merchant
 
 PaymentMethod = Literal[
     "Card", "Transfer", "Nomba QR", "USSD", "Buy Now Pay Later", "MOMO", "Intl Card", "Apple Pay"

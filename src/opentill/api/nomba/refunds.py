@@ -6,9 +6,8 @@ from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import AccountNumber, BankCode, OptionalAmountText, Text, no_amount
 from opentill.api.nomba.replies import refund_reply
-from opentill.api.wire import MAGIC_TRANSACTION, REQUEST_FAILED, Rejected, WireStruct, invalid
+from opentill.api.wire import MAGIC_TRANSACTION, REQUEST_FAILED, Rejected, Reply, WireStruct, invalid
 from opentill.domain.commands import BeginRefund
-from opentill.store.interface import Reply
 
 
 class RefundRequest(WireStruct, kw_only=True):

@@ -7,6 +7,7 @@ from opentill.api.own.order_views import RefundShown, refund_shown
 from opentill.api.wire import (
     SUCCESS,
     TOKENIZED_CHARGE_FAILED,
+    Reply,
     Success,
     WireStruct,
     refusal_replies,
@@ -19,7 +20,6 @@ from opentill.domain.refunds import whole_refund
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Outcome, Render
 from opentill.keys.keyring import Keyring
-from opentill.store.interface import Reply
 
 ReturnUrl: TypeAlias = Callable[[str, str], str]
 """Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""

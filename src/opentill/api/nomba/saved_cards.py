@@ -17,13 +17,13 @@ from opentill.api.wire import (
     RECORD_NOT_FOUND,
     REQUEST_FAILED,
     Rejected,
+    Reply,
     SecretStruct,
     WireStruct,
 )
 from opentill.domain.commands import ChargeSavedCard
 from opentill.domain.names import transaction_id
 from opentill.store.cards.contract import CardFilter, CardView
-from opentill.store.interface import Reply
 
 PAGE_LENGTH: Final = 50
 LAST_PAGE: Final = "0"
@@ -134,7 +134,7 @@ async def list_cards(call: Call) -> Reply:
         limit=PAGE_LENGTH + 1,
     )
     await call.check_token()
-    found = await call.deps.threads.read(call.deps.threads.store.saved_cards, wanted)
+    found = await call.deps.threads.read(call.deps.threads.store.cards.saved_cards, wanted)
     next_page = str(query.page + 1) if len(found) > PAGE_LENGTH else LAST_PAGE
     return call.success(CardList(next_page, [card_shown(call, each) for each in found[:PAGE_LENGTH]]))
 
@@ -149,7 +149,7 @@ async def change_card(call: Call) -> Reply:
 
     async def act() -> Reply:
         asked = (call.account_id, _digest(call, token_key), from_email, to_email)
-        given = await threads.write(threads.store.give_card, *asked)
+        given = await threads.write(threads.store.cards.give_card, *asked)
         found = await _find(call, token_key) if given else None
         if found is None:
             return RECORD_NOT_FOUND
@@ -167,7 +167,7 @@ async def delete_card(call: Call) -> Reply:
 
     async def act() -> Reply:
         asked = (call.account_id, _digest(call, token_key))
-        found = await threads.write(threads.store.forget_card, *asked)
+        found = await threads.write(threads.store.cards.forget_card, *asked)
         return call.success(_REMOVED) if found else RECORD_NOT_FOUND
 
     return await once(call, act)
@@ -189,7 +189,7 @@ def card_shown(call: Call, view: CardView) -> CardShown:
 async def _find(call: Call, token_key: str) -> CardView | None:
     """The merchant's card of this token key; another merchant's has another digest."""
     threads = call.deps.threads
-    return await threads.read(threads.store.saved_card, call.account_id, _digest(call, token_key))
+    return await threads.read(threads.store.cards.saved_card, call.account_id, _digest(call, token_key))
 
 
 def _digest(call: Call, token_key: str) -> str:

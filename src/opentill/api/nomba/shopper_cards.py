@@ -20,6 +20,7 @@ from opentill.api.wire import (
     NO_PASSWORD_SENT,
     RECORD_NOT_FOUND,
     Rejected,
+    Reply,
     SecretStruct,
     WireStruct,
     password_refused,
@@ -28,7 +29,7 @@ from opentill.domain.order import Order
 from opentill.domain.refusals import TooManyOtps
 from opentill.rails.rail import PasswordAnswer
 from opentill.store.cards.contract import CardFilter, CardView, PasswordOf, PasswordUse
-from opentill.store.interface import OrderView, Reply
+from opentill.store.orders.contract import OrderView
 
 PASSWORD_MILLISECONDS: Final = 10 * 60_000
 """How long after it was sent a password is taken."""
@@ -101,8 +102,8 @@ async def save_card(call: Call) -> Reply:
         if not said.accepted:
             return call.success(Done(success=False, message=said.message))
         card = found.card
-        await threads.write(threads.store.confirm_card, card.account_id, card.transaction_id, call.now)
-        await threads.write(threads.store.use_up_password, password)
+        await threads.write(threads.store.cards.confirm_card, card.account_id, card.transaction_id, call.now)
+        await threads.write(threads.store.cards.use_up_password, password)
         return call.success(_SAVED)
 
     return await once(call, act)
@@ -129,7 +130,7 @@ async def list_shopper_cards(call: Call) -> Reply:
     if not said.accepted:
         return password_refused(said.message)
     threads = call.deps.threads
-    if not await threads.write(threads.store.use_up_password, password):
+    if not await threads.write(threads.store.cards.use_up_password, password):
         raise Rejected(NO_PASSWORD_SENT)  # of two who show it at once, one may look
     wanted = CardFilter(
         account_id=call.account_id,
@@ -137,7 +138,7 @@ async def list_shopper_cards(call: Call) -> Reply:
         confirmed_only=True,
         limit=MOST_LISTED,
     )
-    found = await threads.read(threads.store.saved_cards, wanted)
+    found = await threads.read(threads.store.cards.saved_cards, wanted)
     return call.success(ShopperCards([card_shown(call, each) for each in found]))
 
 
@@ -153,7 +154,7 @@ async def _card(call: Call, order: Order) -> CardView:
     threads = call.deps.threads
     found = None
     if order.paid_by is not None:
-        found = await threads.read(threads.store.card_of_payment, order.account_id, order.paid_by)
+        found = await threads.read(threads.store.cards.card_of_payment, order.account_id, order.paid_by)
     if found is None:
         raise Rejected(NO_CARD_TO_SAVE)
     return found
@@ -167,7 +168,7 @@ def _password(call: Call, order: Order, use: PasswordUse, phone: str | None = No
 async def _send(call: Call, password: PasswordOf, phone: str | None) -> Reply:
     """Noted before it goes out. Raises TooManyOtps when it went out as often as it may."""
     threads, most = call.deps.threads, call.deps.settings.max_otp_sends
-    if not await threads.write(threads.store.send_password, password, call.now, 1 + most):
+    if not await threads.write(threads.store.cards.send_password, password, call.now, 1 + most):
         raise TooManyOtps
     await call.deps.desk.send_password(password.order_id, phone)
     return call.success(_SENT)
@@ -177,6 +178,6 @@ async def _check(call: Call, password: PasswordOf, otp: str) -> PasswordAnswer:
     """What the rail says of it; a try is counted before it is asked. Raises Rejected where none was sent."""
     threads, most = call.deps.threads, call.deps.settings.max_otp_tries
     sent_after = call.now - PASSWORD_MILLISECONDS
-    if not await threads.write(threads.store.try_password, password, sent_after, most):
+    if not await threads.write(threads.store.cards.try_password, password, sent_after, most):
         raise Rejected(NO_PASSWORD_SENT)
     return await call.deps.desk.check_password(password.order_id, otp)

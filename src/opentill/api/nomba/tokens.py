@@ -11,10 +11,11 @@ from opentill.api.wire import (
     INVALID_CREDENTIALS,
     UNAUTHORIZED,
     Rejected,
+    Reply,
     SecretStruct,
     iso_time,
 )
-from opentill.store.interface import Client, IssuedToken, Reply
+from opentill.store.accounts.contract import Client, IssuedToken
 
 Credential = Annotated[str, Meta(max_length=255)]
 AccessToken = Annotated[str, Meta(max_length=4096)]
@@ -56,7 +57,7 @@ async def issue_token(call: Call) -> Reply:
     body: IssueRequest = call.body
     account_id = call.headers[b"accountid"].decode("latin-1")
     threads = call.deps.threads
-    client = await threads.read(threads.store.client, account_id, body.client_id)
+    client = await threads.read(threads.store.accounts.client, account_id, body.client_id)
     if client is None or not _proven(call, client, body.client_secret):
         raise Rejected(INVALID_CREDENTIALS)
     return await _hand_out(call, account_id, client.client_id)
@@ -73,7 +74,7 @@ async def refresh_token(call: Call) -> Reply:
     threads = call.deps.threads
     now = await call.deps.directory.exact_business_time()
     used = await threads.write(
-        threads.store.use_refresh_token,
+        threads.store.accounts.use_refresh_token,
         call.account_id,
         call.deps.keyring.secret_hash(body.refresh_token),
         now,
@@ -96,7 +97,7 @@ async def _hand_out(call: Call, account_id: str, client_id: str) -> Reply:
         expires_at=expires_at,
         refresh_expires_at=now + settings.refresh_life_seconds * 1000,
     )
-    await deps.threads.write(deps.threads.store.add_token, token)
+    await deps.threads.write(deps.threads.store.accounts.add_token, token)
     access = deps.keyring.sign_token(account_id, client_id, jti, now, expires_at)
     return call.success(TokenPair(account_id, access, refresh, iso_time(expires_at)))
 
@@ -112,6 +113,6 @@ async def revoke_token(call: Call) -> Reply:
     if sent is not None and sent.decode("latin-1") != claims.account_id:
         raise Rejected(FORBIDDEN)
     now = await deps.directory.exact_business_time()
-    revoke = deps.threads.store.revoke_token
+    revoke = deps.threads.store.accounts.revoke_token
     await deps.threads.write(revoke, claims.account_id, claims.jti, claims.client_id, now)
     return call.success(None)

@@ -16,10 +16,10 @@ from opentill.api.nomba.views import (
     statuses_of,
     transaction_shown,
 )
-from opentill.api.wire import RECORD_NOT_FOUND, TRANSACTION_NOT_FOUND, Rejected, WireStruct, invalid
+from opentill.api.wire import RECORD_NOT_FOUND, TRANSACTION_NOT_FOUND, Rejected, Reply, WireStruct, invalid
 from opentill.domain.names import transaction_of_tx_ref
 from opentill.domain.order import Order
-from opentill.store.interface import Reply, Snapshot, TransactionFilter, TransactionView
+from opentill.store.orders.contract import Snapshot, TransactionFilter, TransactionView
 
 _MOST_LISTED: Final = 50
 _NOTHING: Final[frozenset[str]] = frozenset()

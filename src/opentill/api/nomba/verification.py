@@ -12,10 +12,18 @@ from opentill.api.nomba.views import (
     order_shown,
     order_with_business,
 )
-from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
+from opentill.api.wire import (
+    MAGIC_REFERENCE,
+    RECORD_NOT_FOUND,
+    Rejected,
+    Reply,
+    WireStruct,
+    invalid,
+    iso_time,
+)
 from opentill.domain.order import Attempt, Credit, Order, OrderStatus
 from opentill.settings import Settings
-from opentill.store.interface import OrderView, Reply
+from opentill.store.orders.contract import OrderView
 
 _ID_TYPES: Final = frozenset({"order_id", "order_reference", "orderid", "orderreference"})
 

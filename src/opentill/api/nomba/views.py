@@ -6,7 +6,8 @@ from opentill.api.wire import WireStruct, iso_time
 from opentill.domain.money import major_units
 from opentill.domain.names import merchant_tx_ref
 from opentill.domain.order import Attempt, AttemptStatus, Credit, Order, ReturnStatus
-from opentill.store.interface import Merchant, OrderView, TransactionView, TransferState
+from opentill.store.accounts.contract import Merchant
+from opentill.store.orders.contract import OrderView, TransactionView, TransferState
 from opentill.store.outbox.contract import Delivery, DeliveryState
 
 NONE: Final = "N/A"

@@ -11,8 +11,7 @@ from opentill.api.http.call import Call
 from opentill.api.http.decode import Text, moment
 from opentill.api.http.idempotency import once
 from opentill.api.nomba.views import DELIVERY_STATUS, delivery_status
-from opentill.api.wire import FORBIDDEN, RECORD_NOT_FOUND, Rejected, WireStruct, iso_time
-from opentill.store.interface import Reply
+from opentill.api.wire import FORBIDDEN, RECORD_NOT_FOUND, Rejected, Reply, WireStruct, iso_time
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, DeliveryState
 from opentill.webhooks.payload import SUBSCRIBABLE
 
@@ -134,7 +133,7 @@ async def event_logs(call: Call) -> Reply:
     )
     await call.check_token()
     threads = call.deps.threads
-    found = await threads.read(threads.store.deliveries, wanted)
+    found = await threads.read(threads.store.outbox.deliveries, wanted)
     return call.success(LogList(_entries(found)))
 
 
@@ -144,7 +143,7 @@ async def subscriptions(call: Call) -> Reply:
     _check_caller(call, body.core_user_id)
     await call.check_token()
     threads = call.deps.threads
-    endpoints = await threads.read(threads.store.endpoints, call.account_id)
+    endpoints = await threads.read(threads.store.outbox.endpoints, call.account_id)
     found = [
         Subscription(web_hook_id=e.endpoint_id, event_url=e.url, event_type=event, enabled=e.enabled)
         for e in endpoints
@@ -208,15 +207,15 @@ async def _push_again(
     store, now = call.deps.threads.store, call.deps.clock.now()
 
     def work() -> tuple[list[Delivery], list[Delivery]]:
-        found = store.deliveries(wanted)
-        alive = {endpoint.endpoint_id for endpoint in store.endpoints(wanted.account_id)}
+        found = store.outbox.deliveries(wanted)
+        alive = {endpoint.endpoint_id for endpoint in store.outbox.endpoints(wanted.account_id)}
         chosen = [d for d in found if d.endpoint_id in alive and delivery_status(d) in statuses]
         if not chosen:
             return found, []
         ids = tuple(each.delivery_id for each in chosen)
-        store.push_again(wanted.account_id, ids, now)
+        store.outbox.push_again(wanted.account_id, ids, now)
         by_id = DeliveryFilter(account_id=wanted.account_id, delivery_ids=ids, limit=len(ids))
-        return found, store.deliveries(by_id)
+        return found, store.outbox.deliveries(by_id)
 
     return await call.deps.threads.write(work)
 

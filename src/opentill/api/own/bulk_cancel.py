@@ -21,13 +21,13 @@ from opentill.api.http.decode import ReferenceText, Text
 from opentill.api.http.idempotency import once
 from opentill.api.nomba.creation import Moment
 from opentill.api.own.cancellation import CancelSaid
-from opentill.api.wire import WireStruct, invalid, milliseconds_of
+from opentill.api.wire import Reply, WireStruct, invalid, milliseconds_of
 from opentill.domain.commands import EnsureCancelled
 from opentill.domain.lifecycle import CANCELLABLE
 from opentill.domain.order import OrderStatus
 from opentill.domain.refusals import OrderAlreadyPaid, RecordNotFound, Refusal
 from opentill.engine.engine import Outcome, Result
-from opentill.store.interface import KeyClaim, OrderFilter, OrderPage, Reply
+from opentill.store.orders.contract import KeyClaim, OrderFilter, OrderPage
 
 MOST: Final = 1000
 """How many orders one call cancels at the most."""

@@ -9,8 +9,7 @@ from opentill.api.http.decode import Text
 from opentill.api.http.streaming import Stream
 from opentill.api.own.feed import LATEST, START, Wanted, from_cursor, to_cursor, types_of
 from opentill.api.own.order_views import EventShown
-from opentill.api.wire import WireStruct
-from opentill.store.interface import Reply
+from opentill.api.wire import Reply, WireStruct
 
 _MOST_LISTED: Final = 500
 _TYPES_CHARACTERS: Final = 500

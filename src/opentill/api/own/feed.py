@@ -10,7 +10,7 @@ from opentill.api.wire import invalid, iso_time
 from opentill.domain.events import EventType
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Name, OrderView, Snapshot, TokenId
+from opentill.store.orders.contract import Name, OrderView, Snapshot, TokenId
 from opentill.store.outbox.contract import EndpointEventType, FeedEntry, Placed, PlacedEndpointEvent
 
 START: Final = 0
@@ -59,7 +59,7 @@ class Feed:
         """
         last = await self.last_place(wanted.account_id) if wanted.types else START
         store = self._threads.store
-        placed = await self._threads.read(store.feed, wanted.account_id, after, wanted.types, limit)
+        placed = await self._threads.read(store.outbox.feed, wanted.account_id, after, wanted.types, limit)
         views = await self._created(wanted, placed)
         events = [(each.place, _shown(each, views)) for each in placed]
         place = placed[-1].place if placed else after
@@ -68,7 +68,7 @@ class Feed:
 
     async def last_place(self, account_id: str) -> int:
         """The place of the merchant's last event; START where there is none."""
-        last = await self._threads.read(self._threads.store.last_places, {account_id})
+        last = await self._threads.read(self._threads.store.outbox.last_places, {account_id})
         return last[account_id]
 
     async def _created(self, wanted: Wanted, placed: Collection[FeedEntry]) -> dict[Name, OrderView]:

@@ -6,10 +6,10 @@ from typing import Final
 from opentill.api.http.call import Call
 from opentill.api.own.allowed import what_is_allowed
 from opentill.api.own.order_views import in_full, money_shown
-from opentill.api.wire import RECORD_NOT_FOUND, WireStruct
+from opentill.api.wire import RECORD_NOT_FOUND, Reply, WireStruct
 from opentill.domain.events import Event
 from opentill.domain.money import major_units
-from opentill.store.interface import Balance, OrderView, Reply, Snapshot
+from opentill.store.orders.contract import Balance, OrderView, Snapshot
 
 _TWO_DECIMALS: Final = "NGN"
 """Any of the currencies, all of which are printed alike."""

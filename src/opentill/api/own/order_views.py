@@ -11,7 +11,7 @@ from opentill.domain.events import Event, EventType
 from opentill.domain.money import major_units
 from opentill.domain.names import return_id, uuid_of
 from opentill.domain.order import Attempt, Credit, Method, Order, OrderStatus, Refund, Return
-from opentill.store.interface import OrderView
+from opentill.store.orders.contract import OrderView
 
 
 class MoneyShown(WireStruct):

@@ -9,9 +9,9 @@ from opentill.api.http.call import Call
 from opentill.api.http.cursor import from_cursor, to_cursor
 from opentill.api.http.decode import ReferenceText, Text, moment
 from opentill.api.own.order_views import OrderInList, order_in_list
-from opentill.api.wire import WireStruct
+from opentill.api.wire import Reply, WireStruct
 from opentill.domain.order import OrderStatus
-from opentill.store.interface import OrderFilter, Reply
+from opentill.store.orders.contract import OrderFilter
 
 _MOST_LISTED: Final = 500
 

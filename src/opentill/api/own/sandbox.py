@@ -6,8 +6,8 @@ from msgspec import Meta
 
 from opentill.api.http.call import Call
 from opentill.api.http.idempotency import once
-from opentill.api.wire import ROUTE_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
-from opentill.store.interface import ClockOutOfRange, Reply
+from opentill.api.wire import ROUTE_NOT_FOUND, Rejected, Reply, WireStruct, invalid, iso_time
+from opentill.store.errors import ClockOutOfRange
 
 CATCH_UP_SECONDS: Final = 5.0
 """How long moving the clock waits for what falls due; the workers end whatever is left then."""
@@ -63,7 +63,7 @@ async def advance_clock(call: Call) -> Reply:
 
     async def act() -> Reply:
         try:
-            await threads.write(threads.store.advance_clock, move.advance_seconds * 1000)
+            await threads.write(threads.store.accounts.advance_clock, move.advance_seconds * 1000)
         except ClockOutOfRange as error:
             raise invalid(f"the clock {error}") from None
         await expiry.catch_up(CATCH_UP_SECONDS)

@@ -19,7 +19,7 @@ from opentill.clock import Clock
 from opentill.engine.errors import EngineError, Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import StoreError
+from opentill.store.errors import StoreError
 
 PAGE: Final = 100
 """Events in one piece of a stream: what may be held in memory for a slow reader."""
@@ -167,7 +167,7 @@ class Streams:
 
     async def _look(self) -> None:
         accounts = {stream.wanted.account_id for stream in self._open}
-        last = await self.threads.read(self.threads.store.last_places, accounts)
+        last = await self.threads.read(self.threads.store.outbox.last_places, accounts)
         for stream in list(self._open):
             stream.note(last.get(stream.wanted.account_id, 0))
 

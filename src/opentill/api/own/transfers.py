@@ -20,6 +20,7 @@ from opentill.api.wire import (
     TRANSFERS_NOT_TAKEN,
     UNAVAILABLE,
     Rejected,
+    Reply,
     WireStruct,
     invalid,
     milliseconds_of,
@@ -28,7 +29,6 @@ from opentill.domain.money import MINOR_DIGITS
 from opentill.domain.order import Order, Sender
 from opentill.rails.rail import BANK_RAIL
 from opentill.rails.transfer_payments import AdviceContradicts, NoAccountFree
-from opentill.store.interface import Reply
 from opentill.store.transfers.contract import TransferAccount, TransferNotice
 
 _NAIRA: Final = "NGN"
@@ -136,7 +136,7 @@ def _by_reference(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[R
     async def arrive() -> Reply:
         order = await _order(call, name)
         threads = call.deps.threads
-        known = await threads.read(threads.store.transfer_account, order.account_id, order.order_id)
+        known = await threads.read(threads.store.transfers.transfer_account, order.account_id, order.order_id)
         number = (known or await _account(call, order)).account_number
         return await _advise(
             call, replace(notice, account_number=number, currency=body.currency or order.currency)

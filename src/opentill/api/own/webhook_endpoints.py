@@ -14,13 +14,14 @@ from opentill.api.wire import (
     RECORD_NOT_FOUND,
     TOO_MANY_ENDPOINTS,
     Rejected,
+    Reply,
     SecretStruct,
     WireStruct,
     invalid,
     iso_time,
 )
 from opentill.keys.provisioning import new_secret, webhook_key
-from opentill.store.interface import Reply, Store
+from opentill.store.interface import Store
 from opentill.store.outbox.contract import Endpoint
 from opentill.webhooks import signature
 from opentill.webhooks.guard import LONGEST_URL, Forbidden
@@ -105,7 +106,7 @@ async def list_endpoints(call: Call) -> Reply:
     """All endpoints of the merchant."""
     await call.check_token()
     threads = call.deps.threads
-    found = await threads.read(threads.store.endpoints, call.account_id)
+    found = await threads.read(threads.store.outbox.endpoints, call.account_id)
     return call.success(EndpointList([_shown(each) for each in found]))
 
 
@@ -160,7 +161,7 @@ async def delete_endpoint(call: Call) -> Reply:
     endpoint_id, threads = call.path_text("id"), call.deps.threads
 
     async def act() -> Reply:
-        found = await threads.write(threads.store.delete_endpoint, call.account_id, endpoint_id)
+        found = await threads.write(threads.store.outbox.delete_endpoint, call.account_id, endpoint_id)
         return call.success(None) if found else RECORD_NOT_FOUND
 
     return await once(call, act)
@@ -252,12 +253,12 @@ async def _add(call: Call, endpoint: Endpoint) -> Reply:
 
 def _add_or_find(store: Store, endpoint: Endpoint, most: int) -> Endpoint | None:
     """The endpoint, or the one of this id that is there already; None when there are too many."""
-    known = {each.endpoint_id: each for each in store.endpoints(endpoint.account_id)}
+    known = {each.endpoint_id: each for each in store.outbox.endpoints(endpoint.account_id)}
     if endpoint.endpoint_id in known:
         return known[endpoint.endpoint_id]
     if len(known) >= most:
         return None
-    store.add_endpoint(endpoint)
+    store.outbox.add_endpoint(endpoint)
     return endpoint
 
 
@@ -265,7 +266,7 @@ async def _change(call: Call, endpoint_id: str, change: Callable[[Endpoint], End
     """Raises Rejected when there is none."""
     threads, now = call.deps.threads, call.deps.clock.now()
     changed = await threads.write(
-        threads.store.change_endpoint, call.account_id, endpoint_id, change, call.actor, now
+        threads.store.outbox.change_endpoint, call.account_id, endpoint_id, change, call.actor, now
     )
     if changed is None:
         raise Rejected(RECORD_NOT_FOUND)

@@ -10,10 +10,12 @@ from opentill.domain.order import ReturnStatus
 from opentill.keys.keyring import open_keyring
 from opentill.settings import InvalidSetting, Settings
 from opentill.store.audit.examination import audit, count_orders, open_read_only
-from opentill.store.databases.inspection import database_time, stamp
 from opentill.store.databases.migrate import HEAD, is_usable, revision
-from opentill.store.databases.opening import open_store, read_only, shown
-from opentill.store.interface import Snapshot, Store, StoreError, StoreUnusable
+from opentill.store.databases.opening import database_time, open_store, read_only, stamp
+from opentill.store.databases.urls import shown
+from opentill.store.errors import StoreError, StoreUnusable
+from opentill.store.interface import Store
+from opentill.store.orders.contract import Snapshot
 
 OVERDUE_MILLISECONDS: Final = 60_000
 """How long work may wait; servers look for it every second or so."""
@@ -167,7 +169,7 @@ def waiting_money(snapshot: Snapshot) -> Diagnosis:
 
 def webhooks(store: Store, clock: Clock) -> Diagnosis:
     """Merchants are told."""
-    health, name = store.outbox_health(), "webhooks"
+    health, name = store.outbox.outbox_health(), "webhooks"
     since = health.oldest_unplaced_at
     if since is not None and clock.now() - since > OVERDUE_MILLISECONDS and health.unplaced:
         return failed(name, f"{health.unplaced} events wait to be told", _SERVE)

@@ -15,7 +15,7 @@ from opentill.cli.preflight import OperatorError, listen_on
 from opentill.cli.server import RunningServer
 from opentill.keys.keyring import SECRET_KEY_FILE, open_keyring
 from opentill.settings import InvalidSetting, Settings
-from opentill.store.interface import Mode
+from opentill.store.accounts.contract import Mode
 
 LEAST_FREE_BYTES: Final = 256 * 1024**2
 """Below it a server may soon be unable to commit."""

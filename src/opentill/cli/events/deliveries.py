@@ -31,10 +31,10 @@ class _Desk:
     account_id: str
 
     def endpoints(self) -> dict[str, Endpoint]:
-        return {each.endpoint_id: each for each in self.store.endpoints(self.account_id)}
+        return {each.endpoint_id: each for each in self.store.outbox.endpoints(self.account_id)}
 
     def newest(self, limit: int, **chosen: Any) -> list[Delivery]:
-        return self.store.deliveries(DeliveryFilter(account_id=self.account_id, limit=limit, **chosen))
+        return self.store.outbox.deliveries(DeliveryFilter(account_id=self.account_id, limit=limit, **chosen))
 
     def of(self, name: str) -> list[Delivery]:
         """The delivery of this id, or all of the event of this id. Raises OperatorError if there is none."""
@@ -46,7 +46,7 @@ class _Desk:
         return found
 
     def body(self, delivery: Delivery) -> bytes:
-        return withheld(self.store.delivery_body(self.account_id, delivery.delivery_id) or b"{}")
+        return withheld(self.store.outbox.delivery_body(self.account_id, delivery.delivery_id) or b"{}")
 
 
 def list_(
@@ -156,7 +156,7 @@ def _push_dead_of(desk: _Desk, endpoint_id: str, now: int) -> int:
 
 
 def _push(desk: _Desk, delivery_ids: Sequence[str], now: int) -> int:
-    return desk.store.push_again(desk.account_id, delivery_ids, now) if delivery_ids else 0
+    return desk.store.outbox.push_again(desk.account_id, delivery_ids, now) if delivery_ids else 0
 
 
 # --- as it is printed -----------------------------------------------------------------------------

@@ -47,13 +47,13 @@ class Forwarding(AbstractContextManager["Forwarding"]):
         """Find or make the endpoint. Raises OperatorError when another listener has it or it gets nothing."""
         self._wait_for_lease()
         self._clear_away_left_behind()
-        known = [each for each in self._store.endpoints(self._account_id) if each.url == self._url]
+        known = [each for each in self._store.outbox.endpoints(self._account_id) if each.url == self._url]
         if known:
             self.endpoint = next((each for each in known if each.enabled), known[0])
             self._check_usable(self.endpoint)
         else:
             self.endpoint, self.is_ours = self._made(), True
-            self._store.add_endpoint(self.endpoint)
+            self._store.outbox.add_endpoint(self.endpoint)
         return self
 
     def keep(self) -> None:
@@ -65,11 +65,11 @@ class Forwarding(AbstractContextManager["Forwarding"]):
 
     def __exit__(self, *_error: object) -> None:
         if self.is_ours:
-            self._store.delete_endpoint(self._account_id, self.endpoint.endpoint_id)
+            self._store.outbox.delete_endpoint(self._account_id, self.endpoint.endpoint_id)
         self._hold(self._url, 0)
 
     def _made(self) -> Endpoint:
-        merchant = self._store.merchant(self._account_id)
+        merchant = self._store.accounts.merchant(self._account_id)
         assert merchant is not None
         keyring, endpoint_id = self._registry.keyring, _id_of(self._account_id, self._url)
         key = webhook_key(merchant, keyring)
@@ -104,15 +104,15 @@ class Forwarding(AbstractContextManager["Forwarding"]):
             time.sleep(_PAUSE_SECONDS)
 
     def _clear_away_left_behind(self) -> None:
-        for each in self._store.endpoints(self._account_id):
+        for each in self._store.outbox.endpoints(self._account_id):
             left_behind = each.endpoint_id == _id_of(self._account_id, each.url)
             if left_behind and self._hold(each.url, LEASE_MILLISECONDS if each.url == self._url else 0):
-                self._store.delete_endpoint(self._account_id, each.endpoint_id)
+                self._store.outbox.delete_endpoint(self._account_id, each.endpoint_id)
 
     def _hold(self, url: str, milliseconds: int) -> bool:
         now = self._registry.clock.now()
         name = f"listen {_id_of(self._account_id, url)}"
-        return self._store.hold_lease(name, self._holder, now, now + milliseconds)
+        return self._store.outbox.hold_lease(name, self._holder, now, now + milliseconds)
 
 
 def check_url(url: str, *, allow_loopback: bool) -> None:

@@ -88,7 +88,7 @@ def _signing_key(registry: Registry, account_id: str, forwarded: Forwarding | No
     """The key that signs what arrives: the endpoint's own, or the one that an endpoint has by default."""
     if forwarded is not None:
         return EndpointKeys(registry.keyring).of(forwarded.endpoint).current
-    merchant = registry.store.merchant(account_id)
+    merchant = registry.store.accounts.merchant(account_id)
     assert merchant is not None
     return webhook_key(merchant, registry.keyring)
 

@@ -44,7 +44,7 @@ class Watch:
         self._account_id = account_id
         self._types = [event for event, type_ in TYPE_OF.items() if type_ in types]
         self._endpoint_id = endpoint_id
-        self._after = store.last_places([account_id])[account_id]
+        self._after = store.outbox.last_places([account_id])[account_id]
         self._watched: dict[str, tuple[Placed, int]] = {}
         """By event id, with the time of its first sight; oldest first."""
         self._seen: dict[tuple[str, str], SeenEvent] = {}
@@ -63,8 +63,8 @@ class Watch:
                 yield from self._if_changed(placed, found)
 
     def _take_new(self) -> None:
-        last = self._store.last_places([self._account_id])[self._account_id]
-        placed = self._store.feed(self._account_id, self._after, self._types, LOOK)
+        last = self._store.outbox.last_places([self._account_id])[self._account_id]
+        placed = self._store.outbox.feed(self._account_id, self._after, self._types, LOOK)
         for each in placed:
             if isinstance(each, Placed):
                 self._watched[each.event.event_id] = each, self._clock.now()
@@ -76,7 +76,7 @@ class Watch:
 
     def _deliveries(self) -> list[Delivery]:
         _, oldest_seen_at = next(iter(self._watched.values()))
-        return self._store.deliveries(
+        return self._store.outbox.deliveries(
             DeliveryFilter(
                 account_id=self._account_id,
                 endpoint_id=self._endpoint_id,

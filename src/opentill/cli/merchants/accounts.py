@@ -29,6 +29,6 @@ def show(*, merchant: str | None = None, where: Where | None = None) -> None:
             ("sub-account id", "name", "created"),
             (
                 (each.sub_account_id, each.name, shown_time(each.created_at))
-                for each in registry.store.sub_accounts(account_of(registry, merchant))
+                for each in registry.store.accounts.sub_accounts(account_of(registry, merchant))
             ),
         )

@@ -33,7 +33,7 @@ def show(*, merchant: str | None = None, where: Where | None = None) -> None:
                     shown_time(each.created_at),
                     shown_time(each.disabled_at) if each.disabled_at else "",
                 )
-                for each in registry.store.clients(account_of(registry, merchant))
+                for each in registry.store.accounts.clients(account_of(registry, merchant))
             ),
         )
 
@@ -48,7 +48,7 @@ def disable(client: str, /, *, merchant: str | None = None, where: Where | None 
     """
     with open_registry(where or Where()) as (registry, _):
         account_id = account_of(registry, merchant)
-        if not registry.store.disable_client(account_id, client, registry.clock.now()):
+        if not registry.store.accounts.disable_client(account_id, client, registry.clock.now()):
             raise _unknown(client, account_id)
         say(f"{client} is disabled and its tokens are revoked.")
 

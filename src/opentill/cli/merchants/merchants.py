@@ -11,7 +11,7 @@ from opentill.cli.preflight import OperatorError, Where
 from opentill.cli.printing import print_table, say, shown_time
 from opentill.domain.order import LateMoney
 from opentill.keys.provisioning import Credentials, InvalidLogo, write_env_file
-from opentill.store.interface import Merchant
+from opentill.store.accounts.contract import Merchant
 
 MOST_EXPIRY_SECONDS: Final = 315_360_000
 """As an order may say itself (contract 10)."""
@@ -62,14 +62,16 @@ def set_(
         where: Which database.
     """
     with open_registry(where or Where()) as (registry, _):
-        found = registry.store.merchant(account_of(registry, merchant))
+        found = registry.store.accounts.merchant(account_of(registry, merchant))
         assert found is not None
         changed = replace(
             found,
             expires_in_seconds=found.expires_in_seconds if expires_in is None else _seconds(expires_in),
             late_money=late_money or found.late_money,
         )
-        registry.store.set_defaults(changed.account_id, changed.expires_in_seconds, changed.late_money)
+        registry.store.accounts.set_defaults(
+            changed.account_id, changed.expires_in_seconds, changed.late_money
+        )
         say(f"{changed.name}: {_defaults(changed)}.")
 
 
@@ -114,7 +116,7 @@ def show(*, where: Where | None = None) -> None:
         where: Which database.
     """
     with open_registry(where or Where()) as (registry, _):
-        default = registry.store.default_account_id()
+        default = registry.store.accounts.default_account_id()
         print_table(
             ("account id", "name", "created", "expires in", "late money", "default"),
             (
@@ -126,6 +128,6 @@ def show(*, where: Where | None = None) -> None:
                     each.late_money or "",
                     "yes" if each.account_id == default else "",
                 )
-                for each in registry.store.merchants()
+                for each in registry.store.accounts.merchants()
             ),
         )

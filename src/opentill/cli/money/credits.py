@@ -14,7 +14,7 @@ from opentill.domain.commands import AcceptCredit, ReturnCredit
 from opentill.domain.money import major_units
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Order
-from opentill.store.interface import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.webhooks.signature import rfc3339
 
 MOST: Final = 1000

@@ -24,7 +24,7 @@ from opentill.domain.refusals import (
 )
 from opentill.domain.suspense import HOUSE
 from opentill.engine.errors import EngineError
-from opentill.store.interface import Snapshot
+from opentill.store.orders.contract import Snapshot
 
 OPERATOR: Final = Actor(ActorKind.OPERATOR, "cli")
 T = TypeVar("T")
@@ -106,7 +106,7 @@ async def submit(till: Operating, kind: type[Command], found: FoundCredit, **mor
 
 async def found(till: Operating, credit_id: str) -> FoundCredit:
     """The credit of this id, at the merchant that has it, else at the house. Raises RecordNotFound."""
-    advice = await till.threads.read(till.threads.store.advice_of_credit, credit_id)
+    advice = await till.threads.read(till.threads.store.transfers.advice_of_credit, credit_id)
     accounts = [account for account in (advice and advice.account_id, HOUSE) if account]
 
     def ask(snapshot: Snapshot) -> FoundCredit | None:

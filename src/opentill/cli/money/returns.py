@@ -15,7 +15,7 @@ from opentill.domain.money import major_units
 from opentill.domain.names import return_id
 from opentill.domain.order import Return, ReturnStatus
 from opentill.domain.refusals import RecordNotFound
-from opentill.store.interface import OrderView
+from opentill.store.orders.contract import OrderView
 from opentill.webhooks.signature import rfc3339
 
 MOST: Final = 1000

@@ -31,14 +31,14 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from opentill.clock import SystemClock
+from opentill.store.databases.dialect import dialect_of
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
-from opentill.store.databases.files import make_private
-from opentill.store.databases.opening import patient
+from opentill.store.databases.sqlite import make_private
+from opentill.store.databases.urls import patient
 
 POSTGRES_CONNECTIONS: Final = 5
 
@@ -169,12 +169,12 @@ class RailJournal:
     def __init__(self, where: Path | str):
         self._engine = _sqlite(where) if isinstance(where, Path) else _postgres(where)
         with _made_by_turns(where), self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(8481)"))
+            if turn := dialect_of(connection).take_turn.format(number=8481):
+                connection.execute(text(turn))
             metadata.create_all(connection)
 
     def payment(self, transaction_id: str) -> RailPayment | None:
-        """What is known of this id."""
+        """Read what is known of this id."""
         with self._engine.begin() as connection:
             return _payment(connection, transaction_id)
 
@@ -187,11 +187,11 @@ class RailJournal:
             return _payment(connection, payment.transaction_id) or payment
 
     def card_of_payment(self, transaction_id: str) -> RailCardKept | None:
-        """The card that the rail was asked to keep with this payment."""
+        """Find the card that the rail was asked to keep with this payment."""
         return self._card(_cards.c.transaction_id == transaction_id)
 
     def card(self, token_hash: str) -> RailCardKept | None:
-        """The card behind a token, by the digest of it; of an approved payment alone."""
+        """Find the card behind a token, by the digest of it; of an approved payment alone."""
         approved = select(_payments.c.transaction_id).where(_payments.c.state == "approved")
         return self._card((_cards.c.token_hash == token_hash) & _cards.c.transaction_id.in_(approved))
 
@@ -252,7 +252,7 @@ class RailJournal:
             return _payout(connection, payout.payout_id) or payout
 
     def payout(self, payout_id: str) -> RailPayout | None:
-        """What is known of this payout."""
+        """Read what is known of this payout."""
         with self._engine.begin() as connection:
             return _payout(connection, payout_id)
 
@@ -282,19 +282,19 @@ class RailJournal:
 
 @contextmanager
 def _made_by_turns(where: Path | str) -> Iterator[None]:
-    """Those who start together take turns: of two that make a file a WAL database SQLite turns one away."""
+    """Take turns at making it: of two that make a file a WAL database at once SQLite turns one away."""
     if isinstance(where, str):
         yield
         return
     with (
-        closing(FileLock(where, SystemClock(), OPENING_PATIENCE_MILLISECONDS)) as turnstile,
-        turnstile.turn(),
+        closing(FileLock(where, SystemClock(), OPENING_PATIENCE_MILLISECONDS)) as file_lock,
+        file_lock.turn(),
     ):
         yield
 
 
 def _sqlite(path: Path) -> Engine:
-    """One connection, for which threads take turns; a transaction is the right to write from its start on."""
+    """Make one connection, for which threads take turns; a transaction can write from its start on."""
     make_private(path)
     engine = create_engine(f"sqlite:///{path}", poolclass=QueuePool, pool_size=1, max_overflow=0)
     event.listen(engine, "connect", _set_up)
@@ -303,7 +303,7 @@ def _sqlite(path: Path) -> Engine:
 
 
 def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Nothing is forgotten when the process ends; made-up money does not have to survive a power cut."""
+    """Set a connection up: nothing is forgotten with the process; a power cut may take made-up money."""
     connection.isolation_level = None  # the transactions are ours to begin
     cursor = connection.cursor()
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 5000"):
@@ -327,12 +327,13 @@ def _insert_new(
     connection: Connection, table: Table, record: RailPayment | RailPayout | RailCardKept
 ) -> None:
     """Insert a record unless there is one of its id, whichever process wrote it."""
-    insert_of = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert_of(table).values(**_fields(record)).on_conflict_do_nothing())
+    connection.execute(
+        dialect_of(connection).insert(table).values(**_fields(record)).on_conflict_do_nothing()
+    )
 
 
 def _payment(connection: Connection, transaction_id: str) -> RailPayment | None:
-    """What is known of this id, which stays ours until the end of the transaction."""
+    """Read what is known of this id, which stays ours until the end of the transaction."""
     wanted = select(_payments).where(_payments.c.transaction_id == transaction_id).with_for_update()
     found = connection.execute(wanted).mappings().first()
     return RailPayment(**found) if found else None

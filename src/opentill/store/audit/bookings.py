@@ -39,7 +39,7 @@ _FETCHED_ROWS: Final = 1000
 
 
 def read_bookings(connection: Connection, account_id: str | None = None) -> Iterator[Booking]:
-    """Every booking of one merchant, or of all, as one statement finds them."""
+    """Read every booking of one merchant, or of all, as one statement finds them."""
     chosen = "" if account_id is None else "WHERE l.account_id = :account_id"
     given = {} if account_id is None else {"account_id": account_id}
     streaming = connection.execution_options(stream_results=True, max_row_buffer=_FETCHED_ROWS)

@@ -18,18 +18,14 @@ from opentill.store.audit.invariants import CHECKS, WORDS, Check
 from opentill.store.audit.refunds import REFUND_CHECKS
 from opentill.store.audit.shares import SHARE_CHECKS
 from opentill.store.audit.transfers import TRANSFER_CHECKS
+from opentill.store.databases.dialect import dialect_of
 from opentill.store.databases.migrate import HEAD, revision
-from opentill.store.databases.opening import read_only, shown
-from opentill.store.interface import StoreUnusable
+from opentill.store.databases.opening import read_only
+from opentill.store.databases.urls import shown
+from opentill.store.errors import StoreUnusable
 
 ALL_CHECKS: Final = (*CHECKS, *REFUND_CHECKS, *SHARE_CHECKS, *TRANSFER_CHECKS)
 """Every invariant, in the order in which they are checked."""
-
-_ROOM_TO_SORT: Final = (
-    "SET LOCAL work_mem = '128MB'; SET LOCAL jit = off; SET LOCAL cursor_tuple_fraction = 1"
-)
-"""A check walks through whole tables: what it sorts is better kept in memory, compiling it
-does not pay, and nobody waits for its first row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Finding:
 
 @contextmanager
 def open_read_only(url: str) -> Iterator[Connection]:
-    """A connection to the database that can not write, and neither makes nor migrates it.
+    """Connect to the database without the right to write, neither making nor migrating it.
 
     Raises StoreUnusable with the fix when there is no such database or its tables are of another version.
     """
@@ -71,7 +67,7 @@ def _expect_revision(connection: Connection, url: str) -> None:
 
 
 def count_orders(connection: Connection) -> int:
-    """How many orders there are to check."""
+    """Count the orders that there are to check."""
     return int(connection.execute(text("SELECT count(*) FROM orders")).scalar_one())
 
 
@@ -92,7 +88,7 @@ def audit(connection: Connection, show: int) -> Iterator[Finding]:
 
     with _beside(connection) as other, ThreadPoolExecutor(2) as threads:
         for each in (connection, other):
-            _make_room(each)
+            _get_ready_to_walk(each)
             free.put(each)
         together = [tuple(checks) for _, checks in groupby(ALL_CHECKS, key=lambda check: check.statement)]
         for findings in threads.map(found, together):
@@ -102,19 +98,20 @@ def audit(connection: Connection, show: int) -> Iterator[Finding]:
 @contextmanager
 def _beside(connection: Connection) -> Iterator[Connection]:
     with connection.engine.connect() as other:
-        if connection.dialect.name == "postgresql":
-            moment = connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
-            other.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{moment}'")
+        dialect = dialect_of(connection)
+        if dialect.export_moment:
+            moment = connection.execute(text(dialect.export_moment)).scalar_one()
+            other.exec_driver_sql(dialect.see_moment.format(name=moment))
         yield other
 
 
-def _make_room(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(_ROOM_TO_SORT))
+def _get_ready_to_walk(connection: Connection) -> None:
+    if setting := dialect_of(connection).walk:
+        connection.execute(text(setting))
 
 
 def _found(connection: Connection, checks: tuple[Check, ...], show: int) -> Iterator[Finding]:
-    """What the one statement of these checks finds."""
+    """Find what the one statement of these checks finds."""
     asked = text(checks[0].statement)
     words = {word: WORDS[word] for word in asked.compile().params}
     counts: Counter[str] = Counter()

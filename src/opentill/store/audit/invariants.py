@@ -78,7 +78,7 @@ _WHAT: Final = {_AMOUNT: "whole", _AMOUNT - _FEE: "rest", _FEE: "fee"}
 
 
 def _bookings() -> str:
-    """What each type of event books, as rows (type, method, account, its beneficiary's own?, what, sign).
+    """Spell what each type of event books: rows (type, method, account, its beneficiary's own?, what, sign).
 
     Besides, shares are booked on accounts that are nobody's whom the type could name.
     """

@@ -35,7 +35,7 @@ _ANSWERED: Final = """
 
 
 def _judge(found: Iterable[Row]) -> Iterator[Row]:
-    """One row for each answer that tells something else than was booked."""
+    """Return one row for each answer that tells something else than was booked."""
     for account_id, order_id, body, whole_id, amount, refused, currency in found:
         data: dict[str, Any] = msgspec.json.decode(body)["data"]
         told = data.get("refund")

@@ -31,7 +31,7 @@ _SHARED: Final = """
 
 
 def _judge(found: Iterable[Row]) -> Iterator[Row]:
-    """One row for each order whose shares are not as they should be."""
+    """Return one row for each order whose shares are not as they should be."""
     for (account_id, order_id), of_order in groupby(found, key=itemgetter(0, 1)):
         what = _what_is_wrong(list(of_order))
         if what is not None:

@@ -61,13 +61,13 @@ class Cards(Protocol):
     """
 
     def saved_cards(self, wanted: CardFilter) -> list[CardView]:
-        """The cards that match, newest first."""
+        """List the cards that match, newest first."""
 
     def saved_card(self, account_id: str, token_key_hash: str) -> CardView | None:
-        """The merchant's card of this token key."""
+        """Find the merchant's card of this token key."""
 
     def card_of_payment(self, account_id: str, transaction_id: str) -> CardView | None:
-        """The card that this payment left, confirmed or not."""
+        """Find the card that this payment left, confirmed or not."""
 
     def give_card(self, account_id: str, token_key_hash: str, from_email: str, to_email: str) -> bool:
         """Make a card another customer's; False when there is none of this token key and first customer."""
@@ -76,7 +76,7 @@ class Cards(Protocol):
         """Delete a card; False when there is none of this token key."""
 
     def confirm_card(self, account_id: str, transaction_id: str, at: int) -> bool:
-        """The shopper wants the card of this payment kept; False when there is none."""
+        """Confirm that the shopper wants the card of this payment kept; False when there is none."""
 
     def send_password(self, password: PasswordOf, at: int, most_sends: int) -> bool:
         """Note that a password goes out, and forgive wrong tries; False when it went out often enough."""
@@ -85,4 +85,4 @@ class Cards(Protocol):
         """Note one try; False when no password that was sent after that time waits for one more."""
 
     def use_up_password(self, password: PasswordOf) -> bool:
-        """Nothing can be done by it any more; False when somebody else has just used it."""
+        """Use a password up, for good; False when somebody else has just used it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from opentill.clock import Clock
-from opentill.store.interface import Transient
+from opentill.store.errors import Transient
 
 OPENING_PATIENCE_MILLISECONDS: Final = 10_000
 """How long a process that starts waits for another one that is making the file at this moment."""

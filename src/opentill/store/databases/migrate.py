@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect, select, text
 
 from opentill.store import schema
-from opentill.store.interface import StoreUnusable
+from opentill.store.errors import StoreUnusable
 
 HEAD: Final = "0011"
 """The newest migration. Kept here so that an up-to-date database opens without loading Alembic."""
@@ -40,7 +40,7 @@ def expect_up_to_date(connection: Connection) -> None:
 
 
 def is_usable(connection: Connection) -> bool:
-    """Whether this version can use the tables as they are; if not, its migrations are missing.
+    """Say whether this version can use the tables as they are; if not, its migrations are missing.
 
     Raises StoreUnusable when a newer version has changed them so that this one can not use them.
     """
@@ -49,14 +49,14 @@ def is_usable(connection: Connection) -> bool:
 
 
 def revision(connection: Connection) -> str | None:
-    """The newest migration that has been run on this database; None before the first."""
+    """Read the newest migration that has been run on this database; None before the first."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _serves_older_code(connection: Connection, found: str | None) -> bool:
-    """Whether a newer version made these tables and left them good for this one (rolling upgrades)."""
+    """Say whether a newer version made these tables and left them good for this one (rolling upgrades)."""
     if found is None or found <= HEAD:
         return False
     oldest = connection.execute(select(schema.schema_support.c.oldest_code)).scalar_one()

@@ -8,8 +8,8 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from opentill.store import schema
-from opentill.store.databases.opening import shown
-from opentill.store.interface import StoreUnusable
+from opentill.store.databases.urls import shown
+from opentill.store.errors import StoreUnusable
 
 _BY: Final = "account_id"
 
@@ -41,7 +41,7 @@ def _partition(connection: Connection, url: str, partitions: int) -> None:
 
 
 def _split(connection: Connection, table: Table, partitions: int) -> None:
-    """The table, which is empty, made anew; what it says of storage holds for its partitions."""
+    """Make the table, which is empty, anew; what it says of storage holds for its partitions."""
     whole = table.to_metadata(MetaData())
     options = whole.dialect_options["postgresql"]
     storage = "".join(f" WITH ({name} = {value})" for name, value in (options["with"] or {}).items())

@@ -13,26 +13,19 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
+from opentill.store.databases.composed import ComposedStore, translated
+from opentill.store.databases.database import Cursor, Run
+from opentill.store.databases.dialect import POSTGRES
 from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
-from opentill.store.databases.opening import patient, shown
-from opentill.store.interface import (
-    Batch,
-    CommitUnknown,
-    LockTimeout,
-    Snapshot,
-    StoreError,
-    StoreUnusable,
-    Transient,
-)
-from opentill.store.orders.batch import Cursor, Run, SetBatch, SetSnapshot
-from opentill.store.orders.statements import POSTGRES
+from opentill.store.databases.urls import patient, shown
+from opentill.store.errors import CommitUnknown, LockTimeout, StoreError, StoreUnusable, Transient
+from opentill.store.orders.batch import BatchRepository, SnapshotRepository
+from opentill.store.orders.contract import Batch, Snapshot
 from opentill.store.outbox.statements import OutboxStatements
-from opentill.store.transfers.verbs import TransferVerbs
 
 OLDEST_SERVER: Final = 150000
 _PLANNING: Final = (
@@ -57,7 +50,7 @@ _MIGRATION_TRIES: Final = 15
 _MIGRATION_PAUSE_MILLISECONDS: Final = 2000
 """Tables that others work with are asked for again and again: whoever comes after a waiting migration waits
 behind it, so it never waits long, and leaves the others much more time than it takes."""
-_ONE_MIGRATES: Final = "SELECT pg_advisory_xact_lock(8480)"
+_ONE_MIGRATES: Final = POSTGRES.take_turn.format(number=8480)
 """Keeps processes that start together from migrating side by side; that one would fail is not relied on."""
 
 _NOT_HERE: Final = frozenset({"25006", "0A000"})
@@ -91,12 +84,11 @@ def open_postgres(url: str, *, prepare: bool = True, migrate: bool = True) -> "P
     return store
 
 
-class PostgresStore(TransferVerbs):
+class PostgresStore(ComposedStore):
     """The store contract on PostgreSQL. One thread may write and one may read at a time."""
 
-    _outbox = _STATEMENTS
-
     def __init__(self, url: str, clock: Clock | None = None, *, prepare: bool = True):
+        super().__init__(_STATEMENTS)
         self._clock = clock or SystemClock()
         self._writer = _Session(url, prepare=prepare)
         self._reader = _Session(url, prepare=prepare)
@@ -127,7 +119,7 @@ class PostgresStore(TransferVerbs):
                 return
 
     def batch(self) -> AbstractContextManager[Batch]:
-        """See ``Store.batch``."""
+        """Open a transaction on the connection that writes; rows are locked as they are read."""
         return self._batch()
 
     @contextmanager
@@ -136,56 +128,60 @@ class PostgresStore(TransferVerbs):
             yield PostgresBatch(self._writer)
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """See ``Store.snapshot``."""
+        """Open a read only transaction, all of one moment, on the connection that reads."""
         return self._snapshot()
 
     @contextmanager
-    def _snapshot(self) -> Iterator[SetSnapshot]:
+    def _snapshot(self) -> Iterator[SnapshotRepository]:
         with self._reader.transaction(_BEGIN_READING):
-            yield SetSnapshot(self._reader.run, _STATEMENTS, lambda: self._reader.core)
+            yield SnapshotRepository(self._reader.run, _STATEMENTS, lambda: self._reader.core)
 
-    def _read(self, question: Callable[[Connection], T]) -> T:
+    def read(self, question: Callable[[Connection], T]) -> T:
+        """Ask in a transaction that sees one moment."""
         with self._reader.transaction(_BEGIN_READING):
             return question(self._reader.core)
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Work, then commit; raises CommitUnknown when the answer to COMMIT was lost."""
         with self._writer.transaction(_BEGIN_WRITING):
             done = work(self._writer.core)
             self._writer.commit()
             return done
 
-    def _ask(self, question: Callable[[Run], T]) -> T:
+    def ask(self, question: Callable[[Run], T]) -> T:
+        """Ask in a transaction that sees one moment, by statements prepared on the server."""
         with self._reader.transaction(_BEGIN_READING):
             return question(self._reader.run)
 
-    def _work(self, work: Callable[[Run], T]) -> T:
+    def work(self, work: Callable[[Run], T]) -> T:
+        """Work by statements prepared on the server, then commit as ``write`` does."""
         with self._writer.transaction(_BEGIN_WRITING):
             done = work(self._writer.run)
             self._writer.commit()
             return done
 
     def interrupt(self) -> None:
-        """See ``Store.interrupt``. A COMMIT may wait for its standby for ever."""
+        """Cut the connection that writes: a COMMIT may wait for its standby for ever."""
         self._writer.cut()
 
     def checkpoint(self) -> None:
-        """See ``Store.checkpoint``. PostgreSQL has a process of its own for it."""
+        """Do nothing: PostgreSQL has a process of its own for it."""
 
     def close(self) -> None:
-        """See ``Store.close``."""
+        """Give back both connections."""
         self._reader.close()
         self._writer.close()
 
 
-class PostgresBatch(SetBatch):
-    """See ``Batch``. Orders are locked row by row, in key order."""
+class PostgresBatch(BatchRepository):
+    """A batch that locks its orders row by row, in key order."""
 
     def __init__(self, line: "_Session"):
         super().__init__(line.run, _STATEMENTS)
         self._line = line
 
     def commit(self) -> None:
-        """See ``Batch.commit``."""
+        """Commit on the connection that writes; see ``_Session.commit`` for what can go wrong."""
         self._line.commit()
 
 
@@ -204,8 +200,8 @@ class _Session:
 
     @contextmanager
     def transaction(self, begin: str) -> Iterator[None]:
-        """A transaction that is rolled back at the end of the block unless the block has committed it."""
-        with self._lock, _translated():
+        """Open a transaction, rolled back at the end of the block unless the block has committed it."""
+        with self._lock, translated(psycopg.Error, _in_our_words):
             try:
                 self._begin(begin)
                 yield
@@ -217,7 +213,7 @@ class _Session:
                 self._leave()
 
     def _begin(self, begin: str) -> None:
-        """A connection that broke while nobody used it is noticed here, where nothing is lost."""
+        """Begin; a connection that broke while nobody used it is noticed here, where nothing is lost."""
         if self._cut:
             raise Transient("the server stops")
         if self._connection is not None:
@@ -261,7 +257,7 @@ class _Session:
 
     @property
     def core(self) -> Connection:
-        """SQLAlchemy Core over the open connection, in the transaction that is under way."""
+        """Give SQLAlchemy Core over the open connection, in the transaction that is under way."""
         assert self._core is not None
         return self._core
 
@@ -336,8 +332,18 @@ def _expect_one_session(connection: psycopg.Connection[Any]) -> None:
         )
 
 
+def read_only_engine(url: str) -> Engine:
+    """Make an engine whose connections can not write and see one moment each."""
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(patient(url)),
+        poolclass=NullPool,
+        execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    )
+
+
 def _core(connection: psycopg.Connection[Any]) -> Connection:
-    """SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
+    """Put SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: connection,
@@ -348,19 +354,8 @@ def _core(connection: psycopg.Connection[Any]) -> Connection:
     return engine.connect()
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The driver's errors in the words of the store's contract."""
-    try:
-        yield
-    except DBAPIError as wrapped:
-        raise _in_our_words(wrapped.orig) from wrapped
-    except psycopg.Error as error:
-        raise _in_our_words(error) from error
-
-
 def _in_our_words(error: BaseException | None) -> StoreError:
-    """What happened; of rows the server's first line names none, and of its further ones all values."""
+    """Say what happened, by the server's first line: it names no row, its further ones name all values."""
     diagnosis = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     told = " ".join((diagnosis or str(error)).split())
     state = getattr(error, "sqlstate", None) or ""

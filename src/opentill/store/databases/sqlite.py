@@ -1,40 +1,36 @@
 """The embedded store: one SQLite file in WAL mode, every commit durable (synchronous=FULL).
 
 One connection writes and one reads. Batches and snapshots run prepared set statements on the driver;
-the cold verbs (``Directory``, ``Endpoints``) use SQLAlchemy Core over the same two connections.
+what is cold uses SQLAlchemy Core over the same two connections.
 """
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar
+from urllib.parse import quote
 
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
+from opentill.store.databases.composed import ComposedStore, translated
+from opentill.store.databases.database import Run
+from opentill.store.databases.dialect import SQLITE
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
-from opentill.store.databases.files import make_private
 from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
-from opentill.store.interface import (
-    Batch,
-    CommitUnknown,
-    Snapshot,
-    StoreError,
-    StoreUnusable,
-    Transient,
-)
-from opentill.store.orders.batch import Run, SetBatch, SetSnapshot
-from opentill.store.orders.statements import SQLITE
+from opentill.store.errors import CommitUnknown, StoreError, StoreUnusable, Transient
+from opentill.store.orders.batch import BatchRepository, SnapshotRepository
+from opentill.store.orders.contract import Batch, Snapshot
 from opentill.store.outbox.statements import OutboxStatements
-from opentill.store.transfers.verbs import TransferVerbs
 
 PATIENCE_MILLISECONDS: Final = 500
 """How long a writer waits for its turn, and then for a foreign program that holds the file beside our
-turnstile. A write in good health takes a hundredth of it; the engine asks three times."""
+file lock. A write in good health takes a hundredth of it; the engine asks three times."""
 
 _WRITER_PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
@@ -81,15 +77,14 @@ def open_sqlite(path: Path, clock: Clock | None = None, *, migrate: bool = True)
         ) from error
 
 
-class SqliteStore(TransferVerbs):
+class SqliteStore(ComposedStore):
     """The store contract on one SQLite file. One thread may write and one may read at a time."""
 
-    _outbox = _STATEMENTS
-
     def __init__(self, path: Path, clock: Clock | None = None, *, migrate: bool = True):
-        self._turnstile = FileLock(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
+        super().__init__(_STATEMENTS)
+        self._file_lock = FileLock(path, clock or SystemClock(), PATIENCE_MILLISECONDS)
         # Of two that make a file a WAL database at once SQLite turns one away, whatever its patience.
-        with self._turnstile.turn(OPENING_PATIENCE_MILLISECONDS):
+        with self._file_lock.turn(OPENING_PATIENCE_MILLISECONDS):
             self._writer = _connect(path, _WRITER_PRAGMAS)
         self._writer_sql = _core(self._writer)
         self._write_lock = Lock()
@@ -103,8 +98,12 @@ class SqliteStore(TransferVerbs):
 
     @contextmanager
     def _transaction(self, patience_milliseconds: int | None = None) -> Iterator[None]:
-        """A write transaction: committed at the end of the block unless the block has ended it."""
-        with self._write_lock, self._turnstile.turn(patience_milliseconds), _translated():
+        """Open a write transaction, committed at the end of the block unless the block has ended it."""
+        with (
+            self._write_lock,
+            self._file_lock.turn(patience_milliseconds),
+            translated(sqlite3.Error, _in_our_words),
+        ):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -115,7 +114,7 @@ class SqliteStore(TransferVerbs):
                     self._writer.execute("ROLLBACK")
 
     def batch(self) -> AbstractContextManager[Batch]:
-        """See ``Store.batch``."""
+        """Open the write transaction in this process's turn; it is the lock on every order."""
         return self._batch()
 
     @contextmanager
@@ -127,44 +126,48 @@ class SqliteStore(TransferVerbs):
                 self._writer.execute("ROLLBACK")
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """See ``Store.snapshot``."""
+        """Open a read transaction on the connection that reads."""
         return self._snapshot()
 
     @contextmanager
-    def _snapshot(self) -> Iterator[SetSnapshot]:
-        with self._read_lock, _translated():
+    def _snapshot(self) -> Iterator[SnapshotRepository]:
+        with self._read_lock, translated(sqlite3.Error, _in_our_words):
             self._reader.execute("BEGIN")
             try:
-                yield SetSnapshot(self._reader.execute, _STATEMENTS, lambda: self._reader_sql)
+                yield SnapshotRepository(self._reader.execute, _STATEMENTS, lambda: self._reader_sql)
             finally:
                 self._reader.execute("ROLLBACK")
 
-    def _read(self, question: Callable[[Connection], T]) -> T:
-        with self._read_lock, _translated():
+    def read(self, question: Callable[[Connection], T]) -> T:
+        """Ask over the connection that reads; one statement sees one moment."""
+        with self._read_lock, translated(sqlite3.Error, _in_our_words):
             return question(self._reader_sql)
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Work in the turn of this process."""
         with self._transaction():
             return work(self._writer_sql)
 
-    def _ask(self, question: Callable[[Run], T]) -> T:
-        with self._read_lock, _translated():
+    def ask(self, question: Callable[[Run], T]) -> T:
+        """Ask over the connection that reads, prepared statements of the driver."""
+        with self._read_lock, translated(sqlite3.Error, _in_our_words):
             return question(self._reader.execute)
 
-    def _work(self, work: Callable[[Run], T]) -> T:
+    def work(self, work: Callable[[Run], T]) -> T:
+        """Work in the turn of this process, by prepared statements of the driver."""
         with self._transaction():
             return work(self._writer.execute)
 
     def interrupt(self) -> None:
-        """See ``Store.interrupt``. No wait of ours is longer than ``PATIENCE_MILLISECONDS``."""
+        """Do nothing: no wait of ours is longer than ``PATIENCE_MILLISECONDS``."""
 
     def checkpoint(self) -> None:
-        """See ``Store.checkpoint``. Left to the writer, it would stop every cancel while it runs."""
-        with self._checkpoint_lock, _translated():
+        """Move the log's pages beside the writer: left to it, that would stop every cancel meanwhile."""
+        with self._checkpoint_lock, translated(sqlite3.Error, _in_our_words):
             self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
-        """See ``Store.close``."""
+        """Give back all connections and the file lock."""
         with self._checkpoint_lock:
             self._checkpointer.close()
         for lock, connection, core in (
@@ -174,24 +177,47 @@ class SqliteStore(TransferVerbs):
             with lock:
                 core.close()
                 connection.close()
-        self._turnstile.close()
+        self._file_lock.close()
 
 
-class SqliteBatch(SetBatch):
-    """See ``Batch``. The write transaction is the lock on every order."""
+class SqliteBatch(BatchRepository):
+    """A batch whose write transaction is the lock on every order."""
 
     def __init__(self, connection: sqlite3.Connection):
         super().__init__(connection.execute, _STATEMENTS)
         self._connection = connection
 
     def commit(self) -> None:
-        """See ``Batch.commit``."""
+        """Commit; CommitUnknown when that failed and no transaction is left to roll back."""
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 raise
             raise CommitUnknown(str(error)) from error
+
+
+def make_private(path: Path) -> None:
+    """Make the file, readable by its owner only, unless it is there; SQLite's side files take its mode.
+
+    A file that is there is not even opened: closing any handle on it would drop every lock that this
+    process holds on it (POSIX), and another program could then delete the log that SQLite writes to.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def read_only_engine(path: Path) -> Engine:
+    """Make an engine whose connections can not write to the file."""
+    return create_engine("sqlite://", creator=lambda: _connect_read_only(path), poolclass=NullPool)
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    name = f"file:{quote(str(path.absolute()))}?mode=ro"
+    connection = sqlite3.connect(name, uri=True, check_same_thread=False)
+    for pragma in ("query_only = ON", "mmap_size = 4294967296", "cache_size = -65536"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
@@ -209,22 +235,11 @@ def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
 
 
 def _core(connection: sqlite3.Connection) -> Connection:
-    """SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
+    """Put SQLAlchemy Core over a connection that we open, begin and commit ourselves."""
     engine = create_engine(
         "sqlite://", creator=lambda: connection, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
     )
     return engine.connect()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The driver's errors in the words of the store's contract."""
-    try:
-        yield
-    except DBAPIError as wrapped:
-        raise _in_our_words(wrapped.orig) from wrapped
-    except sqlite3.Error as error:
-        raise _in_our_words(error) from error
 
 
 def _in_our_words(error: BaseException | None) -> StoreError:

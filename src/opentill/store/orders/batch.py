@@ -5,7 +5,7 @@ knows which database it is.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -14,7 +14,10 @@ from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.ledger import entries_for
 from opentill.domain.order import Attempt, Credit, Order, Refund, Return
-from opentill.store.interface import (
+from opentill.store.databases.database import Cursor, Run
+from opentill.store.errors import Transient
+from opentill.store.orders import rows
+from opentill.store.orders.contract import (
     Balance,
     CommitMarker,
     Facts,
@@ -24,14 +27,12 @@ from opentill.store.interface import (
     OrderFilter,
     OrderPage,
     OrderView,
-    Reply,
+    StoredReply,
     TokenId,
     TransactionFilter,
     TransactionView,
-    Transient,
     Versions,
 )
-from opentill.store.orders import rows
 from opentill.store.orders.lists import select_orders
 from opentill.store.orders.rows import TERMS
 from opentill.store.orders.statements import ORDER, Statements
@@ -45,25 +46,8 @@ _Child = TypeVar("_Child")
 _encode = msgspec.json.Encoder().encode
 
 
-class Cursor(Protocol):
-    """What a driver answers to a statement."""
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows were written."""
-
-    def fetchone(self) -> Any:
-        """The next row, or None."""
-
-    def fetchall(self) -> list[Any]:
-        """All rows."""
-
-
-Run = Callable[[str, tuple[Any, ...]], Cursor]
-
-
-class SetSnapshot:
-    """See ``Snapshot``."""
+class SnapshotRepository:
+    """Reads orders and what belongs to them as of one moment."""
 
     def __init__(self, run: Run, statements: Statements, core: Callable[[], Connection]):
         self._run = run
@@ -71,17 +55,17 @@ class SetSnapshot:
         self._core = core
 
     def facts(self, tokens: Collection[TokenId]) -> Facts:
-        """See ``Batch.facts``."""
+        """Read clock and tokens by one statement."""
         return _facts(self._run, self._statements, tokens)
 
     def orders(self, names: Collection[Name]) -> Mapping[Name, OrderView]:
-        """See ``Snapshot.orders``."""
+        """Load the orders by their names, then what belongs to them."""
         loaded = self._views(names)
         views = _order_views(self._run, self._statements, loaded.values())
         return {name: views[row[0], row[1]] for name, row in loaded.items()}
 
     def _views(self, names: Collection[Name]) -> dict[Name, rows.Row]:
-        """Rows by name: references first, then, for what is left and may be one, order ids."""
+        """Load rows by name: references first, then, for what is left and may be one, order ids."""
         by_reference = self._run(self._statements.views_by_reference, (as_set(list(names)),))
         found: dict[Name, rows.Row] = {(row[0], row[2]): row for row in by_reference.fetchall()}
         rest = [name for name in names if _may_be_order_id(name) and name not in found]
@@ -91,81 +75,81 @@ class SetSnapshot:
         return found
 
     def versions(self, orders: Collection[Name]) -> Versions:
-        """See ``Snapshot.versions``."""
+        """Read clock and versions by one statement."""
         found = self._run(self._statements.versions, (as_set(list(orders)),)).fetchall()
         of = {(account_id, order_id): version for _, account_id, order_id, version in found if order_id}
         return Versions(found[0][0], of)
 
     def order_of_transaction(self, account_id: str, transaction_id: str) -> OrderView | None:
-        """See ``Snapshot.order_of_transaction``."""
+        """Find the order's id by the transaction, then load it."""
         found = _orders_of_transactions(self._run, self._statements, [(account_id, transaction_id)])
         return next(iter(self.orders(list(found.values())).values()), None)
 
     def order_of_session(self, account_id: str, session_id: str) -> OrderView | None:
-        """See ``Snapshot.order_of_session``."""
+        """Load the order of the newest credit with this session id."""
         return next(iter(self._views_of(self._statements.order_of_session, account_id, session_id)), None)
 
     def held_credits(self, limit: int) -> list[OrderView]:
-        """See ``Snapshot.held_credits``."""
+        """Load the orders that an index of held credits names."""
         return self._views_of(self._statements.orders_with_held_money, limit)
 
     def open_returns(self, limit: int) -> list[OrderView]:
-        """See ``Snapshot.open_returns``."""
+        """Load the orders that an index of open returns names."""
         return self._views_of(self._statements.orders_with_open_returns, limit)
 
     def _views_of(self, statement: str, *values: Any) -> list[OrderView]:
-        """The orders that a statement names, each once, in its order."""
+        """Load the orders that a statement names, each once, in its order."""
         found = self._run(statement, values).fetchall()
         names = list(dict.fromkeys((row[0], row[1]) for row in found))
         views = views_by_id(self._run, self._statements, names)
         return [views[name] for name in names]
 
     def transactions(self, wanted: TransactionFilter) -> list[TransactionView]:
-        """See ``Snapshot.transactions``."""
+        """List attempts and transfers by ``store.orders.transactions``."""
         return select_transactions(self._core(), wanted)
 
     def list_orders(self, wanted: OrderFilter) -> OrderPage:
-        """See ``Snapshot.list_orders``."""
+        """List orders by ``store.orders.lists``."""
         return select_orders(self._core(), wanted)
 
     def overdue_calls(self, now: int, limit: int) -> list[OrderView]:
-        """See ``Snapshot.overdue_calls``."""
+        """Load the orders that three indexes of running calls name."""
         found = self._run(self._statements.overdue_calls, (now, limit)).fetchall()
         names = dict.fromkeys((row[0], row[1]) for row in found)
         return list(self.orders(list(names)).values())
 
     def events(self, account_id: str, order_id: str) -> list[Event]:
-        """See ``Snapshot.events``."""
+        """Read one order's events by their key."""
         found = self._run(self._statements.events_of_order, (account_id, order_id)).fetchall()
         return [rows.event(row) for row in found]
 
     def trial_balance(self, account_id: str) -> list[Balance]:
-        """See ``Snapshot.trial_balance``."""
+        """Sum one merchant's entries by account and currency."""
         return [Balance(*row) for row in self._run(self._statements.trial_balance, (account_id,)).fetchall()]
 
     def due_orders(self, now: int, limit: int) -> list[Name]:
-        """See ``Snapshot.due_orders``."""
+        """Name the orders that an index of those awaiting their due time holds."""
         return [(row[0], row[1]) for row in self._run(self._statements.due_orders, (now, limit)).fetchall()]
 
     def first_due_at(self) -> int | None:
-        """See ``Snapshot.first_due_at``."""
+        """Read the first place of the index of those awaiting their due time."""
         found = self._run(self._statements.first_due_at, ()).fetchone()
         return None if found is None else int(found[0])
 
 
-class SetBatch:
-    """See ``Batch``. The store adds how its transaction is committed."""
+class BatchRepository:
+    """The batch repository: loads and writes all that a batch touches. A driver adds how it is committed."""
 
     def __init__(self, run: Run, statements: Statements):
         self._run = run
         self._statements = statements
 
     def facts(self, tokens: Collection[TokenId]) -> Facts:
-        """See ``Batch.facts``."""
+        """Read clock and tokens by one statement."""
         return _facts(self._run, self._statements, tokens)
 
     def claim_keys(self, claims: Sequence[KeyClaim], now: int, expires_at: int) -> Mapping[Name, KeyRecord]:
-        """See ``Batch.claim_keys``."""
+        """Insert what is free, take over what has run out, then read who holds the rest."""
         wanted = sorted((c.account_id, c.key, c.fingerprint, c.command_id, expires_at) for c in claims)
         rest = _without(wanted, self._run(self._statements.claim_keys, (as_set(wanted),)))
         if rest:
@@ -178,23 +162,23 @@ class SetBatch:
         return {(record[0], record[1]): _key_record(record) for record in records}
 
     def orders_of_transactions(self, transactions: Collection[Name]) -> Mapping[Name, Name]:
-        """See ``Batch.orders_of_transactions``."""
+        """Look attempts and credits up by one statement."""
         return _orders_of_transactions(self._run, self._statements, transactions)
 
     def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
-        """See ``Batch.lock_orders``."""
+        """Lock orders by one statement in key order, then load what belongs to them."""
         by_name = any(map(_may_be_order_id, names))
         lock = self._statements.lock_by_name if by_name else self._statements.lock_by_reference
         found = self._run(lock, (as_set(list(names)),)).fetchall()
         return _whole_orders(self._run, self._statements, found).values()
 
     def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:
-        """See ``Batch.keys``."""
+        """Read the records and leave out, here, those past their expiry."""
         found = self._run(self._statements.read_keys, (as_set(list(names)),)).fetchall()
         return {(row[0], row[1]): _key_record(row) for row in found if row[-1] > now}
 
     def write(self, changes: Sequence[Change]) -> None:
-        """See ``Batch.write``."""
+        """Write table by table in one order, each table by one statement in key order."""
         ordered = sorted(changes, key=lambda c: (c.after.account_id, c.after.order_id))
         self._write_new([c for c in ordered if c.before is None])
         self._write_changed([c for c in ordered if c.before is not None])
@@ -207,7 +191,7 @@ class SetBatch:
         self._insert(self._statements.insert_entries, list(_entry_rows(ordered)))
 
     def _write_new(self, changes: list[Change]) -> None:
-        """In the order of references: two batches that create the same ones must meet at the same first."""
+        """Insert in the order of references: two batches that create the same must meet at the same first."""
         new = [
             rows.order_facts(c.after) + rows.order_state(c.after) + rows.terms_row(c.terms)
             for c in sorted(changes, key=lambda c: (c.after.account_id, c.after.reference))
@@ -234,7 +218,7 @@ class SetBatch:
             self._run(statement, (as_set(new),))
 
     def write_keys(self, records: Collection[KeyRecord], now: int, expires_at: int) -> None:
-        """See ``Batch.write_keys``."""
+        """Write keys by one guarded upsert; the count of rows tells whether one was taken."""
         new = sorted(
             (k.account_id, k.key, k.fingerprint, k.command_id, *_reply_row(k.reply), expires_at)
             for k in records
@@ -242,35 +226,35 @@ class SetBatch:
         if new and self._run(self._statements.write_keys, (as_set(new), now)).rowcount != len(new):
             raise Transient("an idempotency key was used meanwhile")
 
-    def store_replies(self, replies: Mapping[Name, Reply]) -> None:
-        """See ``Batch.store_replies``."""
+    def store_replies(self, replies: Mapping[Name, StoredReply]) -> None:
+        """Complete running keys by one statement."""
         done = sorted((*name, *_reply_row(reply)) for name, reply in replies.items())
         self._insert(self._statements.store_replies, done)
 
-    def contains(self, witness: CommitMarker) -> bool:
-        """See ``Batch.contains``."""
-        w = witness
-        if w.key is not None:
-            found = self._run(self._statements.key_exists, (w.account_id, w.key, w.event_id))
+    def contains(self, marker: CommitMarker) -> bool:
+        """Look for the marker's key, or lock its order and look for its event."""
+        m = marker
+        if m.key is not None:
+            found = self._run(self._statements.key_exists, (m.account_id, m.key, m.event_id))
         else:
-            self._run(self._statements.lock_order, (w.account_id, w.order_id))
-            identity = (w.account_id, w.order_id, w.sequence, w.event_id)
+            self._run(self._statements.lock_order, (m.account_id, m.order_id))
+            identity = (m.account_id, m.order_id, m.sequence, m.event_id)
             found = self._run(self._statements.event_exists, identity)
         return found.fetchone() is not None
 
 
 def as_set(values: Sequence[Any]) -> str:
-    """Rows as a statement takes them."""
+    """Encode rows as a statement takes them."""
     return _encode(values).decode()
 
 
 def views_by_id(run: Run, statements: Statements, names: Collection[Name]) -> dict[Name, OrderView]:
-    """The orders of these (account, order id) with all that belongs to them."""
+    """Load the orders of these (account, order id) with all that belongs to them."""
     return _order_views(run, statements, run(statements.views_by_id, (as_set(list(names)),)).fetchall())
 
 
 def _order_views(run: Run, statements: Statements, found: Collection[rows.Row]) -> dict[Name, OrderView]:
-    """What these rows say, by (account, order id)."""
+    """Make views of these rows, by (account, order id)."""
     orders = _whole_orders(run, statements, found)
     return {
         (row[0], row[1]): OrderView(
@@ -285,7 +269,7 @@ def _may_be_order_id(name: Name) -> bool:
 
 
 def _without(wanted: list[rows.Row], taken: Cursor) -> list[rows.Row]:
-    """The claims whose (account, key) is not among the returned ones."""
+    """Return the claims whose (account, key) is not among the returned ones."""
     ours = {tuple(row) for row in taken.fetchall()}
     return [row for row in wanted if row[:2] not in ours]
 
@@ -297,7 +281,7 @@ def _facts(run: Run, statements: Statements, tokens: Collection[TokenId]) -> Fac
 
 
 def _whole_orders(run: Run, statements: Statements, found: Iterable[rows.Row]) -> dict[Name, Order]:
-    """The orders of these rows by (account, order id): each once, whatever it was asked for by.
+    """Make the orders of these rows by (account, order id): each once, whatever it was asked for by.
 
     Those that count children get them by statements of their own, later. Read together with their order,
     children would be those from before the wait for its lock (laws 1).
@@ -331,7 +315,7 @@ class _Children:
     def _read(
         self, statement: str, child: Callable[[rows.Row], _Child], names: Sequence[Name]
     ) -> dict[Name, tuple[_Child, ...]]:
-        """By (account, order id)."""
+        """Read the children of these orders, by (account, order id)."""
         found: dict[Name, tuple[_Child, ...]] = {}
         if names:
             for row in self._run(statement, (as_set(sorted(names)),)).fetchall():
@@ -342,7 +326,7 @@ class _Children:
     def of(
         self, order: Order
     ) -> tuple[tuple[Attempt, ...], tuple[Refund, ...], tuple[Credit, ...], tuple[Return, ...]]:
-        """What belongs to one of them."""
+        """Return what belongs to one of them."""
         name = order.account_id, order.order_id
         return (
             self._attempts.get(name, ()),
@@ -361,11 +345,11 @@ def _orders_of_transactions(
 
 def _key_record(row: rows.Row) -> KeyRecord:
     account_id, key, fingerprint, command_id, status, reason, body, _expires_at = row
-    reply = Reply(status, reason, body.encode()) if status is not None else None
+    reply = StoredReply(status, reason, body.encode()) if status is not None else None
     return KeyRecord(account_id, key, fingerprint, command_id, reply)
 
 
-def _reply_row(reply: Reply | None) -> rows.Row:
+def _reply_row(reply: StoredReply | None) -> rows.Row:
     return (reply.status, reply.reason, reply.body.decode()) if reply else (None, None, None)
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, select, tuple_, union
 
-from opentill.store.interface import OrderFilter, OrderPage, OrderView
 from opentill.store.orders import rows
+from opentill.store.orders.contract import OrderFilter, OrderPage, OrderView
 from opentill.store.orders.statements import ORDER
 from opentill.store.schema import orders
 
@@ -22,7 +22,7 @@ _NEWEST_FIRST: Final = (orders.c.created_at.desc(), orders.c.order_id.desc())
 
 
 def select_orders(connection: Connection, wanted: OrderFilter) -> OrderPage:
-    """See ``Snapshot.list_orders``."""
+    """Select one page of a merchant's orders, as ``Snapshot.list_orders`` says."""
     if wanted.name is not None:
         found = connection.execute(_one(wanted, wanted.name))
         return OrderPage([_view(tuple(row)) for row in found], None)
@@ -39,7 +39,7 @@ def select_orders(connection: Connection, wanted: OrderFilter) -> OrderPage:
 
 
 def _last_looked_at(connection: Connection, wanted: OrderFilter) -> tuple[int, str] | None:
-    """Where this page stops trying; None when it tries all there are, or every one of them is wanted."""
+    """Find where this page stops trying; None when it tries all, or every one of them is wanted."""
     if not _tried(wanted):
         return None
     places = select(orders.c.created_at, orders.c.order_id).where(*_indexed(wanted))
@@ -48,7 +48,7 @@ def _last_looked_at(connection: Connection, wanted: OrderFilter) -> tuple[int, s
 
 
 def _indexed(wanted: OrderFilter) -> list[ColumnElement[bool]]:
-    """The conditions that an index answers."""
+    """List the conditions that an index answers."""
     conditions = [orders.c.account_id == wanted.account_id]
     if wanted.customer_email is not None:
         conditions.append(orders.c.customer_email == wanted.customer_email)
@@ -62,7 +62,7 @@ def _indexed(wanted: OrderFilter) -> list[ColumnElement[bool]]:
 
 
 def _tried(wanted: OrderFilter) -> list[ColumnElement[bool]]:
-    """The conditions that are tried on one order after the other."""
+    """List the conditions that are tried on one order after the other."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.statuses is not None:
         conditions.append(orders.c.status.in_(sorted(wanted.statuses)))
@@ -72,7 +72,7 @@ def _tried(wanted: OrderFilter) -> list[ColumnElement[bool]]:
 
 
 def _one(wanted: OrderFilter, name: str) -> Select[Any]:
-    """The order of this name, if it fulfils the rest; found by its keys, whatever else is asked."""
+    """Select the order of this name, if it fulfils the rest; by its keys, whatever else is asked."""
     mine = orders.c.account_id == wanted.account_id
     ids = union(
         select(orders.c.order_id).where(mine, orders.c.reference == name),

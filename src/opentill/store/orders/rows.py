@@ -1,4 +1,4 @@
-"""Rows to domain values and back. The column orders here are the ones the statements name."""
+"""Rows to domain values and back, in the column order of the schema, which the statements follow too."""
 
 from typing import Any, Final, TypeAlias
 
@@ -34,63 +34,24 @@ from opentill.domain.order import (
     Terms,
     Totals,
 )
+from opentill.store import schema
 
 Row: TypeAlias = tuple[Any, ...]
 
-ORDER_FACTS: Final = (
-    "account_id", "order_id", "reference", "amount", "currency", "sub_account_id", "created_at",
-    "due_at", "due_action", "late_money", "tokenize_card", "split",
-)  # fmt: skip
+ORDER_FACTS: Final = schema.names_of(schema.orders)
 """What of an order's deciding columns never changes."""
 
-ORDER_STATE: Final = (
-    "status", "version", "updated_at", "paid_at", "cancelled_at", "expired_at", "paid_by",
-    "attempt_count", "refund_count", "received", "applied", "held", "returning", "returned", "refunded",
-    "credit_count", "fee", "shares", "awaits_due",
-)  # fmt: skip
+ORDER_STATE: Final = schema.names_of(schema.orders, part=schema.STATE)
 """What of an order changes."""
 
-TERMS: Final = (
-    "customer_email", "customer_id", "callback_url", "allowed_payment_methods", "metadata",
-)  # fmt: skip
-
-ATTEMPT: Final = (
-    "account_id", "transaction_id", "order_id", "status", "amount", "card_masked", "card_brand",
-    "started_at", "updated_at", "call_kind", "call_until", "call_key", "confirmations", "otp_sends",
-    "save_card", "saved_card", "challenge", "response_code", "message",
-)  # fmt: skip
-
-SAVED_CARD: Final = (
-    "account_id", "transaction_id", "order_id", "token_key_hash", "token_key_sealed", "rail_token_sealed",
-    "expiry", "card_masked", "card_brand", "tokenized", "created_at",
-)  # fmt: skip
-
-REFUND: Final = (
-    "account_id", "refund_id", "order_id", "transaction_id", "amount", "status", "account_number",
-    "bank_code", "started_at", "updated_at", "call_kind", "call_until", "call_key", "response_code",
-    "message", "from_credit", "whole_id", "whole_amount",
-)  # fmt: skip
-
-CREDIT: Final = (
-    "account_id", "transaction_id", "order_id", "rail", "session_id", "account_number", "amount", "applied",
-    "held", "disposition", "sender_name", "sender_account_number", "sender_bank_code", "transferred_at",
-    "arrived_at", "narration",
-)  # fmt: skip
-
-RETURN: Final = (
-    "account_id", "transaction_id", "order_id", "kind", "amount", "status", "started_at", "updated_at",
-    "tries", "call_until", "bank_reference", "response_code", "message",
-)  # fmt: skip
-
-EVENT: Final = (
-    "account_id", "order_id", "sequence", "event_id", "type", "before", "after", "actor_kind",
-    "actor_id", "at", "reason", "note", "transaction_id", "refund_id", "amount", "currency", "beneficiary",
-    "method", "metadata", "fee", "shares",
-)  # fmt: skip
-
-ENTRY: Final = (
-    "account_id", "order_id", "sequence", "line", "ledger_account", "currency", "amount", "at",
-)  # fmt: skip
+TERMS: Final = schema.names_of(schema.orders, part=schema.TERMS)
+ATTEMPT: Final = schema.names_of(schema.attempts)
+SAVED_CARD: Final = schema.names_of(schema.saved_cards, without=("customer_email", "confirmed_at"))
+REFUND: Final = schema.names_of(schema.refunds)
+CREDIT: Final = schema.names_of(schema.credits_)
+RETURN: Final = schema.names_of(schema.returns)
+EVENT: Final = schema.names_of(schema.events, without=("place",))
+ENTRY: Final = schema.names_of(schema.ledger_entries)
 
 _STATUS: Final = {s.value: s for s in OrderStatus}
 _DUE: Final = {d.value: d for d in DueAction}
@@ -107,12 +68,12 @@ def order(
     credits_: tuple[Credit, ...] = (),
     returns: tuple[Return, ...] = (),
 ) -> Order:
-    """An order from ``ORDER_FACTS + ORDER_STATE``."""
+    """Make an order of ``ORDER_FACTS + ORDER_STATE``."""
     (
         account_id, order_id, reference, amount, currency, sub_account_id, created_at, due_at,
-        due_action, late_money, tokenize_card, split_text, status, version, updated_at, paid_at,
-        cancelled_at, expired_at, paid_by, attempt_count, refund_count, received, applied, held,
-        returning, returned, refunded, credit_count, fee, shares_text,
+        due_action, late_money, split_text, tokenize_card, status, version, updated_at, paid_at,
+        cancelled_at, expired_at, paid_by, attempt_count, refund_count, credit_count, received, applied,
+        held, returning, returned, refunded, fee, shares_text,
     ) = row[:30]  # fmt: skip
     return Order(
         account_id,
@@ -147,13 +108,13 @@ def order(
 
 
 def split(text: str) -> Split:
-    """A split as it is stored."""
+    """Make a split of how it is stored."""
     stored = _unjson.decode(text)
     return Split(SplitKind(stored["kind"]), _pairs(stored["shares"]))
 
 
 def shares(text: str | None) -> Shares:
-    """Shares as they are stored; none where there is nothing."""
+    """Make shares of how they are stored; none where there is nothing."""
     return _pairs(_unjson.decode(text)) if text else ()
 
 
@@ -174,26 +135,26 @@ def _shares_text(parts: Parts) -> str | None:
 
 
 def order_facts(o: Order) -> Row:
-    """The values of ``ORDER_FACTS``."""
+    """Give the values of ``ORDER_FACTS``."""
     return (
         o.account_id, o.order_id, o.reference, o.amount, o.currency, o.sub_account_id, o.created_at,
-        o.due_at, o.due_action, o.late_money, int(o.tokenize_card), _split_text(o.split),
+        o.due_at, o.due_action, o.late_money, _split_text(o.split), int(o.tokenize_card),
     )  # fmt: skip
 
 
 def order_state(o: Order) -> Row:
-    """The values of ``ORDER_STATE``."""
+    """Give the values of ``ORDER_STATE``."""
     t = o.totals
     return (
         o.status, o.version, o.updated_at, o.paid_at, o.cancelled_at, o.expired_at, o.paid_by,
-        o.attempt_count, o.refund_count, t.received, t.applied, t.held, t.returning, t.returned, t.refunded,
-        o.credit_count, o.parts.fee, _shares_text(o.parts),
+        o.attempt_count, o.refund_count, o.credit_count, t.received, t.applied, t.held, t.returning,
+        t.returned, t.refunded, o.parts.fee, _shares_text(o.parts),
         int(o.due_at is not None and o.status is OrderStatus.PENDING),
     )  # fmt: skip
 
 
 def terms(row: Row) -> Terms:
-    """The agreement from ``TERMS``."""
+    """Make the agreement of ``TERMS``."""
     email, customer_id, callback_url, methods, metadata = row
     return Terms(
         customer_email=email,
@@ -205,7 +166,7 @@ def terms(row: Row) -> Terms:
 
 
 def terms_row(t: Terms) -> Row:
-    """The values of ``TERMS``."""
+    """Give the values of ``TERMS``."""
     return (
         t.customer_email,
         t.customer_id,
@@ -216,11 +177,11 @@ def terms_row(t: Terms) -> Row:
 
 
 def attempt(row: Row) -> Attempt:
-    """An attempt from ``ATTEMPT``."""
+    """Make an attempt of ``ATTEMPT``."""
     (
         _account_id, transaction_id, _order_id, status, amount, card_masked, card_brand, started_at,
-        updated_at, call_kind, call_until, call_key, confirmations, otp_sends, save_card, saved_card,
-        challenge, response_code, message,
+        updated_at, call_kind, call_until, call_key, confirmations, otp_sends, challenge, response_code,
+        message, save_card, saved_card,
     ) = row  # fmt: skip
     return Attempt(
         transaction_id=transaction_id,
@@ -246,13 +207,13 @@ def _call(kind: str | None, until: int, key: str | None) -> RailCall | None:
 
 
 def attempt_row(o: Order, a: Attempt) -> Row:
-    """The values of ``ATTEMPT``."""
+    """Give the values of ``ATTEMPT``."""
     call = a.call
     return (
         o.account_id, a.transaction_id, o.order_id, a.status, a.amount, a.card_masked, a.card_brand,
         a.started_at, a.updated_at, call and call.kind, call and call.until, call and call.key,
-        a.confirmations, a.otp_sends, int(a.save_card), a.saved_card,
-        _challenge_text(a.challenge), a.response_code, a.message,
+        a.confirmations, a.otp_sends, _challenge_text(a.challenge), a.response_code, a.message,
+        int(a.save_card), a.saved_card,
     )  # fmt: skip
 
 
@@ -261,7 +222,7 @@ def _challenge_text(challenge: Challenge | None) -> str | None:
 
 
 def saved_card(row: Row) -> SavedCard:
-    """A saved card from ``SAVED_CARD``."""
+    """Make a saved card of ``SAVED_CARD``."""
     account_id, transaction_id, order_id, *kept, card_masked, card_brand, tokenized, created_at = row
     return SavedCard(
         account_id,
@@ -276,7 +237,7 @@ def saved_card(row: Row) -> SavedCard:
 
 
 def saved_card_row(c: SavedCard) -> Row:
-    """The values of ``SAVED_CARD``."""
+    """Give the values of ``SAVED_CARD``."""
     k = c.kept
     return (
         c.account_id, c.transaction_id, c.order_id, k.token_key_hash, k.token_key_sealed,
@@ -285,7 +246,7 @@ def saved_card_row(c: SavedCard) -> Row:
 
 
 def refund(row: Row) -> Refund:
-    """A refund from ``REFUND``."""
+    """Make a refund of ``REFUND``."""
     (
         _account_id, refund_id, _order_id, transaction_id, amount, status, account_number, bank_code,
         started_at, updated_at, call_kind, call_until, call_key, response_code, message, from_credit,
@@ -310,7 +271,7 @@ def refund(row: Row) -> Refund:
 
 
 def refund_row(o: Order, r: Refund) -> Row:
-    """The values of ``REFUND``."""
+    """Give the values of ``REFUND``."""
     call = r.call
     return (
         o.account_id, r.refund_id, o.order_id, r.transaction_id, r.amount, r.status, r.account_number,
@@ -320,7 +281,7 @@ def refund_row(o: Order, r: Refund) -> Row:
 
 
 def credit(row: Row) -> Credit:
-    """A credit from ``CREDIT``."""
+    """Make a credit of ``CREDIT``."""
     (
         _account_id, transaction_id, _order_id, rail, session_id, account_number, amount, applied, held,
         disposition, sender_name, sender_account_number, sender_bank_code, transferred_at, arrived_at,
@@ -343,7 +304,7 @@ def credit(row: Row) -> Credit:
 
 
 def credit_row(o: Order, c: Credit) -> Row:
-    """The values of ``CREDIT``."""
+    """Give the values of ``CREDIT``."""
     return (
         o.account_id, c.transaction_id, o.order_id, c.rail, c.session_id, c.account_number, c.amount,
         c.applied, c.held, c.disposition, c.sender.name, c.sender.account_number, c.sender.bank_code,
@@ -352,7 +313,7 @@ def credit_row(o: Order, c: Credit) -> Row:
 
 
 def return_(row: Row) -> Return:
-    """A return from ``RETURN``."""
+    """Make a return of ``RETURN``."""
     (
         _account_id, transaction_id, _order_id, kind, amount, status, started_at, updated_at, tries,
         call_until, bank_reference, response_code, message,
@@ -373,7 +334,7 @@ def return_(row: Row) -> Return:
 
 
 def return_row(o: Order, r: Return) -> Row:
-    """The values of ``RETURN``."""
+    """Give the values of ``RETURN``."""
     return (
         o.account_id, r.transaction_id, o.order_id, r.kind, r.amount, r.status, r.started_at, r.updated_at,
         r.tries, r.call and r.call.until, r.bank_reference, r.response_code, r.message,
@@ -381,7 +342,7 @@ def return_row(o: Order, r: Return) -> Row:
 
 
 def event(row: Row) -> Event:
-    """An event from ``EVENT``."""
+    """Make an event of ``EVENT``."""
     (
         account_id, order_id, sequence, event_id, type_, before, after, actor_kind, actor_id, at, reason,
         note, transaction_id, refund_id, amount, currency, beneficiary, method, metadata,
@@ -411,7 +372,7 @@ def event(row: Row) -> Event:
 
 
 def event_row(e: Event) -> Row:
-    """The values of ``EVENT``."""
+    """Give the values of ``EVENT``."""
     return (
         e.account_id, e.order_id, e.sequence, e.event_id, e.type, e.before, e.after, e.actor.kind,
         e.actor.id, e.at, e.reason, e.note, e.transaction_id, e.refund_id, e.amount, e.currency,

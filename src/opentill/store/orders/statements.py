@@ -5,7 +5,6 @@ number of statements depends on how many commands share the commit. What differs
 words of ``Dialect``; everything else is the same statement.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -13,6 +12,7 @@ from sqlalchemy import Integer, Table
 
 from opentill.domain.order import OrderStatus, ReturnStatus
 from opentill.store import schema
+from opentill.store.databases.dialect import Dialect
 from opentill.store.orders.rows import (
     ATTEMPT,
     CREDIT,
@@ -29,51 +29,21 @@ from opentill.store.orders.rows import (
 ORDER: Final = ORDER_FACTS + ORDER_STATE
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What one database calls the same thing."""
-
-    set_: str
-    """The rows of the JSON array that is the first parameter, each as ``w.value``."""
-    join: str
-    """Joins a set to a table so that the set stays the outer loop."""
-    integer: str
-    """Suffix that makes an integer of the text in a set."""
-    row_lock: str
-    """Ends a statement whose one row is to be locked."""
-    parameter: str
-    """Comes before the number of a parameter."""
-
-
-SQLITE: Final = Dialect("json_each(?1) AS w", "CROSS JOIN", "", "", "?")
-"""CROSS JOIN keeps its planner from turning the set into the inner loop. The transaction is the lock."""
-
-POSTGRES: Final = Dialect(
-    "jsonb_array_elements($1::jsonb) AS w (value)",
-    "JOIN",
-    "::bigint",
-    "FOR UPDATE",
-    "$",
-)
-"""A jsonb array costs both sides less than one array for each column (docs/decisions/0006)."""
-
-
 class Statements:
     """Every statement of the engine and its readers, in the words of one database."""
 
     def __init__(self, dialect: Dialect):
-        self._set = dialect.set_
+        self._dialect = dialect
+        self._set = dialect.rows
         self._join = dialect.join
         self._int = dialect.integer
-        self._lock = dialect.row_lock
-        self._in_key_order = (
-            f"ORDER BY o.account_id, o.order_id {dialect.row_lock} OF o" if dialect.row_lock else ""
-        )
+        self._lock = dialect.locked("FOR UPDATE")
+        self._in_key_order = dialect.locked("ORDER BY o.account_id, o.order_id FOR UPDATE OF o")
         self._p = dialect.parameter
 
     @cached_property
     def facts(self) -> str:
-        """The clock's offset, once for each of the asked tokens that is alive (at least once)."""
+        """Read the clock's offset, once for each of the asked tokens that is alive (at least once)."""
         return f"""
             SELECT i.clock_offset, t.account_id, t.jti
               FROM installation AS i
@@ -85,20 +55,21 @@ class Statements:
 
     @cached_property
     def claim_keys(self) -> str:
-        """Returns the keys that are ours now.
+        """Claim keys that nobody has, and return those that are ours now.
 
         It does not lock the others': a later request with the key of a running one must not stand in the way
         of the answer that it waits for.
         """
         return f"""
-            {self._insert(schema.idempotency_keys, _KEY_CLAIM)} WHERE true
+            {self._insert(schema.idempotency_keys, _KEY_CLAIM)}
+             WHERE true
             ON CONFLICT (account_id, key) DO NOTHING
             RETURNING account_id, key
         """
 
     @cached_property
     def read_keys(self) -> str:
-        """What is stored under these keys, and until when.
+        """Read what is stored under these keys, and until when.
 
         Which have run out is not asked here, or a plan might look through all that have not.
         """
@@ -110,7 +81,7 @@ class Statements:
 
     @cached_property
     def write_keys(self) -> str:
-        """Keys with their replies; one that is taken is left out, which the count of rows tells.
+        """Write keys with their replies, leaving out one that is taken, which the count of rows tells.
 
         Waits for whoever is writing one of them. What has run out is no longer taken.
         """
@@ -121,7 +92,7 @@ class Statements:
 
     @cached_property
     def renew_keys(self) -> str:
-        """Takes over the keys whose retention has run out, and returns them."""
+        """Take over the keys whose retention has run out, and return them."""
         return f"""
             UPDATE idempotency_keys
                SET fingerprint = w.value ->> 2, command_id = w.value ->> 3,
@@ -134,7 +105,7 @@ class Statements:
 
     @cached_property
     def store_replies(self) -> str:
-        """Completes running keys; one that has its reply keeps it."""
+        """Complete running keys; one that has its reply keeps it."""
         return f"""
             UPDATE idempotency_keys
                SET status = (w.value ->> 2){self._int}, reason = w.value ->> 3, body = w.value ->> 4
@@ -145,12 +116,12 @@ class Statements:
 
     @cached_property
     def lock_by_reference(self) -> str:
-        """Orders by their references alone, locked in key order."""
+        """Lock and read orders by their references alone, in key order."""
         return f"{self._orders_by('reference', ORDER)} {self._in_key_order}"
 
     @cached_property
     def lock_by_name(self) -> str:
-        """As ``lock_by_reference``, for names that are a reference or an order id.
+        """Lock and read orders by names that are a reference or an order id, in key order.
 
         Whatever they are called by, one statement locks all orders of a batch: in two, two transactions could
         each hold what the other wants.
@@ -168,17 +139,17 @@ class Statements:
 
     @cached_property
     def views_by_reference(self) -> str:
-        """Whole orders with what was agreed, and whether their customers have saved cards, by reference."""
+        """Read orders, what was agreed, and whether their customers have saved cards, by reference."""
         return self._orders_by("reference", ORDER + TERMS, _HAS_SAVED_CARDS)
 
     @cached_property
     def views_by_id(self) -> str:
-        """As ``views_by_reference``, by order id."""
+        """Read orders as ``views_by_reference`` does, by order id."""
         return self._orders_by("order_id", ORDER + TERMS, _HAS_SAVED_CARDS)
 
     @cached_property
     def versions(self) -> str:
-        """The clock's offset, once for each of these orders that exists (at least once)."""
+        """Read the clock's offset and the version of each of these orders that exists (at least one row)."""
         return f"""
             SELECT i.clock_offset, v.account_id, v.order_id, v.version
               FROM installation AS i
@@ -190,7 +161,7 @@ class Statements:
 
     @cached_property
     def attempts_of_orders(self) -> str:
-        """The attempts of these orders, oldest first."""
+        """Read the attempts of these orders, oldest first."""
         return f"""
             SELECT {columns(ATTEMPT, "a.")}
               FROM {self._set}
@@ -200,7 +171,7 @@ class Statements:
 
     @cached_property
     def refunds_of_orders(self) -> str:
-        """The refunds of these orders, oldest first."""
+        """Read the refunds of these orders, oldest first."""
         return f"""
             SELECT {columns(REFUND, "r.")}
               FROM {self._set}
@@ -210,7 +181,7 @@ class Statements:
 
     @cached_property
     def credits_of_orders(self) -> str:
-        """The credits of these orders, in the order in which they arrived."""
+        """Read the credits of these orders, in the order in which they arrived."""
         return f"""
             SELECT {columns(CREDIT, "c.")}
               FROM {self._set}
@@ -220,7 +191,7 @@ class Statements:
 
     @cached_property
     def returns_of_orders(self) -> str:
-        """The returns of these orders, oldest first."""
+        """Read the returns of these orders, oldest first."""
         return f"""
             SELECT {columns(RETURN, "r.")}
               FROM {self._set}
@@ -230,7 +201,7 @@ class Statements:
 
     @cached_property
     def orders_of_transactions(self) -> str:
-        """The order id behind each transaction, which is an attempt or a credit."""
+        """Find the order id behind each transaction, which is an attempt or a credit."""
         return " UNION ALL ".join(
             f"""
             SELECT t.account_id, t.transaction_id, t.order_id
@@ -242,7 +213,7 @@ class Statements:
 
     @cached_property
     def order_of_session(self) -> str:
-        """The order of a transfer by its session id, whichever bank gave it; the newest if several did."""
+        """Find the order of a transfer by session id, whichever bank gave it; the newest if several did."""
         return f"""
             SELECT account_id, order_id FROM credits
              WHERE account_id = {self._p}1 AND session_id = {self._p}2
@@ -251,7 +222,7 @@ class Statements:
 
     @cached_property
     def orders_with_held_money(self) -> str:
-        """Expired orders that hold money, which waits for a person; longest held first."""
+        """Find expired orders that hold money, which waits for a person; longest held first."""
         return f"""
             SELECT c.account_id, c.order_id FROM credits AS c
               JOIN orders AS o ON o.account_id = c.account_id AND o.order_id = c.order_id
@@ -261,7 +232,7 @@ class Statements:
 
     @cached_property
     def orders_with_open_returns(self) -> str:
-        """Orders with money on its way back, longest under way first."""
+        """Find orders with money on its way back, longest under way first."""
         return f"""
             SELECT account_id, order_id FROM returns
              WHERE status <> '{ReturnStatus.DONE.value}'
@@ -270,14 +241,16 @@ class Statements:
 
     @cached_property
     def insert_orders(self) -> str:
-        """New orders; one whose reference is taken is left out, which the count of rows tells."""
+        """Insert orders, leaving out one whose reference is taken, which the count of rows tells."""
         return f"""
-            {self._insert(schema.orders, ORDER + TERMS)} WHERE true ON CONFLICT DO NOTHING
+            {self._insert(schema.orders, ORDER + TERMS)}
+             WHERE true
+            ON CONFLICT DO NOTHING
         """
 
     @cached_property
     def update_orders(self) -> str:
-        """Compare-and-set: only rows still at the version that was judged are written."""
+        """Compare and set: write only rows still at the version that was judged."""
         return f"""
             UPDATE orders SET {self._assignments(schema.orders, ORDER_STATE, start=3)}
               FROM {self._set}
@@ -288,27 +261,27 @@ class Statements:
 
     @cached_property
     def write_attempts(self) -> str:
-        """An attempt or a refund changes only together with its order, whose version guards it."""
+        """Write attempts, new or changed: only together with their orders, whose version guards them."""
         return self._upsert(schema.attempts, ATTEMPT)
 
     @cached_property
     def write_refunds(self) -> str:
-        """As ``write_attempts``."""
+        """Write refunds, as ``write_attempts`` does."""
         return self._upsert(schema.refunds, REFUND)
 
     @cached_property
     def write_credits(self) -> str:
-        """As ``write_attempts``."""
+        """Write credits, as ``write_attempts`` does."""
         return self._upsert(schema.credits_, CREDIT)
 
     @cached_property
     def write_returns(self) -> str:
-        """As ``write_attempts``."""
+        """Write returns, as ``write_attempts`` does."""
         return self._upsert(schema.returns, RETURN)
 
     @cached_property
     def insert_saved_cards(self) -> str:
-        """Cards that payments leave, each its order's customer's; never changed by a batch."""
+        """Insert the cards that payments leave, each its order's customer's; never changed by a batch."""
         values = ", ".join(
             self._value(schema.saved_cards, name, place) for place, name in enumerate(SAVED_CARD)
         )
@@ -321,17 +294,17 @@ class Statements:
 
     @cached_property
     def insert_events(self) -> str:
-        """Events, never changed afterwards."""
+        """Insert events, never changed afterwards."""
         return self._insert(schema.events, EVENT)
 
     @cached_property
     def insert_entries(self) -> str:
-        """Ledger entries, never changed afterwards."""
+        """Insert ledger entries, never changed afterwards."""
         return self._insert(schema.ledger_entries, ENTRY)
 
     @cached_property
     def lock_order(self) -> str:
-        """Locks one order for whoever asks what became of a commit.
+        """Lock one order for whoever asks what became of a commit.
 
         A commit that is still going on ends first; and the asker's commit waits for a standby, as the
         lost one should have.
@@ -342,7 +315,7 @@ class Statements:
 
     @cached_property
     def event_exists(self) -> str:
-        """Whether this very event was written."""
+        """Look for this very event."""
         return f"""
             SELECT 1 FROM events
              WHERE account_id = {self._p}1 AND order_id = {self._p}2
@@ -351,7 +324,7 @@ class Statements:
 
     @cached_property
     def key_exists(self) -> str:
-        """Whether this command's answer is under the key; locked as in ``lock_order``."""
+        """Look for this command's answer under the key; locked as in ``lock_order``."""
         return f"""
             SELECT 1 FROM idempotency_keys
              WHERE account_id = {self._p}1 AND key = {self._p}2
@@ -361,7 +334,7 @@ class Statements:
 
     @cached_property
     def events_of_order(self) -> str:
-        """All events of one order, in their sequence."""
+        """Read all events of one order, in their sequence."""
         return f"""
             SELECT {columns(EVENT)} FROM events
              WHERE account_id = {self._p}1 AND order_id = {self._p}2
@@ -370,7 +343,7 @@ class Statements:
 
     @cached_property
     def trial_balance(self) -> str:
-        """Debits and credits of each ledger account of one merchant."""
+        """Sum debits and credits of each ledger account of one merchant."""
         return f"""
             SELECT ledger_account, currency,
                    CAST(SUM(CASE WHEN amount > 0 THEN amount ELSE 0 END) AS BIGINT),
@@ -383,7 +356,7 @@ class Statements:
 
     @cached_property
     def overdue_calls(self) -> str:
-        """Orders with a rail call whose caller is taken for dead, longest overdue first."""
+        """Find orders with a rail call whose caller is taken for dead, longest overdue first."""
         return f"""
             SELECT account_id, order_id, min(call_until) AS call_until
               FROM (SELECT account_id, order_id, call_until FROM attempts WHERE call_until <= {self._p}1
@@ -397,7 +370,7 @@ class Statements:
 
     @cached_property
     def due_orders(self) -> str:
-        """Pending orders whose time has come, longest due first."""
+        """Find pending orders whose time has come, longest due first."""
         return f"""
             SELECT account_id, reference FROM orders
              WHERE awaits_due = 1 AND due_at <= {self._p}1 AND status = '{OrderStatus.PENDING.value}'
@@ -406,7 +379,7 @@ class Statements:
 
     @cached_property
     def first_due_at(self) -> str:
-        """The earliest due time of a pending order."""
+        """Find the earliest due time of a pending order."""
         return f"""
             SELECT due_at FROM orders
              WHERE awaits_due = 1 AND due_at IS NOT NULL AND status = '{OrderStatus.PENDING.value}'
@@ -422,13 +395,20 @@ class Statements:
 
     def _insert(self, table: Table, names: tuple[str, ...]) -> str:
         values = ", ".join(self._value(table, name, place) for place, name in enumerate(names))
-        return f"INSERT INTO {table.name} ({columns(names)}) SELECT {values} FROM {self._set}"
+        return f"""
+            INSERT INTO {table.name} ({columns(names)})
+            SELECT {values}
+              FROM {self._set}
+        """
 
     def _upsert(self, table: Table, names: tuple[str, ...]) -> str:
         key = tuple(column.name for column in table.primary_key.columns)
         state = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
         return f"""
-            {self._insert(table, names)} WHERE true ON CONFLICT ({columns(key)}) DO UPDATE SET {state}
+            {self._insert(table, names)}
+             WHERE true
+            ON CONFLICT ({columns(key)}) DO UPDATE
+               SET {state}
         """
 
     def _orders_by(self, key: str, wanted: tuple[str, ...], also: str = "") -> str:
@@ -450,5 +430,5 @@ _KEY_CLAIM: Final = ("account_id", "key", "fingerprint", "command_id", "expires_
 
 
 def columns(names: tuple[str, ...], prefix: str = "") -> str:
-    """Columns as a statement lists them."""
+    """List columns as a statement does."""
     return ", ".join(f'{prefix}"{name}"' for name in names)

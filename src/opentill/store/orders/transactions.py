@@ -24,13 +24,13 @@ from sqlalchemy import (
 )
 
 from opentill.domain.order import Attempt, Credit, Order, RefundStatus
-from opentill.store.interface import TransactionFilter, TransactionView, TransferState
 from opentill.store.orders import rows
+from opentill.store.orders.contract import TransactionFilter, TransactionView, TransferState
 from opentill.store.schema import attempts, credits_, orders, refunds, returns
 
 
 def select_transactions(connection: Connection, wanted: TransactionFilter) -> list[TransactionView]:
-    """The transactions that match, newest first, each with its order."""
+    """Select the transactions that match, newest first, each with its order."""
     found = [view for kind in _KINDS for view in kind.select(connection, wanted)]
     found.sort(key=lambda view: (view.began_at, view.transaction_id), reverse=True)
     return found[: wanted.limit]
@@ -66,7 +66,7 @@ class _Kind:
     """Makes the payment and its order of its own columns and the order's."""
 
     def select(self, connection: Connection, wanted: TransactionFilter) -> list[TransactionView]:
-        """Its part of the list."""
+        """Select its part of the list."""
         newest_first = self._filtered(wanted).order_by(self.began_at.desc(), self.transaction_id.desc())
         return [self._view(tuple(row)) for row in connection.execute(newest_first.limit(wanted.limit))]
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opentill.store.orders.batch import Run, as_set
+from opentill.store.databases.database import Run
+from opentill.store.orders.batch import as_set
 from opentill.store.outbox import rows
 from opentill.store.outbox.contract import Delivery, Endpoint, Outgoing
 from opentill.store.outbox.statements import OutboxStatements
@@ -22,7 +23,7 @@ class Room:
     of_others: int
 
     def at(self, endpoint_id: str) -> int:
-        """How many more this one may have."""
+        """Say how many more this one may have."""
         return self.by_endpoint.get(endpoint_id, self.of_others)
 
 
@@ -34,7 +35,7 @@ class Claiming:
         self._statements = statements
 
     def claim(self, now: int, lease_until: int, limit: int, room: Room) -> list[Outgoing]:
-        """See ``Outbox.claim_deliveries``."""
+        """Claim due deliveries endpoint by endpoint, as ``Outbox.claim_deliveries`` says."""
         endpoints = self._endpoints(now, limit, room)
         deliveries = self._lock_due(list(endpoints), now, limit, room) if endpoints else []
         if not deliveries:
@@ -48,7 +49,7 @@ class Claiming:
         ]
 
     def _endpoints(self, now: int, limit: int, room: Room) -> dict[tuple[str, str], Endpoint]:
-        """Those with something due and room for it, longest due first; no more of them than are wanted."""
+        """Find those with something due and room for it, longest due first; no more than are wanted."""
         found = self._run(self._statements.endpoints_with_due, (now,)).fetchall()
         endpoints = (rows.endpoint(row[:-1]) for row in found)
         with_room = [e for e in endpoints if room.at(e.endpoint_id) > 0]
@@ -57,7 +58,7 @@ class Claiming:
     def _lock_due(
         self, endpoints: Sequence[tuple[str, str]], now: int, limit: int, room: Room
     ) -> list[Delivery]:
-        """The longest due of these endpoints, within their room; other senders pass over what is locked."""
+        """Lock the longest due of these endpoints, within their room; other senders pass over them."""
         most = max(room.at(endpoint_id) for _, endpoint_id in endpoints)
         of_each = min(limit, most, max(LOOKED_AT, LOOKED_AT * limit // len(endpoints)))
         found = self._run(self._statements.lock_due, (as_set(endpoints), now, of_each)).fetchall()

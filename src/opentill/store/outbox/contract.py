@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from opentill.domain.commands import Actor
 from opentill.domain.events import Event
-from opentill.store.orders.views import OrderView
+from opentill.store.orders.contract import OrderView
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +206,16 @@ class Outbox(Protocol):
         """
 
     def feed(self, account_id: str, after: int, types: Collection[str], limit: int) -> list[FeedEntry]:
-        """The merchant's events behind place ``after``, in their places; of these types, if any are named."""
+        """Read the merchant's events behind place ``after``, in their places; of these types, if named."""
 
     def last_places(self, account_ids: Collection[str]) -> Mapping[str, int]:
-        """The last place given out in each of these merchants' feeds; 0 where there is none."""
+        """Read the last place given out in each of these merchants' feeds; 0 where there is none."""
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
         """Add an endpoint to its merchant."""
 
     def endpoints(self, account_id: str) -> list[Endpoint]:
-        """The merchant's endpoints, oldest first."""
+        """List the merchant's endpoints, oldest first."""
 
     def change_endpoint(
         self,
@@ -252,10 +252,10 @@ class Outbox(Protocol):
         """
 
     def deliveries(self, wanted: DeliveryFilter) -> list[Delivery]:
-        """The deliveries that match, newest first."""
+        """List the deliveries that match, newest first."""
 
     def delivery_body(self, account_id: str, delivery_id: str) -> bytes | None:
-        """The body of one delivery, as it goes out."""
+        """Read the body of one delivery, as it goes out."""
 
     def push_again(self, account_id: str, delivery_ids: Collection[str], now: int) -> int:
         """Make deliveries due now, with all their tries before them; returns how many.
@@ -264,7 +264,7 @@ class Outbox(Protocol):
         """
 
     def outbox_health(self) -> OutboxHealth:
-        """How the telling goes."""
+        """Count what waits, what is dead and what is paused."""
 
     def paused_endpoints(self) -> int:
-        """How many endpoints of all merchants are paused; costs next to nothing."""
+        """Count the paused endpoints of all merchants; costs next to nothing."""

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, delete, insert, literal_column, select, tuple_
 
-from opentill.store.accounts.verbs import AccountVerbs
+from opentill.store.databases.database import Database
 from opentill.store.outbox import rows
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, DeliveryState, Endpoint
 from opentill.store.schema import webhook_deliveries, webhook_endpoints
@@ -16,26 +16,29 @@ _IS_PENDING: Final = webhook_deliveries.c.state == literal_column(f"'{DeliverySt
 """Spelt out: an index of pending rows alone serves no parameter, which could say anything."""
 
 
-class Endpoints(AccountVerbs):
+class EndpointVerbs:
     """Endpoints of merchants, and their deliveries as they are looked at."""
 
+    def __init__(self, database: Database):
+        self._database = database
+
     def add_endpoint(self, endpoint: Endpoint) -> None:
-        """See ``Outbox.add_endpoint``."""
+        """Insert an endpoint."""
         values = rows.endpoint_values(endpoint)
-        self._write(lambda c: c.execute(insert(webhook_endpoints).values(**values)))
+        self._database.write(lambda c: c.execute(insert(webhook_endpoints).values(**values)))
 
     def endpoints(self, account_id: str) -> list[Endpoint]:
-        """See ``Outbox.endpoints``."""
+        """List a merchant's endpoints by their time."""
         table = webhook_endpoints
         wanted = (
             select(*(table.c[name] for name in rows.ENDPOINT))
             .where(table.c.account_id == account_id)
             .order_by(table.c.created_at, table.c.endpoint_id)
         )
-        return [rows.endpoint(tuple(row)) for row in self._read(lambda c: c.execute(wanted).all())]
+        return [rows.endpoint(tuple(row)) for row in self._database.read(lambda c: c.execute(wanted).all())]
 
     def delete_endpoint(self, account_id: str, endpoint_id: str) -> bool:
-        """See ``Outbox.delete_endpoint``. The endpoint goes first, so that nothing more is queued for it."""
+        """Delete the endpoint first, so that nothing more is queued for it, then what waits, part by part."""
         e, d = webhook_endpoints, webhook_deliveries
         it = delete(e).where(e.c.account_id == account_id, e.c.endpoint_id == endpoint_id)
         some = (
@@ -44,17 +47,19 @@ class Endpoints(AccountVerbs):
             .limit(DELETED_AT_ONCE)
         )
         waiting = delete(d).where(tuple_(d.c.account_id, d.c.delivery_id).in_(some))
-        found = self._write(lambda c: c.execute(it).rowcount) == 1
-        while self._write(lambda c: c.execute(waiting).rowcount) == DELETED_AT_ONCE:
+        found = self._database.write(lambda c: c.execute(it).rowcount) == 1
+        while self._database.write(lambda c: c.execute(waiting).rowcount) == DELETED_AT_ONCE:
             pass
         return found
 
     def deliveries(self, wanted: DeliveryFilter) -> list[Delivery]:
-        """See ``Outbox.deliveries``."""
+        """List the deliveries that match, newest first."""
         d = webhook_deliveries
         newest_first = (d.c.created_at.desc(), d.c.sequence.desc(), d.c.delivery_id.desc())
         statement = _filtered(wanted).order_by(*newest_first).limit(wanted.limit)
-        return [rows.delivery(tuple(row)) for row in self._read(lambda c: c.execute(statement).all())]
+        return [
+            rows.delivery(tuple(row)) for row in self._database.read(lambda c: c.execute(statement).all())
+        ]
 
 
 def _filtered(wanted: DeliveryFilter) -> Select[Any]:

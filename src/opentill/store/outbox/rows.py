@@ -1,4 +1,4 @@
-"""Rows of the outbox to its values and back. The column orders here are the ones the statements name."""
+"""Rows of the outbox to its values and back, in the column order of the schema."""
 
 import uuid
 from typing import Any, Final
@@ -7,6 +7,7 @@ import msgspec
 
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event
+from opentill.store import schema
 from opentill.store.orders.rows import Row
 from opentill.store.outbox.contract import (
     Delivery,
@@ -18,21 +19,10 @@ from opentill.store.outbox.contract import (
     Tried,
 )
 
-ENDPOINT: Final = (
-    "account_id", "endpoint_id", "url", "events", "enabled", "key_sealed", "next_key_sealed", "paused_at",
-    "failing_since", "created_at", "failed_tries",
-)  # fmt: skip
-
-ENDPOINT_EVENT: Final = (
-    "account_id", "place", "event_id", "endpoint_id", "type", "actor_kind", "actor_id", "at",
-)  # fmt: skip
-
-DELIVERY: Final = (
-    "account_id", "delivery_id", "endpoint_id", "event_id", "order_id", "sequence", "type", "state", "tries",
-    "next_try_at", "status", "response", "created_at", "updated_at",
-)  # fmt: skip
-
-BODY: Final = ("account_id", "order_id", "sequence", "body")
+ENDPOINT: Final = schema.names_of(schema.webhook_endpoints)
+ENDPOINT_EVENT: Final = schema.names_of(schema.endpoint_events)
+DELIVERY: Final = schema.names_of(schema.webhook_deliveries, without=("claimed_until",))
+BODY: Final = schema.names_of(schema.webhook_bodies)
 
 _DELIVERIES: Final = uuid.UUID("6d2f5a0e-0b1c-5e0a-9a43-7f1f3f6f0c55")
 """The namespace of delivery ids."""
@@ -42,7 +32,7 @@ _STATE: Final = {s.value: s for s in DeliveryState}
 
 
 def endpoint(row: Row) -> Endpoint:
-    """An endpoint from ``ENDPOINT``."""
+    """Make an endpoint of ``ENDPOINT``."""
     (
         account_id, endpoint_id, url, events, enabled, key, next_key, paused_at, failing_since, created_at,
         failed_tries,
@@ -63,24 +53,24 @@ def endpoint(row: Row) -> Endpoint:
 
 
 def endpoint_values(e: Endpoint) -> dict[str, Any]:
-    """The columns of an endpoint by name."""
+    """Give the columns of an endpoint by name."""
     values = {name: getattr(e, name) for name in ENDPOINT}
     return values | {"events": msgspec.json.encode(e.events).decode(), "enabled": int(e.enabled)}
 
 
 def endpoint_row(e: Endpoint) -> Row:
-    """The values of ``ENDPOINT``."""
+    """Give the values of ``ENDPOINT``."""
     return tuple(endpoint_values(e).values())
 
 
 def endpoint_event_row(e: Endpoint, type_: EndpointEventType, actor: Actor, at: int, place: int) -> Row:
-    """The values of ``ENDPOINT_EVENT``; its id follows from its place, which is given once."""
+    """Give the values of ``ENDPOINT_EVENT``; its id follows from its place, which is given once."""
     event_id = str(uuid.uuid5(_ENDPOINT_EVENTS, f"{e.account_id} {place}"))
     return e.account_id, place, event_id, e.endpoint_id, type_, actor.kind, actor.id, at
 
 
 def placed_endpoint_event(row: Row) -> PlacedEndpointEvent:
-    """What stands in a feed, from ``ENDPOINT_EVENT``."""
+    """Make what stands in a feed of ``ENDPOINT_EVENT``."""
     account_id, place, event_id, endpoint_id, type_, actor_kind, actor_id, at = row
     actor = Actor(ActorKind(actor_kind), actor_id)
     event = EndpointEvent(event_id, account_id, endpoint_id, EndpointEventType(type_), actor, at)
@@ -88,7 +78,7 @@ def placed_endpoint_event(row: Row) -> PlacedEndpointEvent:
 
 
 def delivery(row: Row) -> Delivery:
-    """A delivery from ``DELIVERY``."""
+    """Make a delivery of ``DELIVERY``."""
     (
         account_id, delivery_id, endpoint_id, event_id, order_id, sequence, type_, state, tries, next_try_at,
         status, response, created_at, updated_at,
@@ -112,7 +102,7 @@ def delivery(row: Row) -> Delivery:
 
 
 def new_delivery_row(e: Event, endpoint_id: str, type_: str, now: int) -> Row:
-    """The values of ``DELIVERY`` for one that is due at once."""
+    """Give the values of ``DELIVERY`` for one that is due at once."""
     return (
         e.account_id, delivery_id(endpoint_id, e.event_id), endpoint_id, e.event_id, e.order_id, e.sequence,
         type_, DeliveryState.PENDING, 0, now, None, "", now, now,
@@ -120,11 +110,11 @@ def new_delivery_row(e: Event, endpoint_id: str, type_: str, now: int) -> Row:
 
 
 def delivery_id(endpoint_id: str, event_id: str) -> str:
-    """Follows from what it is: the same event can not be queued for the same endpoint twice."""
+    """Derive the id from what it is: the same event can not be queued for the same endpoint twice."""
     return str(uuid.uuid5(_DELIVERIES, f"{endpoint_id} {event_id}"))
 
 
 def tried_row(t: Tried) -> Row:
-    """What ``record_tries`` takes. PostgreSQL keeps no NUL, and a receiver may answer with some."""
+    """Give what ``record_tries`` takes. PostgreSQL keeps no NUL, and a receiver may answer with some."""
     response = t.response.replace("\0", "")
     return (t.account_id, t.delivery_id, t.state, t.next_try_at, t.status, response, t.at)

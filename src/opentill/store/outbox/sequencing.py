@@ -11,9 +11,10 @@ from typing import Final
 from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Actor
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
-from opentill.store.interface import Transient
+from opentill.store.databases.database import Run
+from opentill.store.errors import Transient
 from opentill.store.orders import rows
-from opentill.store.orders.batch import Run, as_set, views_by_id
+from opentill.store.orders.batch import as_set, views_by_id
 from opentill.store.outbox import rows as outbox_rows
 from opentill.store.outbox.contract import Endpoint, EndpointEventType, RenderEvent, Told
 from opentill.store.outbox.statements import OutboxStatements
@@ -33,7 +34,7 @@ class Sequencing:
         self._statements = statements
 
     def place(self, render: RenderEvent, now: int, limit: int) -> int:
-        """See ``Outbox.place_events``. An event that nobody listens to never leaves the database."""
+        """Place events and queue deliveries; an event that nobody listens to never leaves the database."""
         oldest = self._run(self._statements.oldest_unplaced, (limit,)).fetchall()
         if not oldest:
             return 0
@@ -59,7 +60,7 @@ class Sequencing:
         self._run(self._statements.write_feeds, (as_set(sorted(last.items())),))
 
     def _lock_feeds(self, accounts: str) -> dict[str, int]:
-        """The last places of these merchants; nobody else places events of theirs from here on."""
+        """Lock and read the last places of these merchants: nobody else places events of theirs any more."""
         self._run(self._statements.open_feeds, (accounts,))
         return dict(self._run(self._statements.lock_feeds, (accounts,)).fetchall())
 
@@ -86,19 +87,19 @@ class Sequencing:
             self._run(self._statements.insert_deliveries, (as_set(deliveries),))
 
     def _listening(self, accounts: str) -> dict[str, list[Endpoint]]:
-        """The enabled endpoints of these merchants, paused ones too: theirs wait."""
+        """Read the enabled endpoints of these merchants, paused ones too: theirs wait."""
         by_account: dict[str, list[Endpoint]] = {}
         for row in self._run(self._statements.listening, (accounts,)).fetchall():
             by_account.setdefault(row[0], []).append(outbox_rows.endpoint(row))
         return by_account
 
     def _told(self, account_id: str, before: int, after: int) -> list[Event]:
-        """The events of one merchant that have just been placed and are told to merchants."""
+        """Read one merchant's events that have just been placed and are told to merchants."""
         asked = (_TOLD, account_id, before, after)
         return [rows.event(row) for row in self._run(self._statements.told, asked).fetchall()]
 
     def _said(self, events: Sequence[Event], render: RenderEvent) -> list[tuple[Event, Told]]:
-        """What those events say that say something."""
+        """Render those events that say something."""
         names = sorted({(event.account_id, event.order_id) for event in events})
         views = views_by_id(self._run, self._statements, names) if names else {}
         cards = self._cards_left_by(
@@ -120,7 +121,7 @@ class Sequencing:
     def _cards_left_by(
         self, payments: Sequence[tuple[str, str | None]]
     ) -> dict[tuple[str, str | None], SavedCard]:
-        """By payment. Orders that asked for no token cost no read."""
+        """Read saved cards by payment. Orders that asked for no token cost no read."""
         if not payments:
             return {}
         found = self._run(self._statements.cards_of_payments, (as_set(payments),)).fetchall()

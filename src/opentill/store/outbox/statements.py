@@ -5,7 +5,7 @@ from typing import Final
 
 from opentill.store import schema
 from opentill.store.orders.rows import EVENT, SAVED_CARD
-from opentill.store.orders.statements import Dialect, Statements, columns
+from opentill.store.orders.statements import Statements, columns
 from opentill.store.outbox.contract import DeliveryState
 from opentill.store.outbox.rows import BODY, DELIVERY, ENDPOINT, ENDPOINT_EVENT
 
@@ -27,19 +27,11 @@ That one is pending is said by its next try: said by its state, the index of wha
 class OutboxStatements(Statements):
     """Every statement of feed, endpoints and deliveries, in the words of one database."""
 
-    def __init__(self, dialect: Dialect):
-        super().__init__(dialect)
-        self._several_writers = bool(dialect.row_lock)
-
-    def _locked(self, lock: str) -> str:
-        """Where one transaction writes at a time, it has locked everything."""
-        return lock if self._several_writers else ""
-
     # --- leases and feeds -------------------------------------------------------------------------
 
     @cached_property
     def hold_lease(self) -> str:
-        """Returns a row when the lease is ours: it was free, had run out, or was ours already."""
+        """Take a lease that is free, has run out or is ours already; return a row when it is ours."""
         p = self._p
         return f"""
             INSERT INTO leases (name, holder, held_until) VALUES ({p}1, {p}2, {p}3)
@@ -50,7 +42,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def oldest_unplaced(self) -> str:
-        """The merchants of the oldest unplaced events, and until when each one's reach."""
+        """Find the merchants of the oldest unplaced events, and until when each one's reach."""
         return f"""
             SELECT account_id, max(at)
               FROM (SELECT account_id, at FROM events WHERE place IS NULL ORDER BY at LIMIT {self._p}1) AS e
@@ -59,7 +51,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def open_feeds(self) -> str:
-        """Makes the feeds of these merchants that do not exist yet."""
+        """Make the feeds of these merchants that do not exist yet."""
         return f"""
             INSERT INTO feeds (account_id, place) SELECT w.value ->> 0, 0 FROM {self._set} WHERE true
             ON CONFLICT (account_id) DO NOTHING
@@ -67,12 +59,12 @@ class OutboxStatements(Statements):
 
     @cached_property
     def lock_feeds(self) -> str:
-        """The last places of these merchants, locked in key order."""
-        return f"{self.last_places} ORDER BY f.account_id {self._locked('FOR UPDATE OF f')}"
+        """Lock and read the last places of these merchants, in key order."""
+        return f"{self.last_places} ORDER BY f.account_id {self._dialect.locked('FOR UPDATE OF f')}"
 
     @cached_property
     def last_places(self) -> str:
-        """The last places of these merchants."""
+        """Read the last places of these merchants."""
         return f"""
             SELECT f.account_id, f.place
               FROM {self._set} {self._join} feeds AS f ON f.account_id = w.value ->> 0
@@ -80,7 +72,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def place_events(self) -> str:
-        """Gives these merchants' unplaced events up to a time their places, the oldest events first.
+        """Give these merchants' unplaced events up to a time their places, the oldest events first.
 
         Without that time a plan that does not follow the index would sort all that wait. The merchant is
         asked for so that the key does not offer itself, where all that ever happened to a merchant is; what
@@ -102,7 +94,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def move_feeds(self) -> str:
-        """Writes the last places of these merchants down, and returns them."""
+        """Write the last places of these merchants down, and return them."""
         return f"""
             UPDATE feeds
                SET place = COALESCE((SELECT e.place FROM events AS e
@@ -114,7 +106,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def write_feeds(self) -> str:
-        """Writes down the last places of merchants at which something other than an event now stands."""
+        """Write down the last places of merchants at which something other than an event now stands."""
         return f"""
             UPDATE feeds SET place = (w.value ->> 1){self._int}
               FROM {self._set} WHERE feeds.account_id = w.value ->> 0
@@ -122,7 +114,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def told(self) -> str:
-        """The events of these types that stand behind one place and up to another of a merchant's feed."""
+        """Read events of these types that stand behind one place and up to another of a merchant's feed."""
         return f"""
             SELECT {columns(EVENT)} FROM events
              WHERE account_id = {self._p}2 AND place > {self._p}3 AND place <= {self._p}4
@@ -132,7 +124,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def feed(self) -> str:
-        """Placed events of these types behind one place and up to another, with their orders' references."""
+        """Read placed events of these types behind one place and up to another, with orders' references."""
         p = self._p
         return f"""
             SELECT e.place, o.reference, {columns(EVENT, "e.")}
@@ -149,12 +141,12 @@ class OutboxStatements(Statements):
 
     @cached_property
     def insert_endpoint_events(self) -> str:
-        """What happened to endpoints, at its places."""
+        """Insert what happened to endpoints, at its places."""
         return self._insert(schema.endpoint_events, ENDPOINT_EVENT)
 
     @cached_property
     def endpoint_feed(self) -> str:
-        """What happened to the endpoints of a merchant behind one place and up to another, of these types."""
+        """Read what happened to a merchant's endpoints behind one place and up to another, of these types."""
         p = self._p
         return f"""
             SELECT {columns(ENDPOINT_EVENT)} FROM endpoint_events
@@ -165,15 +157,16 @@ class OutboxStatements(Statements):
 
     @cached_property
     def lock_endpoint(self) -> str:
-        """One endpoint, locked."""
+        """Lock and read one endpoint."""
         return f"""
             SELECT {columns(ENDPOINT)} FROM webhook_endpoints
-             WHERE account_id = {self._p}1 AND endpoint_id = {self._p}2 {self._locked("FOR NO KEY UPDATE")}
+             WHERE account_id = {self._p}1 AND endpoint_id = {self._p}2
+             {self._dialect.locked("FOR NO KEY UPDATE")}
         """
 
     @cached_property
     def change_endpoint(self) -> str:
-        """Writes all of an endpoint but its key; its values come in the order of ``ENDPOINT``."""
+        """Write all of an endpoint but its key; its values come in the order of ``ENDPOINT``."""
         p = self._p
         numbered = list(enumerate(ENDPOINT, 1))
         values = ", ".join(f"{name} = {p}{number}" for number, name in numbered[2:])
@@ -181,7 +174,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def make_due(self) -> str:
-        """What waits at an endpoint for a later try is due since its last one."""
+        """Make due, as of its last try, what waits at an endpoint for a later one."""
         return f"""
             UPDATE webhook_deliveries SET next_try_at = updated_at
              WHERE account_id = {self._p}1 AND endpoint_id = {self._p}2 AND state = {_PENDING}
@@ -190,24 +183,24 @@ class OutboxStatements(Statements):
 
     @cached_property
     def paused_endpoints(self) -> str:
-        """How many endpoints are paused, by an index of just those."""
+        """Count the endpoints that are paused, by an index of just those."""
         return "SELECT count(*) FROM webhook_endpoints WHERE paused_at IS NOT NULL"
 
     # --- deliveries -------------------------------------------------------------------------------
 
     @cached_property
     def listening(self) -> str:
-        """The enabled endpoints of these merchants; none is deleted before what is queued for it is seen."""
+        """Read the enabled endpoints of these merchants; none is deleted before it is seen what is queued."""
         return f"""
             SELECT {columns(ENDPOINT, "e.")}
               FROM {self._set} {self._join} webhook_endpoints AS e ON e.account_id = w.value ->> 0
              WHERE e.enabled = 1
-             {self._locked("FOR KEY SHARE OF e")}
+             {self._dialect.locked("FOR KEY SHARE OF e")}
         """
 
     @cached_property
     def cards_of_payments(self) -> str:
-        """What these payments left behind."""
+        """Read the cards that these payments left behind."""
         return f"""
             SELECT {columns(SAVED_CARD, "s.")}
               FROM {self._set}
@@ -217,17 +210,17 @@ class OutboxStatements(Statements):
 
     @cached_property
     def insert_bodies(self) -> str:
-        """What events say, once for all endpoints."""
+        """Insert what events say, once for all endpoints."""
         return self._insert(schema.webhook_bodies, BODY)
 
     @cached_property
     def insert_deliveries(self) -> str:
-        """New deliveries."""
+        """Insert deliveries."""
         return self._insert(schema.webhook_deliveries, DELIVERY)
 
     @cached_property
     def bodies(self) -> str:
-        """The bodies of these events."""
+        """Read the bodies of these events."""
         return f"""
             SELECT {columns(BODY, "b.")}
               FROM {self._set}
@@ -238,7 +231,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def body_of_delivery(self) -> str:
-        """The body of one delivery."""
+        """Read the body of one delivery."""
         return f"""
             SELECT b.body
               FROM webhook_deliveries AS d
@@ -249,7 +242,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def endpoints_with_due(self) -> str:
-        """Endpoints that are not left alone and have something due, longest due first.
+        """Find endpoints that are not left alone and have something due, longest due first.
 
         One look into the index for each endpoint, however much waits there.
         """
@@ -265,30 +258,23 @@ class OutboxStatements(Statements):
 
     @cached_property
     def lock_due(self) -> str:
-        """Of each of these endpoints so many deliveries, longest due first, that nobody else is taking.
+        """Lock so many deliveries of each endpoint, longest due first, that nobody else is taking.
 
-        Each database reads no further into an endpoint's queue than that, but they put it differently: one
-        has no LATERAL, the other would run a subquery behind IN for every row of the table.
+        Each database reads no further into an endpoint's queue than that, each in its own words.
         """
         due = (
             self._due(of="w.value ->> 0", at="w.value ->> 1", now=2, also=_TURN_HAS_COME)
             + f"LIMIT {self._p}3"
         )
-        if self._several_writers:
-            return f"""
-                SELECT {columns(DELIVERY, "d.")}
-                  FROM {self._set}
-                  JOIN LATERAL (SELECT d.* {due} FOR UPDATE OF d SKIP LOCKED) AS d ON true
-            """
         return f"""
             SELECT {columns(DELIVERY, "d.")}
               FROM {self._set}
-              CROSS JOIN webhook_deliveries AS d ON d.rowid IN (SELECT d.rowid {due})
+              {self._dialect.first_of_each.format(table="webhook_deliveries", rows=due)}
         """
 
     @cached_property
     def claim(self) -> str:
-        """Takes deliveries until then."""
+        """Take deliveries until then."""
         return f"""
             UPDATE webhook_deliveries SET claimed_until = {self._p}2
               FROM {self._set}
@@ -298,7 +284,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def record_tries(self) -> str:
-        """Ends claims. One that was taken away meanwhile, or has been answered for, stays as it is."""
+        """End claims. One that was taken away meanwhile, or has been answered for, stays as it is."""
         return f"""
             UPDATE webhook_deliveries
                SET state = w.value ->> 2, next_try_at = (w.value ->> 3){self._int},
@@ -312,7 +298,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def note_health(self) -> str:
-        """Since when endpoints only fail, and how often; writes no row while nothing that matters changes."""
+        """Note since when and how often endpoints fail; write no row while nothing changes that matters."""
         succeeded, since, failures = (f"(w.value ->> {place}){self._int}" for place in (2, 3, 5))
         anew = f"({succeeded} = 1 OR webhook_endpoints.failing_since IS NULL)"
         return f"""
@@ -329,7 +315,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def pause(self) -> str:
-        """Pauses endpoints that have only failed for too long and often enough, and returns them."""
+        """Pause endpoints that have only failed for too long and often enough, and return them."""
         last = f"(w.value ->> 4){self._int}"
         return f"""
             UPDATE webhook_endpoints SET paused_at = {last}
@@ -344,7 +330,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def push_again(self) -> str:
-        """Makes deliveries to endpoints that exist due, and takes them away from whoever is trying them."""
+        """Make deliveries to endpoints that exist due, and take them away from whoever is trying them."""
         return f"""
             UPDATE webhook_deliveries
                SET state = {_PENDING}, tries = 0, next_try_at = {self._p}2, claimed_until = NULL,
@@ -359,7 +345,7 @@ class OutboxStatements(Statements):
 
     @cached_property
     def health(self) -> str:
-        """One row in the order of ``OutboxHealth``; each number by an index of just those rows."""
+        """Count for ``OutboxHealth``, in its order; each number by an index of just those rows."""
         return f"""
             SELECT (SELECT count(*) FROM events WHERE place IS NULL),
                    (SELECT at FROM events WHERE place IS NULL ORDER BY at LIMIT 1),
@@ -373,7 +359,7 @@ class OutboxStatements(Statements):
         """
 
     def _due(self, *, of: str, at: str, now: int, also: str = "") -> str:
-        """FROM and what follows, for what is due at one endpoint; ``now`` is the number of a parameter."""
+        """Spell FROM and the rest for what is due at one endpoint; ``now`` is the number of a parameter."""
         return f"""
             FROM webhook_deliveries AS d
            WHERE d.account_id = {of} AND d.endpoint_id = {at} AND d.state = {_PENDING}

@@ -54,7 +54,7 @@ class Advice:
     """Real time until which whoever wrote it books it; None: it is booked."""
 
     def tells_the_same(self, notice: TransferNotice) -> bool:
-        """Whether a further notice of the same session repeats this one (contract 10: else a 409)."""
+        """Say whether a further notice of the same session repeats this one (contract 10: else a 409)."""
         ours = self.notice
         return (ours.amount, ours.currency, ours.account_number) == (
             notice.amount,
@@ -83,7 +83,7 @@ class Transfers(Protocol):
         """
 
     def transfer_account(self, account_id: str, order_id: str) -> TransferAccount | None:
-        """The number that this order has; None also once it was given to a later one."""
+        """Find the number that this order has; None also once it was given to a later one."""
 
     def record_advice(self, notice: TransferNotice, credit_id: str, now: int, route_by: int) -> Advice:
         """Write a notice down, with the order that has its account number now; the first of a session counts.
@@ -92,13 +92,13 @@ class Transfers(Protocol):
         """
 
     def advice_of_credit(self, credit_id: str) -> Advice | None:
-        """The advice that a credit came from."""
+        """Find the advice that a credit came from."""
 
     def note_routed(self, advice: Advice) -> None:
-        """Its money is booked where it was to go; one that was attached elsewhere meanwhile is left alone."""
+        """Note that its money is booked where it was to go; one attached elsewhere since is left alone."""
 
     def unrouted_advices(self, now: int, limit: int) -> list[Advice]:
-        """Advices that should have been booked by ``now`` (real time), longest overdue first."""
+        """List advices that should have been booked by ``now`` (real time), longest overdue first."""
 
     def attach_advice(self, credit_id: str, account_id: str, order_id: str, route_by: int) -> bool:
         """Give money of the house to an order; False if it is not (any more) booked as the house's.

@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from opentill.domain.order import OrderStatus, Sender
 from opentill.store import schema
-from opentill.store.outbox.verbs import OutboxVerbs
+from opentill.store.databases.database import Database
+from opentill.store.databases.dialect import dialect_of
 from opentill.store.transfers.contract import Advice, TransferAccount, TransferNotice
 
 _accounts, _advices, _orders = schema.transfer_accounts, schema.advices, schema.orders
 
 
-class TransferVerbs(OutboxVerbs):
-    """See ``Transfers``."""
+class TransferVerbs:
+    """Account numbers of orders, and advices of banks."""
+
+    def __init__(self, database: Database):
+        self._database = database
 
     def reserve_account(
         self,
@@ -27,7 +30,7 @@ class TransferVerbs(OutboxVerbs):
         now: int,
         rest_milliseconds: int,
     ) -> TransferAccount | None:
-        """See ``Transfers.reserve_account``."""
+        """Try the candidates one by one, each by an insert, then by a guarded update."""
         free_before = now - rest_milliseconds
 
         def work(connection: Connection) -> TransferAccount | None:
@@ -40,14 +43,14 @@ class TransferVerbs(OutboxVerbs):
                     return account
             return _account_of(connection, account_id, order_id)  # another process may have reserved it
 
-        return self._write(work)
+        return self._database.write(work)
 
     def transfer_account(self, account_id: str, order_id: str) -> TransferAccount | None:
-        """See ``Transfers.transfer_account``."""
-        return self._read(lambda c: _account_of(c, account_id, order_id))
+        """Find an order's number by the order."""
+        return self._database.read(lambda c: _account_of(c, account_id, order_id))
 
     def record_advice(self, notice: TransferNotice, credit_id: str, now: int, route_by: int) -> Advice:
-        """See ``Transfers.record_advice``."""
+        """Insert the advice unless its session has one, then read the one that stands."""
 
         def work(connection: Connection) -> Advice:
             holder = select(_accounts.c.account_id, _accounts.c.order_id).where(
@@ -67,16 +70,16 @@ class TransferVerbs(OutboxVerbs):
             same = (_advices.c.rail == notice.rail) & (_advices.c.session_id == notice.session_id)
             return _advice(connection.execute(select(_advices).where(same)).mappings().one())
 
-        return self._write(work)
+        return self._database.write(work)
 
     def advice_of_credit(self, credit_id: str) -> Advice | None:
-        """See ``Transfers.advice_of_credit``."""
+        """Find an advice by the credit's id."""
         wanted = select(_advices).where(_advices.c.credit_id == credit_id)
-        found = self._read(lambda c: c.execute(wanted).mappings().first())
+        found = self._database.read(lambda c: c.execute(wanted).mappings().first())
         return _advice(found) if found else None
 
     def note_routed(self, advice: Advice) -> None:
-        """See ``Transfers.note_routed``."""
+        """End the routing of an advice that still has the target it was routed to."""
         same_target = (
             (_advices.c.credit_id == advice.credit_id)
             & _advices.c.order_id.is_not_distinct_from(advice.order_id)
@@ -85,13 +88,13 @@ class TransferVerbs(OutboxVerbs):
         self._change_advice(same_target, route_by=None)
 
     def unrouted_advices(self, now: int, limit: int) -> list[Advice]:
-        """See ``Transfers.unrouted_advices``."""
+        """List what an index of advices under way says is overdue."""
         overdue = select(_advices).where(_advices.c.route_by <= now)
         wanted = overdue.order_by(_advices.c.route_by).limit(limit)
-        return [_advice(row) for row in self._read(lambda c: c.execute(wanted).mappings().all())]
+        return [_advice(row) for row in self._database.read(lambda c: c.execute(wanted).mappings().all())]
 
     def attach_advice(self, credit_id: str, account_id: str, order_id: str, route_by: int) -> bool:
-        """See ``Transfers.attach_advice``."""
+        """Attach an advice by an update that is guarded by its being the house's and booked."""
         of_the_house = _advices.c.account_id.is_(None) & _advices.c.route_by.is_(None)
         return self._change_advice(
             (_advices.c.credit_id == credit_id) & of_the_house,
@@ -102,7 +105,7 @@ class TransferVerbs(OutboxVerbs):
         )
 
     def detach_advice(self, credit_id: str) -> None:
-        """See ``Transfers.detach_advice``."""
+        """Give an attached advice back to the house, booked as it is."""
         self._change_advice(
             (_advices.c.credit_id == credit_id) & (_advices.c.attached == 1),
             account_id=None,
@@ -113,7 +116,7 @@ class TransferVerbs(OutboxVerbs):
 
     def _change_advice(self, which: ColumnElement[bool], **values: Any) -> bool:
         changed = update(_advices).where(which).values(**values)
-        return self._write(lambda c: c.execute(changed).rowcount == 1)
+        return self._database.write(lambda c: c.execute(changed).rowcount == 1)
 
 
 def _clock_offset(connection: Connection) -> int:
@@ -121,8 +124,7 @@ def _clock_offset(connection: Connection) -> int:
 
 
 def _insert_new(connection: Connection, table: Any, values: dict[str, Any]) -> Any:
-    insert_of = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert_of(table).values(**values).on_conflict_do_nothing()
+    return dialect_of(connection).insert(table).values(**values).on_conflict_do_nothing()
 
 
 def _account_of(connection: Connection, account_id: str, order_id: str) -> TransferAccount | None:
@@ -132,7 +134,7 @@ def _account_of(connection: Connection, account_id: str, order_id: str) -> Trans
 
 
 def _take(connection: Connection, account: TransferAccount, free_before: int) -> bool:
-    """Whether this number is the order's now: nobody had it, or its order ended long enough ago."""
+    """Take this number if nobody had it or its order ended long enough ago; False otherwise."""
     values = {name: getattr(account, name) for name in TransferAccount.__dataclass_fields__}
     if connection.execute(_insert_new(connection, _accounts, values)).rowcount == 1:
         return True
@@ -143,7 +145,7 @@ def _take(connection: Connection, account: TransferAccount, free_before: int) ->
 
 
 def _ended_before(moment: int) -> Select[tuple[Any]]:
-    """The order that has the number, if nothing has happened to it since it ended that long ago."""
+    """Select the order that has the number, if nothing has happened to it since it ended that long ago."""
     return select(_orders.c.order_id).where(
         _orders.c.account_id == _accounts.c.account_id,
         _orders.c.order_id == _accounts.c.order_id,

@@ -6,17 +6,16 @@ import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
 from opentill.domain.order import LateMoney, OrderStatus
-from opentill.store.interface import (
+from opentill.store.accounts.contract import (
     MOST_CLOCK_OFFSET_MILLISECONDS,
     Client,
-    ClockOutOfRange,
     Merchant,
     Mode,
-    Store,
-    StoreUnusable,
     SubAccount,
-    TokenId,
 )
+from opentill.store.errors import ClockOutOfRange, StoreUnusable
+from opentill.store.interface import Store
+from opentill.store.orders.contract import TokenId
 from store.conformance import DAY, claim, law
 from store.conformance_keys import LAW
 
@@ -28,14 +27,14 @@ def facts_tell_dead_tokens_and_the_clock(store: Store) -> None:
     """Revoked and unknown tokens are dead in batch and snapshot alike, and both see the clock moved."""
     add_token(store)
     unknown, foreign = TokenId(ACCOUNT, "jti-9"), TokenId(OTHER, TOKEN.jti)
-    assert store.advance_clock(1_500) == 1_500
-    assert store.advance_clock(500) == 2_000
+    assert store.accounts.advance_clock(1_500) == 1_500
+    assert store.accounts.advance_clock(500) == 2_000
     with store.batch() as batch, store.snapshot() as snapshot:
         for facts in (batch.facts([TOKEN, unknown, foreign]), snapshot.facts([TOKEN, unknown, foreign])):
             assert facts.clock_offset == 2_000
             assert facts.dead_tokens == {unknown, foreign}
         assert batch.facts([]).clock_offset == 2_000
-    assert store.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
+    assert store.accounts.revoke_token(ACCOUNT, TOKEN.jti, "client-1", NOW)
     with store.snapshot() as snapshot:
         assert snapshot.facts([TOKEN]).dead_tokens == {TOKEN}
 
@@ -44,11 +43,11 @@ def facts_tell_dead_tokens_and_the_clock(store: Store) -> None:
 def the_clock_never_moves_back(store: Store) -> None:
     """A negative advance, and one beyond a hundred years, are refused and change nothing."""
     with pytest.raises(ClockOutOfRange, match="forward"):
-        store.advance_clock(-1)
-    assert store.advance_clock(MOST_CLOCK_OFFSET_MILLISECONDS) == MOST_CLOCK_OFFSET_MILLISECONDS
+        store.accounts.advance_clock(-1)
+    assert store.accounts.advance_clock(MOST_CLOCK_OFFSET_MILLISECONDS) == MOST_CLOCK_OFFSET_MILLISECONDS
     with pytest.raises(ClockOutOfRange, match="hundred years"):
-        store.advance_clock(1)
-    assert store.advance_clock(0) == MOST_CLOCK_OFFSET_MILLISECONDS
+        store.accounts.advance_clock(1)
+    assert store.accounts.advance_clock(0) == MOST_CLOCK_OFFSET_MILLISECONDS
 
 
 @law
@@ -58,20 +57,20 @@ def a_merchant_has_the_logo_it_was_given_last(store: Store) -> None:
         Merchant(account, "Shop", "", "", None, None, NOW, b"sealed") for account in (ACCOUNT, OTHER)
     )
     for each in (mine, other):
-        store.add_merchant(each, default=False)
-    assert store.set_logo(ACCOUNT, "data:a")
-    assert store.set_logo(ACCOUNT, "data:b")
-    assert not store.set_logo("nobody", "data:c")
-    assert store.merchant(ACCOUNT) == replace(mine, logo_url="data:b")
-    assert store.merchant(OTHER) == other
+        store.accounts.add_merchant(each, default=False)
+    assert store.accounts.set_logo(ACCOUNT, "data:a")
+    assert store.accounts.set_logo(ACCOUNT, "data:b")
+    assert not store.accounts.set_logo("nobody", "data:c")
+    assert store.accounts.merchant(ACCOUNT) == replace(mine, logo_url="data:b")
+    assert store.accounts.merchant(OTHER) == other
 
 
 @law
 def a_token_is_revoked_only_by_its_client(store: Store) -> None:
     """Another client's name on a revocation leaves the token alive."""
     add_token(store)
-    assert not store.revoke_token(ACCOUNT, TOKEN.jti, "client-2", NOW)
-    assert not store.revoke_token(OTHER, TOKEN.jti, "client-1", NOW)
+    assert not store.accounts.revoke_token(ACCOUNT, TOKEN.jti, "client-2", NOW)
+    assert not store.accounts.revoke_token(OTHER, TOKEN.jti, "client-1", NOW)
     with store.snapshot() as snapshot:
         assert snapshot.facts([TOKEN]).dead_tokens == frozenset()
 
@@ -82,25 +81,25 @@ def a_refresh_token_is_good_once_and_in_time(store: Store) -> None:
     add_token(store)
     add_token(store, TokenId(ACCOUNT, "jti-2"), "refresh-2")
     add_token(store, TokenId(ACCOUNT, "jti-3"), "refresh-3")
-    assert store.use_refresh_token(OTHER, "refresh-1", NOW) is None
-    used = store.use_refresh_token(ACCOUNT, "refresh-1", NOW)
+    assert store.accounts.use_refresh_token(OTHER, "refresh-1", NOW) is None
+    used = store.accounts.use_refresh_token(ACCOUNT, "refresh-1", NOW)
     assert used is not None
     assert used.jti == "jti-1"
-    assert store.use_refresh_token(ACCOUNT, "refresh-1", NOW) is None
-    assert store.use_refresh_token(ACCOUNT, "refresh-2", NOW + DAY) is None
-    assert store.revoke_token(ACCOUNT, "jti-3", "client-1", NOW)
-    assert store.use_refresh_token(ACCOUNT, "refresh-3", NOW) is None
+    assert store.accounts.use_refresh_token(ACCOUNT, "refresh-1", NOW) is None
+    assert store.accounts.use_refresh_token(ACCOUNT, "refresh-2", NOW + DAY) is None
+    assert store.accounts.revoke_token(ACCOUNT, "jti-3", "client-1", NOW)
+    assert store.accounts.use_refresh_token(ACCOUNT, "refresh-3", NOW) is None
 
 
 @law
 def a_disabled_client_loses_its_tokens(store: Store) -> None:
     """Disabling marks the client and kills all of its tokens, and no other client's."""
     for client_id in ("client-1", "client-2"):
-        store.add_client(Client(ACCOUNT, client_id, "hash", b"sealed", NOW, None))
+        store.accounts.add_client(Client(ACCOUNT, client_id, "hash", b"sealed", NOW, None))
     add_token(store)
-    assert store.disable_client(ACCOUNT, "client-1", NOW + 5)
-    assert not store.disable_client(ACCOUNT, "client-9", NOW)
-    assert [c.disabled_at for c in store.clients(ACCOUNT)] == [NOW + 5, None]
+    assert store.accounts.disable_client(ACCOUNT, "client-1", NOW + 5)
+    assert not store.accounts.disable_client(ACCOUNT, "client-9", NOW)
+    assert [c.disabled_at for c in store.accounts.clients(ACCOUNT)] == [NOW + 5, None]
     with store.snapshot() as snapshot:
         assert snapshot.facts([TOKEN]).dead_tokens == {TOKEN}
 
@@ -109,11 +108,13 @@ def a_disabled_client_loses_its_tokens(store: Store) -> None:
 def a_client_is_rotated_in_place(store: Store) -> None:
     """Rotation changes the secret and nothing else."""
     client = Client(ACCOUNT, "client-1", "hash", None, NOW, None)
-    store.add_client(client)
-    assert store.rotate_client(ACCOUNT, "client-1", "hash-2", b"new")
-    assert not store.rotate_client(OTHER, "client-1", "hash-3", None)
-    assert store.client(ACCOUNT, "client-1") == replace(client, secret_hash="hash-2", secret_sealed=b"new")
-    assert store.client(OTHER, "client-1") is None
+    store.accounts.add_client(client)
+    assert store.accounts.rotate_client(ACCOUNT, "client-1", "hash-2", b"new")
+    assert not store.accounts.rotate_client(OTHER, "client-1", "hash-3", None)
+    assert store.accounts.client(ACCOUNT, "client-1") == replace(
+        client, secret_hash="hash-2", secret_sealed=b"new"
+    )
+    assert store.accounts.client(OTHER, "client-1") is None
 
 
 @law
@@ -122,16 +123,16 @@ def merchants_and_sub_accounts_come_back(store: Store) -> None:
     first = Merchant(ACCOUNT, "Shop", "a@b.c", "", 5, None, NOW, b"key")
     second = replace(first, account_id=OTHER, name="Ọjà", post_limit=None, created_at=NOW + 1)
     sub = SubAccount(ACCOUNT, "s", "till 1", NOW)
-    assert store.default_account_id() is None
-    store.add_merchant(second, default=True)
-    store.add_merchant(first, default=False)
-    store.add_sub_account(sub)
-    assert store.merchants() == [first, second]
-    assert store.merchant(OTHER) == second
-    assert store.merchant("nobody") is None
-    assert store.sub_accounts(ACCOUNT) == [sub]
-    assert store.sub_accounts(OTHER) == []
-    assert store.default_account_id() == OTHER
+    assert store.accounts.default_account_id() is None
+    store.accounts.add_merchant(second, default=True)
+    store.accounts.add_merchant(first, default=False)
+    store.accounts.add_sub_account(sub)
+    assert store.accounts.merchants() == [first, second]
+    assert store.accounts.merchant(OTHER) == second
+    assert store.accounts.merchant("nobody") is None
+    assert store.accounts.sub_accounts(ACCOUNT) == [sub]
+    assert store.accounts.sub_accounts(OTHER) == []
+    assert store.accounts.default_account_id() == OTHER
 
 
 @law
@@ -154,11 +155,11 @@ def purge_takes_only_what_has_ended_and_not_too_much(store: Store) -> None:
 @law
 def mode_and_key_of_a_database_are_for_ever(store: Store) -> None:
     """Installing again with the same mode and key is harmless; another mode or key is refused."""
-    store.install(Mode.SANDBOX, "key-fingerprint", NOW + 1)
+    store.accounts.install(Mode.SANDBOX, "key-fingerprint", NOW + 1)
     with pytest.raises(StoreUnusable, match="sandbox mode"):
-        store.install(Mode.LIVE, "key-fingerprint", NOW)
+        store.accounts.install(Mode.LIVE, "key-fingerprint", NOW)
     with pytest.raises(StoreUnusable, match="OPENTILL_SECRET_KEY"):
-        store.install(Mode.SANDBOX, "another", NOW)
+        store.accounts.install(Mode.SANDBOX, "another", NOW)
 
 
 @law
@@ -185,12 +186,16 @@ def a_checkpoint_loses_nothing_and_may_run_at_any_time(store: Store) -> None:
 def a_merchants_defaults_are_kept(store: Store) -> None:
     """They are none at first, are set and taken back together, and belong to one merchant alone."""
     for account_id in (ACCOUNT, OTHER):
-        store.add_merchant(Merchant(account_id, "Shop", "", "", None, None, NOW, b"key"), default=False)
-    assert store.set_defaults(ACCOUNT, 1800, LateMoney.HOLD)
-    assert not store.set_defaults("33333333-3333-4333-8333-333333333333", 1, None)
-    found = {each.account_id: (each.expires_in_seconds, each.late_money) for each in store.merchants()}
+        store.accounts.add_merchant(
+            Merchant(account_id, "Shop", "", "", None, None, NOW, b"key"), default=False
+        )
+    assert store.accounts.set_defaults(ACCOUNT, 1800, LateMoney.HOLD)
+    assert not store.accounts.set_defaults("33333333-3333-4333-8333-333333333333", 1, None)
+    found = {
+        each.account_id: (each.expires_in_seconds, each.late_money) for each in store.accounts.merchants()
+    }
     assert found == {ACCOUNT: (1800, LateMoney.HOLD), OTHER: (None, None)}
-    assert store.set_defaults(ACCOUNT, None, None)
-    merchant = store.merchant(ACCOUNT)
+    assert store.accounts.set_defaults(ACCOUNT, None, None)
+    merchant = store.accounts.merchant(ACCOUNT)
     assert merchant is not None
     assert (merchant.expires_in_seconds, merchant.late_money) == (None, None)
