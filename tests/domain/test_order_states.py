@@ -1,11 +1,11 @@
 """Every order status x command cell, written out by hand from contract 4 and rulings 17 and 18."""
 
-import dataclasses
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from domain import given
 from opentill.domain import commands
@@ -163,7 +163,7 @@ def test_an_accepted_command_leads_where_the_table_says(
     assert {(e.account_id, e.order_id, e.at) for e in change.events} == {("M", "O", given.NOW)}
     assert change.after.updated_at == given.NOW
     grown = {name: getattr(before.totals, name) + by for name, by in growth.items()}
-    assert change.after.totals == dataclasses.replace(before.totals, **grown)
+    assert change.after.totals == replace(before.totals, **grown)
 
 
 @pytest.mark.parametrize(("status", "command"), UNCHANGED)
@@ -185,7 +185,7 @@ def test_a_refusal_names_its_reason_and_changes_nothing(
         decide(order, command, given.NOW)
     assert type(caught.value) is refusal
     assert order == untouched
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         order.status = CANCELLED  # type: ignore[misc]  # that it can not be is the point
 
 

@@ -1,8 +1,7 @@
 """How money goes back to its sender: every cell of the return table, written out by hand."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from domain import given, given_transfers
 from domain.given_transfers import with_return

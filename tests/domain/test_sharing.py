@@ -1,11 +1,11 @@
 """Fees and shares of payments: what is booked at capture, and what a refund takes back from whom."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import given, given_transfers
 from domain.given import AMOUNT

@@ -7,13 +7,14 @@ same beginning, together and each alone. Answers, replies, rows, ledger and feed
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from databases import Contents, Kind, Place, contents
 from engine.asked import (

@@ -5,7 +5,8 @@ Between the others stands that an endpoint was paused.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from databases import Place
 from engine.asked import received, transfer

@@ -1,7 +1,8 @@
 """What can be asked of an order. A command says what is wanted and by whom, never how it ends."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from opentill.domain.cards import KeptCard
 from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, Terms
@@ -18,16 +19,14 @@ class ActorKind(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(Struct, frozen=True):
     """Who is behind a command; ``id`` is the client id where there is one."""
 
     kind: ActorKind
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """The common part. ``command_id`` (a UUID, fixed before the first try) also fixes the event ids."""
 
     account_id: str
@@ -35,8 +34,7 @@ class Command:
     actor: Actor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateOrder(Command):
+class CreateOrder(Command, frozen=True, kw_only=True):
     """Open a new order under a reference that this merchant has never used."""
 
     order_id: str
@@ -52,8 +50,7 @@ class CreateOrder(Command):
     split: Split | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeSavedCard(CreateOrder):
+class ChargeSavedCard(CreateOrder, frozen=True, kw_only=True):
     """Open a new order and, in the same change, record the intention to charge a saved card for it."""
 
     transaction_id: str
@@ -65,22 +62,19 @@ class ChargeSavedCard(CreateOrder):
     reply_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderCommand(Command):
+class OrderCommand(Command, frozen=True, kw_only=True):
     """A command on an order that exists; ``name`` is its reference or its order id (ruling 7)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionCommand(Command):
+class TransactionCommand(Command, frozen=True, kw_only=True):
     """A command on the order that this transaction tried to pay."""
 
     transaction_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelOrder(OrderCommand):
+class CancelOrder(OrderCommand, frozen=True, kw_only=True):
     """End an order that has not been paid."""
 
     reason: str | None = None
@@ -91,13 +85,11 @@ class CancelOrder(OrderCommand):
     """The version that the order must still have; None for any."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnsureCancelled(CancelOrder):
+class EnsureCancelled(CancelOrder, frozen=True, kw_only=True):
     """End an order that has not been paid; one that is cancelled is left as it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelOrRefund(CancelOrder):
+class CancelOrRefund(CancelOrder, frozen=True, kw_only=True):
     """As EnsureCancelled; of one that is paid, give back what is left of the payment instead."""
 
     refund_id: str
@@ -106,13 +98,11 @@ class CancelOrRefund(CancelOrder):
     reply_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpireOrder(OrderCommand):
+class ExpireOrder(OrderCommand, frozen=True, kw_only=True):
     """Carry out what is due: expire the order, or cancel it where it asked for that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeginAttempt(OrderCommand):
+class BeginAttempt(OrderCommand, frozen=True, kw_only=True):
     """Record the intention to charge a card; the rail is called after this is committed."""
 
     transaction_id: str
@@ -126,8 +116,7 @@ class BeginAttempt(OrderCommand):
     """The idempotency key whose reply is completed by the rail's answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitOtp(OrderCommand):
+class SubmitOtp(OrderCommand, frozen=True, kw_only=True):
     """Record the intention to confirm an attempt with the payer's one-time password."""
 
     transaction_id: str
@@ -135,22 +124,19 @@ class SubmitOtp(OrderCommand):
     reply_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResendOtp(OrderCommand):
+class ResendOtp(OrderCommand, frozen=True, kw_only=True):
     """Note that the payer's one-time password is to be sent again; the rail sends it after the commit."""
 
     max_otp_sends: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnFromChallenge(TransactionCommand):
+class ReturnFromChallenge(TransactionCommand, frozen=True, kw_only=True):
     """Record the intention to ask the rail how the payer's 3-D Secure challenge ended."""
 
     call_until: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelAttempt(TransactionCommand):
+class CancelAttempt(TransactionCommand, frozen=True, kw_only=True):
     """End one attempt; the order stays payable, and an approval that still comes is voided."""
 
 
@@ -169,8 +155,7 @@ class RailOutcome(StrEnum):
     """The rail took the money and has given it back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleAttempt(OrderCommand):
+class SettleAttempt(OrderCommand, frozen=True, kw_only=True):
     """Record what the rail answered; accepted in every state of the attempt and of the order."""
 
     transaction_id: str
@@ -188,8 +173,7 @@ class SettleAttempt(OrderCommand):
     """Given with APPROVED where the rail was asked to keep the card."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeginRefund(TransactionCommand):
+class BeginRefund(TransactionCommand, frozen=True, kw_only=True):
     """Record the intention to give paid money back; the rail is asked after this is committed."""
 
     refund_id: str
@@ -209,8 +193,7 @@ class RefundOutcome(StrEnum):
     SILENT = "silent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleRefund(TransactionCommand):
+class SettleRefund(TransactionCommand, frozen=True, kw_only=True):
     """Record what the rail answered about a refund."""
 
     refund_id: str
@@ -219,8 +202,7 @@ class SettleRefund(TransactionCommand):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiveCredit(OrderCommand):
+class ReceiveCredit(OrderCommand, frozen=True, kw_only=True):
     """Book a bank transfer that arrived; accepted in every state, and once for each transaction id.
 
     Refused only where its currency is not the order's: then it is money of the house.
@@ -240,26 +222,22 @@ class ReceiveCredit(OrderCommand):
     narration: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptCredit(TransactionCommand):
+class AcceptCredit(TransactionCommand, frozen=True, kw_only=True):
     """A person lets money that an EXPIRED order holds pay for it; at least the whole amount."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnCredit(TransactionCommand):
+class ReturnCredit(TransactionCommand, frozen=True, kw_only=True):
     """A person sends money that an EXPIRED order holds back to where it came from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachCredit(TransactionCommand):
+class AttachCredit(TransactionCommand, frozen=True, kw_only=True):
     """A person gives money that an EXPIRED order holds to another order, which receives it for itself."""
 
     attached_to: str
     """The other order as books show it: ``<account id>/<order id>``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeginReturn(TransactionCommand):
+class BeginReturn(TransactionCommand, frozen=True, kw_only=True):
     """Record the intention of one try to send a credit's money back; the rail is asked after the commit."""
 
     now: int
@@ -267,8 +245,7 @@ class BeginReturn(TransactionCommand):
     call_until: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleReturn(TransactionCommand):
+class SettleReturn(TransactionCommand, frozen=True, kw_only=True):
     """Record what the rail answered to one try of a return."""
 
     outcome: RefundOutcome
@@ -282,13 +259,11 @@ class SettleReturn(TransactionCommand):
     """After so many refused tries the return is left to a person."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryReturn(TransactionCommand):
+class RetryReturn(TransactionCommand, frozen=True, kw_only=True):
     """A person has a parked return tried again, as often as a new one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleReturnByHand(TransactionCommand):
+class SettleReturnByHand(TransactionCommand, frozen=True, kw_only=True):
     """A person has sent the money back outside; refused while the outcome of a try is not known."""
 
     bank_reference: str

@@ -3,8 +3,9 @@
 A credit is booked as held first, in every case; what follows from it in the same change takes it from there.
 """
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from opentill.domain.commands import AcceptCredit, AttachCredit, ReceiveCredit, ReturnCredit
 from opentill.domain.events import EventType

@@ -6,8 +6,9 @@ transfers stand in ``crediting`` and ``returning``, those of refunds in ``refund
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import (

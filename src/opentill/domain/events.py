@@ -1,8 +1,9 @@
 """What happened to an order: one event for each version, written in the commit that made it true."""
 
 import uuid
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from opentill.domain.commands import Actor
 from opentill.domain.order import WHOLE, Method, OrderStatus, Parts
@@ -62,8 +63,7 @@ Money that went back, and a refund or return that finally failed, are told as ``
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One thing that happened to one order."""
 
     event_id: str

@@ -1,7 +1,8 @@
 """The double-entry ledger: append-only, derived from events, and zero in sum for every event."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from opentill.domain.events import Event, EventType
 from opentill.domain.order import Method
@@ -31,8 +32,7 @@ def merchant_balance(account_id: str) -> str:
     return f"merchant:{account_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line of a booking; ``amount`` in minor units, debits positive, credits negative."""
 
     account: str

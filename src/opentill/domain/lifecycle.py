@@ -8,9 +8,10 @@ A new input is a further column here and a further function in ``decisions`` or 
 (``crediting``, ``returning``, ``refunding``): they apply these tables, and nothing else does.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.order import (
@@ -65,8 +66,7 @@ class Take(StrEnum):
     """That which paid for the order, as far as it has not been refunded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """Where an input leads, and what becomes of the money that it brings or is about."""
 
     to: OrderStatus

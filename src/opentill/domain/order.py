@@ -3,9 +3,10 @@
 All times are milliseconds since 1970 UTC; all amounts are minor units of the order's currency.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
+
+from msgspec import Struct
 
 
 class OrderStatus(StrEnum):
@@ -129,8 +130,7 @@ class RefundStatus(StrEnum):
     REFUSED = "REFUSED"
 
 
-@dataclass(frozen=True, slots=True)
-class RailCall:
+class RailCall(Struct, frozen=True):
     """The intention of one call to the rail, committed before the call is made."""
 
     kind: CallKind
@@ -140,8 +140,7 @@ class RailCall:
     """The idempotency key whose stored reply the answer of this call completes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """Where the payer's browser proves to its bank who it is, and with what (3-D Secure, contract 3.8)."""
 
     acs_url: str
@@ -149,8 +148,7 @@ class Challenge:
     md: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One try of a payer to pay an order by card."""
 
     transaction_id: str
@@ -177,8 +175,7 @@ class Attempt:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refund:
+class Refund(Struct, frozen=True):
     """One order of the merchant to give paid money back; it has one id for life, sent on every try."""
 
     refund_id: str
@@ -202,8 +199,7 @@ class Refund:
     """The transactionId of the credit whose money goes back to its sender; None for one account or card."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """From where a transfer came, as far as the bank said; empty for what it did not say."""
 
     name: str = ""
@@ -211,8 +207,7 @@ class Sender:
     bank_code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(Struct, frozen=True):
     """Money that arrived by one bank transfer; ``amount = applied + held + what its return sends away``."""
 
     transaction_id: str
@@ -233,8 +228,7 @@ class Credit:
     held: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Struct, frozen=True):
     """Money of one credit on its way out, never applied. A credit has one return at the most.
 
     Its id for life, sent on every try, is that of the credit (``names.return_id``).
@@ -257,8 +251,7 @@ class Return:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """The money of one order; ``received = applied + held + returning + returned`` at every moment."""
 
     received: int = 0
@@ -281,8 +274,11 @@ class Totals:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+NO_MONEY = Totals()
+"""Nothing has come yet."""
+
+
+class Split(Struct, frozen=True):
     """How a payment is to be shared between accounts of the merchant (contract 8)."""
 
     kind: SplitKind
@@ -294,8 +290,7 @@ Shares: TypeAlias = tuple[tuple[str, int], ...]
 """Account ids and amounts in minor units, each above zero."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What of an amount is not its beneficiary's."""
 
     fee: int = 0
@@ -307,8 +302,7 @@ WHOLE = Parts()
 """All of it is the beneficiary's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """Everything about an order that a decision may need."""
 
     account_id: str
@@ -335,7 +329,7 @@ class Order:
     """The transactionId of the payment that made the order PAID."""
     attempt_count: int = 0
     refund_count: int = 0
-    totals: Totals = field(default_factory=Totals)
+    totals: Totals = NO_MONEY
     attempts: tuple[Attempt, ...] = ()
     refunds: tuple[Refund, ...] = ()
     credit_count: int = 0
@@ -370,8 +364,7 @@ class Order:
         return next((r for r in self.returns if r.transaction_id == transaction_id), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What was agreed when the order was created; nothing of it ever changes or decides a state."""
 
     customer_email: str

@@ -1,8 +1,10 @@
 """Refunds: how paid money is given back, to the card that paid or to the senders of its credits."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from opentill.domain.commands import BeginRefund, CancelOrRefund, SettleRefund
 from opentill.domain.events import EventType, event_id
@@ -17,8 +19,7 @@ class PartsMissing(Exception):
     """The credits of an order do not hold what its totals say may be refunded: nothing is given back."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """What of a refund goes to one place; ``from_credit`` is None for the card, or a named account."""
 
     amount: int

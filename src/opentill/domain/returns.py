@@ -1,8 +1,9 @@
 """Returns: how money that no order wanted goes back to its sender, by ``RETURN_TABLE``."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from opentill.domain.commands import (
     BeginReturn,

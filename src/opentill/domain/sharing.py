@@ -4,8 +4,9 @@ A payment is booked with its parts when it is captured. A refund takes the share
 from the beneficiary; the fee is kept.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from opentill.domain.order import Order, Parts, Shares, Split, SplitKind
 
@@ -13,8 +14,7 @@ HUNDRED_PERCENT: Final = 10_000
 """In hundredths of a percent, as all percentages here."""
 
 
-@dataclass(frozen=True, slots=True)
-class FeeTerms:
+class FeeTerms(Struct, frozen=True):
     """What a payment costs the merchant: a share of it, up to a cap."""
 
     basis_points: int

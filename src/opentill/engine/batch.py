@@ -5,8 +5,10 @@ reference, by order id and by idempotency key.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from opentill.domain.commands import Command, CreateOrder, OrderCommand, TransactionCommand
 from opentill.domain.decisions import Change, create, decide
@@ -26,8 +28,7 @@ Render: TypeAlias = Callable[[Outcome], Reply | None]
 """Turns an outcome into the reply that is sent and stored; pure. None: a later command brings it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """A command with what surrounds it: who sent it, under which key, and how its answer looks."""
 
     command: Command
@@ -54,8 +55,7 @@ class Submission:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What became of a submission. ``outcome`` is None when an earlier reply is given again."""
 
     outcome: Outcome | None
