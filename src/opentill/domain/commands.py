@@ -1,6 +1,7 @@
 """What can be asked of an order. A command says what is wanted and by whom, never how it ends."""
 
 from enum import StrEnum
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -9,7 +10,7 @@ from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split
 
 
 class ActorKind(StrEnum):
-    """Who is behind a command."""
+    """The kinds of who is behind a command."""
 
     API_KEY = "api_key"
     OPEN_SANDBOX = "open_sandbox"
@@ -20,21 +21,24 @@ class ActorKind(StrEnum):
 
 
 class Actor(Struct, frozen=True):
-    """Who is behind a command; ``id`` is the client id where there is one."""
+    """The one behind a command; ``id`` is the client id where there is one."""
 
     kind: ActorKind
     id: str = ""
 
 
-class Command(Struct, frozen=True, kw_only=True):
-    """The common part. ``command_id`` (a UUID, fixed before the first try) also fixes the event ids."""
+class _Asked(Struct, frozen=True, kw_only=True):
+    """The part that all commands share: on whose account, under which id, by whom.
+
+    ``command_id`` is a UUID, fixed before the first try; it also fixes the ids of the events.
+    """
 
     account_id: str
     command_id: str
     actor: Actor
 
 
-class CreateOrder(Command, frozen=True, kw_only=True):
+class CreateOrder(_Asked, frozen=True, kw_only=True):
     """Open a new order under a reference that this merchant has never used."""
 
     order_id: str
@@ -62,19 +66,19 @@ class ChargeSavedCard(CreateOrder, frozen=True, kw_only=True):
     reply_key: str | None = None
 
 
-class OrderCommand(Command, frozen=True, kw_only=True):
+class _OfOrder(_Asked, frozen=True, kw_only=True):
     """A command on an order that exists; ``name`` is its reference or its order id (ruling 7)."""
 
     name: str
 
 
-class TransactionCommand(Command, frozen=True, kw_only=True):
+class _OfTransaction(_Asked, frozen=True, kw_only=True):
     """A command on the order that this transaction tried to pay."""
 
     transaction_id: str
 
 
-class CancelOrder(OrderCommand, frozen=True, kw_only=True):
+class CancelOrder(_OfOrder, frozen=True, kw_only=True):
     """End an order that has not been paid."""
 
     reason: str | None = None
@@ -98,11 +102,11 @@ class CancelOrRefund(CancelOrder, frozen=True, kw_only=True):
     reply_key: str | None = None
 
 
-class ExpireOrder(OrderCommand, frozen=True, kw_only=True):
+class ExpireOrder(_OfOrder, frozen=True, kw_only=True):
     """Carry out what is due: expire the order, or cancel it where it asked for that."""
 
 
-class BeginAttempt(OrderCommand, frozen=True, kw_only=True):
+class BeginAttempt(_OfOrder, frozen=True, kw_only=True):
     """Record the intention to charge a card; the rail is called after this is committed."""
 
     transaction_id: str
@@ -116,7 +120,7 @@ class BeginAttempt(OrderCommand, frozen=True, kw_only=True):
     """The idempotency key whose reply is completed by the rail's answer."""
 
 
-class SubmitOtp(OrderCommand, frozen=True, kw_only=True):
+class SubmitOtp(_OfOrder, frozen=True, kw_only=True):
     """Record the intention to confirm an attempt with the payer's one-time password."""
 
     transaction_id: str
@@ -124,24 +128,24 @@ class SubmitOtp(OrderCommand, frozen=True, kw_only=True):
     reply_key: str | None = None
 
 
-class ResendOtp(OrderCommand, frozen=True, kw_only=True):
+class ResendOtp(_OfOrder, frozen=True, kw_only=True):
     """Note that the payer's one-time password is to be sent again; the rail sends it after the commit."""
 
     max_otp_sends: int
 
 
-class ReturnFromChallenge(TransactionCommand, frozen=True, kw_only=True):
+class ReturnFromChallenge(_OfTransaction, frozen=True, kw_only=True):
     """Record the intention to ask the rail how the payer's 3-D Secure challenge ended."""
 
     call_until: int
 
 
-class CancelAttempt(TransactionCommand, frozen=True, kw_only=True):
+class CancelAttempt(_OfTransaction, frozen=True, kw_only=True):
     """End one attempt; the order stays payable, and an approval that still comes is voided."""
 
 
 class RailOutcome(StrEnum):
-    """What a rail answered about an attempt, or that it did not."""
+    """The answers of a rail about an attempt, silence included."""
 
     APPROVED = "approved"
     DECLINED = "declined"
@@ -155,7 +159,7 @@ class RailOutcome(StrEnum):
     """The rail took the money and has given it back."""
 
 
-class SettleAttempt(OrderCommand, frozen=True, kw_only=True):
+class SettleAttempt(_OfOrder, frozen=True, kw_only=True):
     """Record what the rail answered; accepted in every state of the attempt and of the order."""
 
     transaction_id: str
@@ -173,7 +177,7 @@ class SettleAttempt(OrderCommand, frozen=True, kw_only=True):
     """Given with APPROVED where the rail was asked to keep the card."""
 
 
-class BeginRefund(TransactionCommand, frozen=True, kw_only=True):
+class BeginRefund(_OfTransaction, frozen=True, kw_only=True):
     """Record the intention to give paid money back; the rail is asked after this is committed."""
 
     refund_id: str
@@ -186,14 +190,14 @@ class BeginRefund(TransactionCommand, frozen=True, kw_only=True):
 
 
 class RefundOutcome(StrEnum):
-    """What a rail answered about a refund, or that it did not."""
+    """The answers of a rail about a refund or a return, silence included."""
 
     DONE = "done"
     REFUSED = "refused"
     SILENT = "silent"
 
 
-class SettleRefund(TransactionCommand, frozen=True, kw_only=True):
+class SettleRefund(_OfTransaction, frozen=True, kw_only=True):
     """Record what the rail answered about a refund."""
 
     refund_id: str
@@ -202,10 +206,10 @@ class SettleRefund(TransactionCommand, frozen=True, kw_only=True):
     message: str
 
 
-class ReceiveCredit(OrderCommand, frozen=True, kw_only=True):
+class ReceiveCredit(_OfOrder, frozen=True, kw_only=True):
     """Book a bank transfer that arrived; accepted in every state, and once for each transaction id.
 
-    Refused only where its currency is not the order's: then it is money of the house.
+    Refused only where its currency is not the order's: then it is money of the suspense account.
     """
 
     transaction_id: str
@@ -222,22 +226,22 @@ class ReceiveCredit(OrderCommand, frozen=True, kw_only=True):
     narration: str = ""
 
 
-class AcceptCredit(TransactionCommand, frozen=True, kw_only=True):
-    """A person lets money that an EXPIRED order holds pay for it; at least the whole amount."""
+class AcceptCredit(_OfTransaction, frozen=True, kw_only=True):
+    """Let money that an EXPIRED order holds pay for it, by a person's decision; at least the whole amount."""
 
 
-class ReturnCredit(TransactionCommand, frozen=True, kw_only=True):
-    """A person sends money that an EXPIRED order holds back to where it came from."""
+class ReturnCredit(_OfTransaction, frozen=True, kw_only=True):
+    """Send money that an EXPIRED order holds back to where it came from, by a person's decision."""
 
 
-class AttachCredit(TransactionCommand, frozen=True, kw_only=True):
-    """A person gives money that an EXPIRED order holds to another order, which receives it for itself."""
+class AttachCredit(_OfTransaction, frozen=True, kw_only=True):
+    """Give money that an EXPIRED order holds to another order, which receives it; a person's decision."""
 
     attached_to: str
     """The other order as books show it: ``<account id>/<order id>``."""
 
 
-class BeginReturn(TransactionCommand, frozen=True, kw_only=True):
+class BeginReturn(_OfTransaction, frozen=True, kw_only=True):
     """Record the intention of one try to send a credit's money back; the rail is asked after the commit."""
 
     now: int
@@ -245,7 +249,7 @@ class BeginReturn(TransactionCommand, frozen=True, kw_only=True):
     call_until: int
 
 
-class SettleReturn(TransactionCommand, frozen=True, kw_only=True):
+class SettleReturn(_OfTransaction, frozen=True, kw_only=True):
     """Record what the rail answered to one try of a return."""
 
     outcome: RefundOutcome
@@ -259,11 +263,43 @@ class SettleReturn(TransactionCommand, frozen=True, kw_only=True):
     """After so many refused tries the return is left to a person."""
 
 
-class RetryReturn(TransactionCommand, frozen=True, kw_only=True):
-    """A person has a parked return tried again, as often as a new one."""
+class RetryReturn(_OfTransaction, frozen=True, kw_only=True):
+    """Have a parked return tried again, as often as a new one, by a person's decision."""
 
 
-class SettleReturnByHand(TransactionCommand, frozen=True, kw_only=True):
-    """A person has sent the money back outside; refused while the outcome of a try is not known."""
+class SettleReturnByHand(_OfTransaction, frozen=True, kw_only=True):
+    """Note that a person has sent the money back outside; refused while the outcome of a try is not known."""
 
     bank_reference: str
+
+
+OrderCommand: TypeAlias = (
+    CancelOrder
+    | EnsureCancelled
+    | CancelOrRefund
+    | ExpireOrder
+    | BeginAttempt
+    | SubmitOtp
+    | ResendOtp
+    | SettleAttempt
+    | ReceiveCredit
+)
+"""Every command on an order that exists, which it names by its reference or its order id."""
+
+TransactionCommand: TypeAlias = (
+    ReturnFromChallenge
+    | CancelAttempt
+    | BeginRefund
+    | SettleRefund
+    | AcceptCredit
+    | ReturnCredit
+    | AttachCredit
+    | BeginReturn
+    | SettleReturn
+    | RetryReturn
+    | SettleReturnByHand
+)
+"""Every command on the order of a transaction, which it names."""
+
+Command: TypeAlias = CreateOrder | ChargeSavedCard | OrderCommand | TransactionCommand
+"""Every command that there is: ``decide`` has a case for each, or does not pass the type checker."""

@@ -5,7 +5,7 @@ A cell says where an input leads from a status. A missing cell is a refusal: ``R
 where its cell is missing it is already known and changes nothing.
 
 A new input is a further column here and a further function in ``decisions`` or a module that it calls
-(``crediting``, ``returning``, ``refunding``): they apply these tables, and nothing else does.
+(``credits``, ``returns``, ``refunds``): they apply these tables, and nothing else does.
 """
 
 from enum import StrEnum
