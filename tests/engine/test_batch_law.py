@@ -370,8 +370,8 @@ def carried_out(
 ) -> Came:
     """The batch on a database with this history; ids count from the same beginning each time."""
     IDS.__init__(start=1 << 41)  # type: ignore[misc]
-    store, clock, tally = faulty_store(place), ToldClock(), EngineMetrics()
-    committer = _Committer(store, clock, EngineSettings(fee=FEE), tally)
+    store, clock, metrics = faulty_store(place), ToldClock(), EngineMetrics()
+    committer = _Committer(store, clock, EngineSettings(fee=FEE), metrics)
     used: set[str] = set()
 
     def asked_of(order: Known, ask: Ask) -> Command:
@@ -399,7 +399,7 @@ def carried_out(
             pass
     finally:
         store.close()
-    assert tally.run_alone == 0
+    assert metrics.run_alone == 0
     return Came([_told(result) for result in results], contents(place))
 
 

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 
 class KeptCard(Struct, frozen=True):
-    """How a card can be charged again, as the rail told it with its approval; both tokens sealed.
+    """The means to charge a card again, as the rail told them with its approval; both tokens sealed.
 
     Never the card's number: the rail has that, and its token is of use to nobody but us.
     """
@@ -30,7 +30,7 @@ class SavedCard(Struct, frozen=True):
     card_masked: str
     card_brand: str
     tokenized: bool
-    """Whether the merchant asked for it when the order was created, and so may charge it at once.
+    """True if the merchant asked for it when the order was created, and so may charge it at once.
 
     Otherwise the payer alone asked, and has to confirm it with a one-time password first.
     """

@@ -1,4 +1,4 @@
-"""What can be asked of an order. A command says what is wanted and by whom, never how it ends."""
+"""Commands: all that can be asked of an order. One says what is wanted and by whom, never how it ends."""
 
 from enum import StrEnum
 from typing import TypeAlias
@@ -94,7 +94,7 @@ class EnsureCancelled(CancelOrder, frozen=True, kw_only=True):
 
 
 class CancelOrRefund(CancelOrder, frozen=True, kw_only=True):
-    """As EnsureCancelled; of one that is paid, give back what is left of the payment instead."""
+    """End an order as EnsureCancelled does; of one that is paid, give back what is left of it."""
 
     refund_id: str
     """Of the refund that this may begin; the rail is asked after that is committed."""

@@ -1,4 +1,4 @@
-"""What happened to an order: one event for each version, written in the commit that made it true."""
+"""Events: what happened to an order, one for each version, written in the commit that made it true."""
 
 import uuid
 from enum import StrEnum

@@ -56,7 +56,7 @@ class OrderInput(StrEnum):
 
 
 class Take(StrEnum):
-    """What becomes of the money that an input brings or is about."""
+    """The uses of the money that an input brings or is about."""
 
     NOTHING = "-"
     APPLY = "applied"
@@ -67,7 +67,7 @@ class Take(StrEnum):
 
 
 class Cell(Struct, frozen=True):
-    """Where an input leads, and what becomes of the money that it brings or is about."""
+    """The answer to an input: the status it leads to, and what becomes of the money that it is about."""
 
     to: OrderStatus
     take: Take = Take.NOTHING

@@ -1,4 +1,4 @@
-"""What the core knows of an order: frozen values, replaced and never changed in place.
+"""Orders, as the core knows them: frozen values, replaced and never changed in place.
 
 All times are milliseconds since 1970 UTC; all amounts are minor units of the order's currency.
 """
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class OrderStatus(StrEnum):
-    """Where an order is in its life; paid and cancelled exclude each other for ever."""
+    """The states of an order; paid and cancelled exclude each other for ever."""
 
     PENDING = "PENDING"
     PAID = "PAID"
@@ -19,7 +19,7 @@ class OrderStatus(StrEnum):
 
 
 class AttemptStatus(StrEnum):
-    """Where one try of a payer to pay by card is."""
+    """The states of an attempt: of one try of a payer to pay by card."""
 
     CALLING = "CALLING"
     """The rail has been, or is about to be, asked; nobody knows yet what it says."""
@@ -38,14 +38,14 @@ class AttemptStatus(StrEnum):
 
 
 class DueAction(StrEnum):
-    """What becomes of an unpaid order at its due time."""
+    """The ends that an unpaid order can have at its due time."""
 
     EXPIRE = "expire"
     CANCEL = "cancel"
 
 
 class SplitKind(StrEnum):
-    """What the values of a split are (contract 8)."""
+    """The units of a split's values (contract 8)."""
 
     PERCENTAGE = "PERCENTAGE"
     """Hundredths of a percent of the order's amount."""
@@ -54,7 +54,7 @@ class SplitKind(StrEnum):
 
 
 class LateMoney(StrEnum):
-    """What becomes of money that arrives after an order expired (ruling 17)."""
+    """The agreements on money that arrives after an order expired (ruling 17)."""
 
     RETURN = "return"
     ACCEPT = "accept"
@@ -62,7 +62,7 @@ class LateMoney(StrEnum):
 
 
 class CallKind(StrEnum):
-    """Which call to the rail an attempt or a refund is waiting for."""
+    """The calls to a rail that an attempt, a refund or a return can wait for."""
 
     CHARGE = "charge"
     CONFIRM = "confirm"
@@ -75,14 +75,14 @@ class CallKind(StrEnum):
 
 
 class Method(StrEnum):
-    """By which way money came in; it goes back by the same."""
+    """The ways by which money comes in; it goes back by the same."""
 
     CARD = "card"
     TRANSFER = "transfer"
 
 
 class Disposition(StrEnum):
-    """What became of a credit at the moment it was booked."""
+    """The uses that a credit is put to at the moment it is booked."""
 
     APPLIED = "applied"
     """It made the order PAID; what was too much of it went back."""
@@ -95,7 +95,7 @@ class Disposition(StrEnum):
 
 
 class ReturnKind(StrEnum):
-    """Why money of a credit is sent away again."""
+    """The reasons to send money of a credit away again."""
 
     LATE = "late"
     EXCESS = "excess"
@@ -106,7 +106,7 @@ class ReturnKind(StrEnum):
 
 
 class ReturnStatus(StrEnum):
-    """Where one return is. Its money counts as returning until it is DONE."""
+    """The states of a return. Its money counts as returning until it is DONE."""
 
     DUE = "DUE"
     """To be sent; nobody is sending it at this moment."""
@@ -120,7 +120,7 @@ class ReturnStatus(StrEnum):
 
 
 class RefundStatus(StrEnum):
-    """Where one refund of paid money is. Running and unknown ones count against what may be refunded."""
+    """The states of a refund. Running and unknown ones count against what may be refunded."""
 
     RUNNING = "RUNNING"
     """The rail has been, or is about to be, asked under the refund's one id."""
@@ -141,7 +141,7 @@ class RailCall(Struct, frozen=True):
 
 
 class Challenge(Struct, frozen=True):
-    """Where the payer's browser proves to its bank who it is, and with what (3-D Secure, contract 3.8)."""
+    """The place where the payer's browser proves to its bank who it is, and with what (contract 3.8)."""
 
     acs_url: str
     jwt: str
@@ -200,7 +200,7 @@ class Refund(Struct, frozen=True):
 
 
 class Sender(Struct, frozen=True):
-    """From where a transfer came, as far as the bank said; empty for what it did not say."""
+    """The sender of a transfer, as far as the bank said; empty for what it did not say."""
 
     name: str = ""
     account_number: str = ""
@@ -266,7 +266,7 @@ class Totals(Struct, frozen=True):
     """Given back of what was applied, running refunds included; never more than applied."""
 
     def balanced(self) -> bool:
-        """Whether no received kobo is unaccounted for and no more was refunded than applied."""
+        """Tell if every received kobo is accounted for and no more was refunded than applied."""
         return (
             self.received == self.applied + self.held + self.returning + self.returned
             and 0 <= self.refunded <= self.applied
@@ -279,7 +279,7 @@ NO_MONEY = Totals()
 
 
 class Split(Struct, frozen=True):
-    """How a payment is to be shared between accounts of the merchant (contract 8)."""
+    """An agreement to share a payment between accounts of the merchant (contract 8)."""
 
     kind: SplitKind
     shares: tuple[tuple[str, int], ...]
@@ -291,7 +291,7 @@ Shares: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Parts(Struct, frozen=True):
-    """What of an amount is not its beneficiary's."""
+    """The parts of an amount that are not its beneficiary's."""
 
     fee: int = 0
     """What the payment costs the merchant."""
@@ -344,28 +344,28 @@ class Order(Struct, frozen=True):
 
     @property
     def beneficiary(self) -> str:
-        """The account, parent or sub-account, that the order credits; it gets what is nobody else's part."""
+        """Return the account, parent or sub-account, that is credited; it gets what is nobody else's part."""
         return self.sub_account_id or self.account_id
 
     def attempt(self, transaction_id: str) -> Attempt | None:
-        """The attempt of this id, or None."""
+        """Return the attempt of this id, or None."""
         return next((a for a in self.attempts if a.transaction_id == transaction_id), None)
 
     def refund(self, refund_id: str) -> Refund | None:
-        """The refund of this id, or None."""
+        """Return the refund of this id, or None."""
         return next((r for r in self.refunds if r.refund_id == refund_id), None)
 
     def credit(self, transaction_id: str) -> Credit | None:
-        """The credit of this id, or None."""
+        """Return the credit of this id, or None."""
         return next((c for c in self.credits if c.transaction_id == transaction_id), None)
 
     def return_of(self, transaction_id: str) -> Return | None:
-        """The return of this credit's money, or None."""
+        """Return the return of this credit's money, or None."""
         return next((r for r in self.returns if r.transaction_id == transaction_id), None)
 
 
 class Terms(Struct, frozen=True):
-    """What was agreed when the order was created; nothing of it ever changes or decides a state."""
+    """The terms agreed when the order was created; nothing of them ever changes or decides a state."""
 
     customer_email: str
     customer_id: str | None = None

@@ -29,7 +29,7 @@ from opentill.domain.refusals import (
     ReturnInProgress,
     ReturnParked,
 )
-from opentill.domain.suspense import HOUSE
+from opentill.domain.suspense import SUSPENSE
 from opentill.engine.errors import EngineError
 from opentill.store.interface import Snapshot
 
@@ -60,7 +60,7 @@ class FoundCredit:
     @property
     def unmatched(self) -> bool:
         """Whether it is money of the house."""
-        return self.order.account_id == HOUSE
+        return self.order.account_id == SUSPENSE
 
     def shown(self, minor: int) -> str:
         """An amount with its currency, as a person reads it."""
@@ -118,7 +118,7 @@ async def submit(till: Operating, kind: type[Decision], found: FoundCredit, **mo
 async def found(till: Operating, credit_id: str) -> FoundCredit:
     """The credit of this id, at the merchant that has it, else at the house. Raises RecordNotFound."""
     advice = await till.threads.read(till.threads.store.advice_of_credit, credit_id)
-    accounts = [account for account in (advice and advice.account_id, HOUSE) if account]
+    accounts = [account for account in (advice and advice.account_id, SUSPENSE) if account]
 
     def ask(snapshot: Snapshot) -> FoundCredit | None:
         for account in accounts:
