@@ -71,7 +71,7 @@ class TwinEngine(Engine):
     def __init__(self, threads: Sequence[StoreThreads], settings: EngineSettings):
         super().__init__(threads[0], CLOCK, settings)
         self._free = [(one, _Committer(one.store, CLOCK, settings)) for one in threads]
-        self._gathering = _Twins(self._carry_out, QueueLimits(settings.max_batch, settings.queue_limit))
+        self._queue = _Twins(self._carry_out, QueueLimits(settings.max_batch, settings.queue_limit))
 
     async def _carry_out(self, submissions: Sequence[Submission]) -> Sequence[Result | EngineError]:
         threads, committer = self._free.pop()

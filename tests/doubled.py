@@ -6,8 +6,9 @@ run on it as their negative control.
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from opentill.domain.order import Order
 from opentill.store.interface import Store

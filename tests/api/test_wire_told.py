@@ -1,10 +1,10 @@
 """What callers are told of challenges and refunds, and what an order says may be done with it."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from opentill.api.http.decode import no_amount, optional_amount
 from opentill.api.http.routing import Router

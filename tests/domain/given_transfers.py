@@ -1,7 +1,8 @@
 """Credits, returns and commands about them, with every detail that a test does not care about filled in."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from domain import given
 from opentill.domain.commands import (

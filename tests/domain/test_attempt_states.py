@@ -1,8 +1,7 @@
 """Every attempt status x input cell, written out by hand from laws 4 and 5 and contract 3.1, 3.8."""
 
-import dataclasses
-
 import pytest
+from msgspec.structs import replace
 
 from domain import given
 from opentill.domain.commands import Command, RailOutcome
@@ -130,7 +129,7 @@ BEGINNING_ANOTHER: dict[AttemptStatus, AttemptStatus | type[Refusal]] = {
 
 def _attempt(row: str) -> Attempt:
     attempt = given.attempt(S(row.removesuffix("+")))
-    return dataclasses.replace(attempt, call=CALL) if row.endswith("+") else attempt
+    return replace(attempt, call=CALL) if row.endswith("+") else attempt
 
 
 def _cells(grid: str) -> dict[tuple[str, RailOutcome], AttemptStatus | None]:
@@ -276,7 +275,7 @@ def test_only_an_attempt_that_waits_for_an_otp_has_it_sent_again(
         _refused(order, given.resend(), expected)
         return
     change = decide(order, given.resend(), given.NOW)
-    assert change.after.attempts == (dataclasses.replace(attempt, otp_sends=2, updated_at=given.NOW),)
+    assert change.after.attempts == (replace(attempt, otp_sends=2, updated_at=given.NOW),)
     assert [(e.type, e.transaction_id) for e in change.events] == [(EventType.OTP_RESENT, "T")]
 
 
@@ -367,7 +366,7 @@ def test_silence_leaves_the_call_to_the_worker_and_frees_the_key(order_status: O
         given.order(order_status, calling), given.settle(RailOutcome.SILENT), given.NOW
     ).after.attempts
     assert calling.call is not None
-    assert unknown.call == dataclasses.replace(calling.call, key=None)
+    assert unknown.call == replace(calling.call, key=None)
 
 
 @pytest.mark.parametrize("outcome", [RailOutcome.DECLINED, RailOutcome.OTP_REQUIRED, RailOutcome.APPROVED])
@@ -406,7 +405,7 @@ def test_a_late_approval_of_a_replaced_attempt_does_not_pay_twice() -> None:
 
 def test_the_intention_of_a_call_is_recorded_before_it_is_made() -> None:
     """Charge, confirm and void each leave their kind, their deadline and the caller's key on the attempt."""
-    begin, otp = given.begin(transaction_id="T"), dataclasses.replace(given.submit_otp(), reply_key="key-2")
+    begin, otp = given.begin(transaction_id="T"), replace(given.submit_otp(), reply_key="key-2")
     calling = decide(given.order(PENDING), begin, given.NOW).after
     waiting = decide(calling, given.settle(RailOutcome.OTP_REQUIRED), given.NOW).after
     confirming = decide(waiting, otp, given.NOW).after
@@ -466,7 +465,7 @@ def test_a_decline_says_why() -> None:
     """The event of a failed attempt carries the rail's code as its reason, or none where there is no code."""
     order = given.order(PENDING, given.attempt(S.CALLING))
     answer = given.settle(RailOutcome.DECLINED)
-    wordless = dataclasses.replace(answer, response_code="")
+    wordless = replace(answer, response_code="")
     reasons = [decide(order, command, given.NOW).events[0].reason for command in (answer, wordless)]
     assert reasons == ["51", None]
 

@@ -1,9 +1,9 @@
 """What a bank transfer does to an order (ruling 17, laws 6), cell by cell, written out by hand."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from domain import given, given_transfers
 from domain.given_transfers import credit, receive, with_held

@@ -1,9 +1,9 @@
 """Bookings, written out by hand for every kind of event that moves money, and events' own facts."""
 
 import uuid
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from domain import given
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome

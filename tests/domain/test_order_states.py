@@ -1,11 +1,11 @@
 """Every order status x command cell, written out by hand from contract 4 and rulings 17 and 18."""
 
-import dataclasses
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from domain import given
 from opentill.domain import commands
@@ -16,7 +16,6 @@ from opentill.domain.commands import (
     OrderCommand,
     RailOutcome,
     RefundOutcome,
-    TransactionCommand,
 )
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import EventType
@@ -40,6 +39,7 @@ from opentill.domain.refusals import (
     OrderExpired,
     OrderNotDue,
     OrderNotPaid,
+    OrderReferenceUsed,
     RecordNotFound,
     RefundExceedsPaid,
     Refusal,
@@ -144,8 +144,8 @@ OF_TRANSFERS = {
 def test_every_status_has_a_case_for_every_command() -> None:
     """No cell of the order's table is left out of the cases above; credits and returns have their own."""
     covered = {(status, type(command)) for status, command, *_ in [*ACCEPTED, *UNCHANGED, *REFUSED]}
-    judged = {c for c in vars(commands).values() if isinstance(c, type) and issubclass(c, Command)}
-    judged -= {Command, OrderCommand, TransactionCommand, CreateOrder, ChargeSavedCard} | OF_TRANSFERS
+    judged = set(get_args(commands.Command))
+    judged -= {CreateOrder, ChargeSavedCard} | OF_TRANSFERS
     assert covered == {(status, kind) for status in OrderStatus for kind in judged}
 
 
@@ -163,7 +163,7 @@ def test_an_accepted_command_leads_where_the_table_says(
     assert {(e.account_id, e.order_id, e.at) for e in change.events} == {("M", "O", given.NOW)}
     assert change.after.updated_at == given.NOW
     grown = {name: getattr(before.totals, name) + by for name, by in growth.items()}
-    assert change.after.totals == dataclasses.replace(before.totals, **grown)
+    assert change.after.totals == replace(before.totals, **grown)
 
 
 @pytest.mark.parametrize(("status", "command"), UNCHANGED)
@@ -185,7 +185,7 @@ def test_a_refusal_names_its_reason_and_changes_nothing(
         decide(order, command, given.NOW)
     assert type(caught.value) is refusal
     assert order == untouched
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         order.status = CANCELLED  # type: ignore[misc]  # that it can not be is the point
 
 
@@ -417,3 +417,11 @@ def test_a_new_order_is_pending_and_owes_nothing() -> None:
     assert (after.created_at, after.updated_at) == (given.CREATED_AT, given.CREATED_AT)
     (event,) = change.events
     assert (event.type, event.before, event.after) == (EventType.ORDER_CREATED, None, PENDING)
+
+
+@pytest.mark.parametrize("status", OrderStatus)
+def test_an_order_is_not_opened_twice(status: OrderStatus) -> None:
+    """A command that opens an order meets one of its reference: the reference is used, in every status."""
+    order = _order(status)
+    with pytest.raises(OrderReferenceUsed):
+        decide(order, given.create_order(), given.NOW)

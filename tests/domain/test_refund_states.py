@@ -1,8 +1,7 @@
 """Every refund status x answer cell, and the cap, written out by hand from laws 4 and contract 3.6."""
 
-import dataclasses
-
 import pytest
+from msgspec.structs import replace
 
 from domain import given
 from domain.given import AMOUNT
@@ -61,7 +60,7 @@ def test_an_answer_of_the_rail_leads_where_the_table_says(
         assert (change.after, change.events) == (order, ())
         return
     (after,) = change.after.refunds
-    assert after == dataclasses.replace(
+    assert after == replace(
         before,
         status=to,
         updated_at=given.NOW,
@@ -98,7 +97,7 @@ def test_an_answer_settles_its_own_refund_and_no_other() -> None:
 
 def test_the_intention_of_a_refund_is_recorded_before_the_rail_is_asked() -> None:
     """A refund begins as running, with its one id, where it goes, its deadline and the caller's key."""
-    command = dataclasses.replace(given.begin_refund(40), account_number="0123456789", bank_code="058")
+    command = replace(given.begin_refund(40), account_number="0123456789", bank_code="058")
     change = decide(given.order(PAID), command, given.NOW)
     (refund,) = change.after.refunds
     assert (refund.refund_id, refund.transaction_id, refund.amount) == ("F-new", "T-paid", 40)
@@ -174,14 +173,14 @@ def test_what_a_refused_refund_frees_can_be_refunded_again() -> None:
 def test_a_refund_counts_what_was_applied_and_nothing_else() -> None:
     """Money that is on its way back, or back, beside the payment can not be refunded."""
     order = given.order(PAID)
-    totals = dataclasses.replace(order.totals, received=3 * AMOUNT, returning=AMOUNT, returned=AMOUNT)
+    totals = replace(order.totals, received=3 * AMOUNT, returning=AMOUNT, returned=AMOUNT)
     with pytest.raises(RefundExceedsPaid):
-        decide(dataclasses.replace(order, totals=totals), given.begin_refund(AMOUNT + 1), given.NOW)
+        decide(replace(order, totals=totals), given.begin_refund(AMOUNT + 1), given.NOW)
 
 
 def test_a_wordless_refusal_has_no_reason() -> None:
     """The event of a refused refund carries the rail's code as its reason, or none where there is no code."""
-    answer = dataclasses.replace(given.settle_refund(RefundOutcome.REFUSED), response_code="")
+    answer = replace(given.settle_refund(RefundOutcome.REFUSED), response_code="")
     (event,) = decide(_beside(S.RUNNING, 100), answer, given.NOW).events
     assert event.reason is None
 

@@ -1,8 +1,7 @@
 """How money goes back to its sender: every cell of the return table, written out by hand."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from domain import given, given_transfers
 from domain.given_transfers import with_return
@@ -104,12 +103,13 @@ def test_refusals_are_counted_until_a_person_retries() -> None:
     """The second refusal of two parks the return; a person gives it two more."""
     order = with_return(RUNNING)
     again = given_transfers.try_return(now=given.NOW + 60_000)
-    for command, status, tries in [
+    steps: list[tuple[Command, ReturnStatus, int]] = [
         (NO, DUE, 1),
         (again, RUNNING, 1),
         (replace(NO, answers_until=again.call_until), PARKED, 2),
         (RETRY, DUE, 0),
-    ]:
+    ]
+    for command, status, tries in steps:
         order = decide(order, command, given.NOW).after
         assert (order.returns[0].status, order.returns[0].tries) == (status, tries)
 

@@ -1,15 +1,15 @@
 """Fees and shares of payments: what is booked at capture, and what a refund takes back from whom."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import given, given_transfers
 from domain.given import AMOUNT
-from opentill.domain.commands import RailOutcome, RefundOutcome
+from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import Event, EventType
 from opentill.domain.ledger import Entry, entries_for
@@ -149,7 +149,8 @@ def test_shares_depend_on_what_is_refunded_and_on_no_order_of_events(
     steps = [given.begin_refund(amount, number=n, refund_id=f"F{n}") for n, (amount, _) in enumerate(begun)]
     answers = [given.settle_refund(o, number=20 + n, refund_id=f"F{n}") for n, (_, o) in enumerate(begun)]
     answers += [given.settle_refund(o, number=40 + k, refund_id=f"F{n}") for k, (n, o) in enumerate(answered)]
-    for command in (*steps, *answers):
+    commands: list[Command] = [*steps, *answers]
+    for command in commands:
         try:
             change = decide(order, command, given.NOW, FEE)
         except Refusal:

@@ -1,7 +1,8 @@
 """What is asked about refunds, challenges, single attempts and transfers, with every detail filled in."""
 
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from engine.given import settle
 from given_store import ACCOUNT, ACTOR, IDS, NOW

@@ -7,13 +7,14 @@ same beginning, together and each alone. Answers, replies, rows, ledger and feed
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from databases import Contents, Kind, Place, contents
 from engine.asked import (
@@ -370,8 +371,8 @@ def carried_out(
 ) -> Came:
     """The batch on a database with this history; ids count from the same beginning each time."""
     IDS.__init__(start=1 << 41)  # type: ignore[misc]
-    store, clock, tally = faulty_store(place), ToldClock(), EngineMetrics()
-    committer = _Committer(store, clock, EngineSettings(fee=FEE), tally)
+    store, clock, metrics = faulty_store(place), ToldClock(), EngineMetrics()
+    committer = _Committer(store, clock, EngineSettings(fee=FEE), metrics)
     used: set[str] = set()
 
     def asked_of(order: Known, ask: Ask) -> Command:
@@ -399,7 +400,7 @@ def carried_out(
             pass
     finally:
         store.close()
-    assert tally.run_alone == 0
+    assert metrics.run_alone == 0
     return Came([_told(result) for result in results], contents(place))
 
 

@@ -53,7 +53,7 @@ def test_that_a_batch_was_run_one_by_one_is_told(store: FaultyStore) -> None:
 
     async def work(engine: Engine) -> int:
         await together(engine.submit(cancel("r")), engine.submit(bad))
-        return engine.tally.run_alone
+        return engine.metrics.run_alone
 
     with capture_logs() as logs:
         assert served(store, work) == 1

@@ -4,7 +4,6 @@ import asyncio
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 
 from databases import FILE, POSTGRES, SQLITE, Kind, Place, emptied, url_of
 from engine.asked import (

@@ -39,13 +39,13 @@ def _gathered(
 ) -> T:
     async def main() -> T:
         kitchen = Kitchen()
-        gathering: Queue[str, str] = Queue(kitchen.carry_out, QueueLimits(group, waiting))
-        gathering.start()
+        queue: Queue[str, str] = Queue(kitchen.carry_out, QueueLimits(group, waiting))
+        queue.start()
         try:
-            return await work(kitchen, gathering)
+            return await work(kitchen, queue)
         finally:
             kitchen.open.set()
-            await gathering.close()
+            await queue.close()
 
     return asyncio.run(main())
 
@@ -53,12 +53,12 @@ def _gathered(
 def test_beyond_the_limit_callers_are_turned_away() -> None:
     """The queue takes as many as its limit, and more again as soon as some were served."""
 
-    async def work(_kitchen: Kitchen, gathering: Queue[str, str]) -> str:
-        accepted = [gathering.submit("a", str(i)) for i in range(10)]
+    async def work(_kitchen: Kitchen, queue: Queue[str, str]) -> str:
+        accepted = [queue.submit("a", str(i)) for i in range(10)]
         with pytest.raises(Overloaded):
-            gathering.submit("a", "10")
+            queue.submit("a", "10")
         await asyncio.gather(*accepted)
-        return await gathering.submit("b", "10")
+        return await queue.submit("b", "10")
 
     assert _gathered(work, waiting=10) == "B"
 
@@ -66,13 +66,13 @@ def test_beyond_the_limit_callers_are_turned_away() -> None:
 def test_one_account_gets_half_of_the_queue() -> None:
     """An account that floods the queue is turned away at half of it, while others still get in."""
 
-    async def work(_kitchen: Kitchen, gathering: Queue[str, str]) -> list[str]:
-        accepted = [gathering.submit("a", "flood") for _ in range(5)]
+    async def work(_kitchen: Kitchen, queue: Queue[str, str]) -> list[str]:
+        accepted = [queue.submit("a", "flood") for _ in range(5)]
         with pytest.raises(Overloaded):
-            gathering.submit("a", "flood")
-        accepted.append(gathering.submit("b", "calm"))
+            queue.submit("a", "flood")
+        accepted.append(queue.submit("b", "calm"))
         await asyncio.gather(*accepted)
-        return [*await asyncio.gather(*accepted), await gathering.submit("c", "flood")]
+        return [*await asyncio.gather(*accepted), await queue.submit("c", "flood")]
 
     assert _gathered(work, waiting=10) == ["A"] * 5 + ["B", "C"]
 
@@ -93,12 +93,12 @@ def test_an_engine_turns_away_the_flood_of_one_merchant(store: FaultyStore) -> N
 def test_foreground_goes_before_background() -> None:
     """Background work that came first goes behind the foreground work that fills the next groups."""
 
-    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> list[list[str]]:
+    async def work(kitchen: Kitchen, queue: Queue[str, str]) -> list[list[str]]:
         for i in range(4):
-            gathering.submit(f"b{i}", "m", background=True)
+            queue.submit(f"b{i}", "m", background=True)
         for i in range(10):
-            gathering.submit(f"f{i}", "m")
-        await gathering.close()
+            queue.submit(f"f{i}", "m")
+        await queue.close()
         return kitchen.groups
 
     first, second, third = _gathered(work, group=8)
@@ -110,10 +110,10 @@ def test_foreground_goes_before_background() -> None:
 def test_background_takes_at_most_a_quarter_of_a_group() -> None:
     """Even alone, background work makes small groups: a foreground command may come and must wait for one."""
 
-    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> list[int]:
+    async def work(kitchen: Kitchen, queue: Queue[str, str]) -> list[int]:
         for i in range(10):
-            gathering.submit(f"b{i}", "m", background=True)
-        await gathering.close()
+            queue.submit(f"b{i}", "m", background=True)
+        await queue.close()
         return [len(group) for group in kitchen.groups]
 
     assert _gathered(work, group=8) == [2, 2, 2, 2, 2]
@@ -122,12 +122,12 @@ def test_background_takes_at_most_a_quarter_of_a_group() -> None:
 def test_background_is_not_starved() -> None:
     """Under foreground load that fills every group some background work is still done in each."""
 
-    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> list[list[str]]:
+    async def work(kitchen: Kitchen, queue: Queue[str, str]) -> list[list[str]]:
         for i in range(4):
-            gathering.submit(f"b{i}", "m", background=True)
+            queue.submit(f"b{i}", "m", background=True)
         for i in range(96):
-            gathering.submit(f"f{i}", str(i))
-        await gathering.close()
+            queue.submit(f"f{i}", str(i))
+        await queue.close()
         return kitchen.groups
 
     groups = _gathered(work, group=32, waiting=200)
@@ -137,11 +137,11 @@ def test_background_is_not_starved() -> None:
 def test_what_comes_while_one_group_is_served_is_the_next_group() -> None:
     """A lone request is taken at once; those that come meanwhile gather and are served together."""
 
-    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> list[list[str]]:
+    async def work(kitchen: Kitchen, queue: Queue[str, str]) -> list[list[str]]:
         kitchen.open.clear()
-        first = gathering.submit("a", "m")
+        first = queue.submit("a", "m")
         await kitchen.begun.wait()
-        rest = [gathering.submit(word, "m") for word in "bcd"]
+        rest = [queue.submit(word, "m") for word in "bcd"]
         kitchen.open.set()
         await asyncio.gather(first, *rest)
         return kitchen.groups
@@ -152,13 +152,11 @@ def test_what_comes_while_one_group_is_served_is_the_next_group() -> None:
 def test_no_waiter_hangs_when_the_work_fails() -> None:
     """Everybody of a group whose work raised gets the error, and the next group is served."""
 
-    async def work(kitchen: Kitchen, gathering: Queue[str, str]) -> str:
+    async def work(kitchen: Kitchen, queue: Queue[str, str]) -> str:
         kitchen.errors.append(ZeroDivisionError())
-        answers = await asyncio.gather(
-            gathering.submit("a", "m"), gathering.submit("b", "m"), return_exceptions=True
-        )
+        answers = await asyncio.gather(queue.submit("a", "m"), queue.submit("b", "m"), return_exceptions=True)
         assert [type(answer) for answer in answers] == [ZeroDivisionError] * 2
-        return await gathering.submit("c", "m")
+        return await queue.submit("c", "m")
 
     assert _gathered(work) == "C"
 

@@ -18,7 +18,7 @@ import psycopg
 import given_store
 from engine.given import Renderer, begin, claim, ending, rendered_later, running, settle
 from given_store import ACCOUNT, NOW, CountingIds, cancel, new_order, read
-from opentill.domain.commands import RailOutcome
+from opentill.domain.commands import Command, RailOutcome
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine, EngineSettings
@@ -172,7 +172,7 @@ def engines(side: Side, store: Store) -> dict[str, int]:
 async def _round(side: Side, store: Store, engine: Engine, round_: int, ends: dict[str, int]) -> None:
     """Every other round without keys, since whoever waits for a key never gets to the orders."""
     references, new = side.ordered(round_, "old"), side.ordered(round_, "new")
-    commands = [*map(cancel, side.called(store, references)), *map(new_order, new)]
+    commands: list[Command] = [*map(cancel, side.called(store, references)), *map(new_order, new)]
     keys = [claim(f"key-{each}") if round_ % 2 else None for each in references + new]
     side.start.wait(WAIT_SECONDS)
     asked = [

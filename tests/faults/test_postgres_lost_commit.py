@@ -16,7 +16,7 @@ from engine.given import Renderer, begin, claim, ending, running, settle
 from faults.postgres import ask, event_types, installed, meanwhile, read_books, waiting_for_locks
 from faults.proxy import Fate, Proxy
 from given_store import ACCOUNT, add_orders, cancel, cancelled, new_order, read, write
-from opentill.domain.commands import RailOutcome
+from opentill.domain.commands import Command, RailOutcome
 from opentill.engine.engine import Engine, Result
 from opentill.store.databases import postgres
 from opentill.store.databases.postgres import open_postgres
@@ -193,7 +193,8 @@ def test_a_batch_of_many_is_answered_one_by_one(proxy: Proxy, store: Store, fate
 
     async def work() -> list[str]:
         async with running(store) as engine:
-            commands = [new_order(new), cancel(old), cancel(old), cancel(unknown), new_order(old)]
+            commands: list[Command] = [new_order(new), cancel(old), cancel(old)]
+            commands += [cancel(unknown), new_order(old)]
             asked = (engine.submit(command) for command in commands)
             return [ending(answer) for answer in await asyncio.gather(*asked, return_exceptions=True)]
 

@@ -1,10 +1,10 @@
 """What a payer is told: every cell of the tables, and nothing of money that is not so."""
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from given_store import NOW, new_order
 from opentill.domain.decisions import create

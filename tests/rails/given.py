@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from msgspec import structs
+
 from databases import Place, rail_of
 from engine.asked import begin_refund, cancel_attempt, resend_otp, return_from_challenge
 from engine.given import (
@@ -184,18 +186,20 @@ class Till:
     ) -> Result:
         """A card is entered for the order ``r``."""
         command = begin("r", transaction_id, key=key.key if key else None)
-        command = replace(command, call_until=self.desk.call_until())
+        command = structs.replace(command, call_until=self.desk.call_until())
         return await self.desk.charge(command, card, RETURN_URL, Asking(self.render, key, token))
 
     async def confirm(self, otp: str, transaction_id: str = "T1", *, key: KeyClaim | None = None) -> Result:
         """The payer enters the one-time password."""
         command = submit_otp("r", transaction_id)
-        command = replace(command, call_until=self.desk.call_until(), reply_key=key.key if key else None)
+        command = structs.replace(
+            command, call_until=self.desk.call_until(), reply_key=key.key if key else None
+        )
         return await self.desk.confirm(command, otp, Asking(self.render, key))
 
     async def back_from_bank(self, transaction_id: str = "T1") -> Result:
         """The payer comes back from the bank's challenge page."""
-        command = replace(return_from_challenge(transaction_id), call_until=self.desk.call_until())
+        command = structs.replace(return_from_challenge(transaction_id), call_until=self.desk.call_until())
         return await self.desk.return_from_challenge(command, Asking(self.render))
 
     async def at_bank(self, *, passed: bool, transaction_id: str = "T1") -> bool:
@@ -225,7 +229,7 @@ class Till:
         key: KeyClaim | None = None,
     ) -> Result:
         """The merchant gives back what was paid, or a part of it."""
-        command = replace(
+        command = structs.replace(
             begin_refund(transaction_id, amount, refund_id=refund_id, key=key.key if key else None),
             call_until=self.desk.call_until(),
             account_number=to.account_number if to else None,

@@ -29,7 +29,7 @@ from opentill.domain.refusals import (
     RecordNotFound,
     ReturnInProgress,
 )
-from opentill.domain.suspense import HOUSE, house_transaction
+from opentill.domain.suspense import SUSPENSE, suspense_transaction
 from opentill.engine.engine import Engine
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
@@ -261,9 +261,9 @@ def test_money_for_nobody_is_kept_until_a_person_returns_it(place: Place) -> Non
         assert told.disposition == "unmatched"
         assert await counter.desk.advise(STRAY) == told
         (view,) = await counter.reader.ask(lambda s: s.held_credits(10), None)
-        assert (view.order.account_id, view.order.totals.held) == (HOUSE, AMOUNT)
-        name = house_transaction(told.credit_id)
-        await counter.engine.submit(transfer(ReturnCredit, name, HOUSE))
+        assert (view.order.account_id, view.order.totals.held) == (SUSPENSE, AMOUNT)
+        name = suspense_transaction(told.credit_id)
+        await counter.engine.submit(transfer(ReturnCredit, name, SUSPENSE))
         await counter.sweep()
         assert counter.sent() == [(told.credit_id, "done", AMOUNT)]
         await counter.open()
@@ -318,7 +318,7 @@ def test_an_attachment_loses_to_a_return(place: Place) -> None:
         told = await counter.desk.advise(STRAY)
         order = await counter.open()
         assert counter.store.transfers.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
-        await counter.engine.submit(transfer(ReturnCredit, house_transaction(told.credit_id), HOUSE))
+        await counter.engine.submit(transfer(ReturnCredit, suspense_transaction(told.credit_id), SUSPENSE))
         await counter.sweep()
         await counter.sweep()
         assert (await counter.order()).credit_count == 0

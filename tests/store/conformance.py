@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, Final
 
 import pytest
+from msgspec import structs
 
 from given_store import (
     ACCOUNT,
@@ -239,17 +240,17 @@ def constraints_refuse_what_the_lifecycle_would_never_write(store: Store) -> Non
     good = cancelled(order)
     totals = order.totals
     impossible = (
-        replace(good.after, cancelled_at=None),
-        replace(good.after, status=OrderStatus.PAID),
-        replace(good.after, paid_at=NOW, paid_by="T"),
-        replace(good.after, totals=replace(totals, received=5)),
-        replace(good.after, totals=replace(totals, refunded=1)),
-        replace(good.after, totals=replace(totals, received=-5, held=-5)),
-        replace(good.after, updated_at=order.created_at - 1),
+        structs.replace(good.after, cancelled_at=None),
+        structs.replace(good.after, status=OrderStatus.PAID),
+        structs.replace(good.after, paid_at=NOW, paid_by="T"),
+        structs.replace(good.after, totals=structs.replace(totals, received=5)),
+        structs.replace(good.after, totals=structs.replace(totals, refunded=1)),
+        structs.replace(good.after, totals=structs.replace(totals, received=-5, held=-5)),
+        structs.replace(good.after, updated_at=order.created_at - 1),
     )
     for after in impossible:
         with pytest.raises(StoreError):
-            write(store, [replace(good, after=after)])
+            write(store, [structs.replace(good, after=after)])
     assert read(store, (ACCOUNT, "r1")) == [order]
 
 
@@ -430,7 +431,7 @@ def a_listed_order_is_as_it_was_written(store: Store) -> None:
     with store.snapshot() as snapshot:
         (view,) = snapshot.list_orders(OrderFilter(account_id=ACCOUNT)).views
         assert view == replace(snapshot.orders([(ACCOUNT, "r1")])[ACCOUNT, "r1"], order=view.order)
-    assert view.order == replace(paid, attempts=())
+    assert view.order == structs.replace(paid, attempts=())
 
 
 @law

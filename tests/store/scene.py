@@ -5,7 +5,8 @@ Between the others stands that an endpoint was paused.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from databases import Place
 from engine.asked import received, transfer
@@ -28,7 +29,7 @@ from opentill.domain.commands import (
 from opentill.domain.decisions import Change
 from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, SplitKind
 from opentill.domain.sharing import NO_FEE, FeeTerms
-from opentill.domain.suspense import HOUSE, house_order, house_transaction
+from opentill.domain.suspense import SUSPENSE, suspense_order, suspense_transaction
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.interface import Store
 from opentill.store.outbox.contract import DeliveryState, Endpoint, Patience, Tried
@@ -191,8 +192,8 @@ async def _advise(store: Store, engine: Engine) -> None:
     """A transfer to no account that we know: the house books it."""
     notice = TransferNotice("bank", "S house", "0000000000", 500_00, "NGN", Sender(), None)
     advice = store.transfers.record_advice(notice, HOUSE_CREDIT, NOW, NOW + 30_000)
-    opens = house_order(HOUSE_CREDIT, 500_00, "NGN", LateMoney.HOLD, IDS.uuid(), ACTOR)
-    books = received(HOUSE_CREDIT, house_transaction(HOUSE_CREDIT), 500_00, HOUSE)
+    opens = suspense_order(HOUSE_CREDIT, 500_00, "NGN", LateMoney.HOLD, IDS.uuid(), ACTOR)
+    books = received(HOUSE_CREDIT, suspense_transaction(HOUSE_CREDIT), 500_00, SUSPENSE)
     await _play(engine, [opens])
     await _play(engine, [replace(books, session_id=advice.notice.session_id, arrived_at=advice.arrived_at)])
     store.transfers.note_routed(advice)

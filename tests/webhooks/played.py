@@ -1,7 +1,8 @@
 """One order of a shop, played through the core: its events, each with the order as it stood right after."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from domain import given, given_transfers
 from opentill.domain.commands import (

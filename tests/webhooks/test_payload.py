@@ -9,6 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from msgspec import structs
 
 from domain import given
 from opentill.domain.commands import RailOutcome, RefundOutcome
@@ -199,7 +200,7 @@ def test_money_that_went_back_is_told_by_its_return() -> None:
         "state": "done",
     }
     event, view = played.only(played.returned(RefundOutcome.DONE), EventType.PAYMENT_REVERSAL)
-    assert told(replace(event, reason="attached"), view) is None
+    assert told(structs.replace(event, reason="attached"), view) is None
 
 
 def test_other_events_are_told_to_nobody() -> None:
@@ -254,8 +255,8 @@ def test_words_of_a_later_answer_are_not_put_under_an_earlier_code() -> None:
     """Where the rail has spoken again meanwhile, the failure keeps its code and says nothing more."""
     event, view = played.only(played.failed(), EventType.PAYMENT_FAILED)
     [attempt] = view.order.attempts
-    spoken = replace(attempt, response_code="00", message="Approved after all")
-    rendered = told(event, replace(view, order=replace(view.order, attempts=(spoken,))))
+    spoken = structs.replace(attempt, response_code="00", message="Approved after all")
+    rendered = told(event, replace(view, order=structs.replace(view.order, attempts=(spoken,))))
     assert rendered is not None
     transaction = json.loads(rendered.body)["data"]["transaction"]
     assert (transaction["responseCode"], transaction["responseCodeMessage"]) == ("51", "")
@@ -326,7 +327,9 @@ def test_any_text_makes_valid_json(terms: Terms, message: str) -> None:
     """Quotes, control characters and any script come back as they were, on one line."""
     event, view = played.only(played.failed(played.asked(terms=terms)), EventType.PAYMENT_FAILED)
     [attempt] = view.order.attempts
-    order = replace(view.order, attempts=(replace(attempt, message=message),), reference=terms.customer_email)
+    order = structs.replace(
+        view.order, attempts=(structs.replace(attempt, message=message),), reference=terms.customer_email
+    )
     rendered = told(event, replace(view, order=order))
     assert rendered is not None
     assert min(rendered.body) >= 0x20

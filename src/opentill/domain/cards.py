@@ -1,11 +1,10 @@
 """Saved cards: what a paid card leaves behind so that it can be charged again (contract 3.7, 8)."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class KeptCard:
-    """How a card can be charged again, as the rail told it with its approval; both tokens sealed.
+class KeptCard(Struct, frozen=True):
+    """The means to charge a card again, as the rail told them with its approval; both tokens sealed.
 
     Never the card's number: the rail has that, and its token is of use to nobody but us.
     """
@@ -20,8 +19,7 @@ class KeptCard:
     """The card's own expiry as ``MM/YY``."""
 
 
-@dataclass(frozen=True, slots=True)
-class SavedCard:
+class SavedCard(Struct, frozen=True):
     """A card that paid for an order and was to be kept, by the wish of the merchant or of the payer."""
 
     account_id: str
@@ -32,7 +30,7 @@ class SavedCard:
     card_masked: str
     card_brand: str
     tokenized: bool
-    """Whether the merchant asked for it when the order was created, and so may charge it at once.
+    """True if the merchant asked for it when the order was created, and so may charge it at once.
 
     Otherwise the payer alone asked, and has to confirm it with a one-time password first.
     """

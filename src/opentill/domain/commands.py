@@ -1,14 +1,16 @@
-"""What can be asked of an order. A command says what is wanted and by whom, never how it ends."""
+"""Commands: all that can be asked of an order. One says what is wanted and by whom, never how it ends."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
+
+from msgspec import Struct
 
 from opentill.domain.cards import KeptCard
 from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, Terms
 
 
 class ActorKind(StrEnum):
-    """Who is behind a command."""
+    """The kinds of who is behind a command."""
 
     API_KEY = "api_key"
     OPEN_SANDBOX = "open_sandbox"
@@ -18,25 +20,25 @@ class ActorKind(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who is behind a command; ``id`` is the client id where there is one."""
+class Actor(Struct, frozen=True):
+    """The one behind a command; ``id`` is the client id where there is one."""
 
     kind: ActorKind
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """The common part. ``command_id`` (a UUID, fixed before the first try) also fixes the event ids."""
+class _Asked(Struct, frozen=True, kw_only=True):
+    """The part that all commands share: on whose account, under which id, by whom.
+
+    ``command_id`` is a UUID, fixed before the first try; it also fixes the ids of the events.
+    """
 
     account_id: str
     command_id: str
     actor: Actor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateOrder(Command):
+class CreateOrder(_Asked, frozen=True, kw_only=True):
     """Open a new order under a reference that this merchant has never used."""
 
     order_id: str
@@ -52,8 +54,7 @@ class CreateOrder(Command):
     split: Split | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeSavedCard(CreateOrder):
+class ChargeSavedCard(CreateOrder, frozen=True, kw_only=True):
     """Open a new order and, in the same change, record the intention to charge a saved card for it."""
 
     transaction_id: str
@@ -65,22 +66,19 @@ class ChargeSavedCard(CreateOrder):
     reply_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderCommand(Command):
+class _OfOrder(_Asked, frozen=True, kw_only=True):
     """A command on an order that exists; ``name`` is its reference or its order id (ruling 7)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionCommand(Command):
+class _OfTransaction(_Asked, frozen=True, kw_only=True):
     """A command on the order that this transaction tried to pay."""
 
     transaction_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelOrder(OrderCommand):
+class CancelOrder(_OfOrder, frozen=True, kw_only=True):
     """End an order that has not been paid."""
 
     reason: str | None = None
@@ -91,14 +89,12 @@ class CancelOrder(OrderCommand):
     """The version that the order must still have; None for any."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnsureCancelled(CancelOrder):
+class EnsureCancelled(CancelOrder, frozen=True, kw_only=True):
     """End an order that has not been paid; one that is cancelled is left as it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelOrRefund(CancelOrder):
-    """As EnsureCancelled; of one that is paid, give back what is left of the payment instead."""
+class CancelOrRefund(CancelOrder, frozen=True, kw_only=True):
+    """End an order as EnsureCancelled does; of one that is paid, give back what is left of it."""
 
     refund_id: str
     """Of the refund that this may begin; the rail is asked after that is committed."""
@@ -106,13 +102,11 @@ class CancelOrRefund(CancelOrder):
     reply_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpireOrder(OrderCommand):
+class ExpireOrder(_OfOrder, frozen=True, kw_only=True):
     """Carry out what is due: expire the order, or cancel it where it asked for that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeginAttempt(OrderCommand):
+class BeginAttempt(_OfOrder, frozen=True, kw_only=True):
     """Record the intention to charge a card; the rail is called after this is committed."""
 
     transaction_id: str
@@ -126,8 +120,7 @@ class BeginAttempt(OrderCommand):
     """The idempotency key whose reply is completed by the rail's answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitOtp(OrderCommand):
+class SubmitOtp(_OfOrder, frozen=True, kw_only=True):
     """Record the intention to confirm an attempt with the payer's one-time password."""
 
     transaction_id: str
@@ -135,27 +128,24 @@ class SubmitOtp(OrderCommand):
     reply_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResendOtp(OrderCommand):
+class ResendOtp(_OfOrder, frozen=True, kw_only=True):
     """Note that the payer's one-time password is to be sent again; the rail sends it after the commit."""
 
     max_otp_sends: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnFromChallenge(TransactionCommand):
+class ReturnFromChallenge(_OfTransaction, frozen=True, kw_only=True):
     """Record the intention to ask the rail how the payer's 3-D Secure challenge ended."""
 
     call_until: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelAttempt(TransactionCommand):
+class CancelAttempt(_OfTransaction, frozen=True, kw_only=True):
     """End one attempt; the order stays payable, and an approval that still comes is voided."""
 
 
 class RailOutcome(StrEnum):
-    """What a rail answered about an attempt, or that it did not."""
+    """The answers of a rail about an attempt, silence included."""
 
     APPROVED = "approved"
     DECLINED = "declined"
@@ -169,8 +159,7 @@ class RailOutcome(StrEnum):
     """The rail took the money and has given it back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleAttempt(OrderCommand):
+class SettleAttempt(_OfOrder, frozen=True, kw_only=True):
     """Record what the rail answered; accepted in every state of the attempt and of the order."""
 
     transaction_id: str
@@ -188,8 +177,7 @@ class SettleAttempt(OrderCommand):
     """Given with APPROVED where the rail was asked to keep the card."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeginRefund(TransactionCommand):
+class BeginRefund(_OfTransaction, frozen=True, kw_only=True):
     """Record the intention to give paid money back; the rail is asked after this is committed."""
 
     refund_id: str
@@ -202,15 +190,14 @@ class BeginRefund(TransactionCommand):
 
 
 class RefundOutcome(StrEnum):
-    """What a rail answered about a refund, or that it did not."""
+    """The answers of a rail about a refund or a return, silence included."""
 
     DONE = "done"
     REFUSED = "refused"
     SILENT = "silent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleRefund(TransactionCommand):
+class SettleRefund(_OfTransaction, frozen=True, kw_only=True):
     """Record what the rail answered about a refund."""
 
     refund_id: str
@@ -219,11 +206,10 @@ class SettleRefund(TransactionCommand):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiveCredit(OrderCommand):
+class ReceiveCredit(_OfOrder, frozen=True, kw_only=True):
     """Book a bank transfer that arrived; accepted in every state, and once for each transaction id.
 
-    Refused only where its currency is not the order's: then it is money of the house.
+    Refused only where its currency is not the order's: then it is money of the suspense account.
     """
 
     transaction_id: str
@@ -240,26 +226,22 @@ class ReceiveCredit(OrderCommand):
     narration: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptCredit(TransactionCommand):
-    """A person lets money that an EXPIRED order holds pay for it; at least the whole amount."""
+class AcceptCredit(_OfTransaction, frozen=True, kw_only=True):
+    """Let money that an EXPIRED order holds pay for it, by a person's decision; at least the whole amount."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnCredit(TransactionCommand):
-    """A person sends money that an EXPIRED order holds back to where it came from."""
+class ReturnCredit(_OfTransaction, frozen=True, kw_only=True):
+    """Send money that an EXPIRED order holds back to where it came from, by a person's decision."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachCredit(TransactionCommand):
-    """A person gives money that an EXPIRED order holds to another order, which receives it for itself."""
+class AttachCredit(_OfTransaction, frozen=True, kw_only=True):
+    """Give money that an EXPIRED order holds to another order, which receives it; a person's decision."""
 
     attached_to: str
     """The other order as books show it: ``<account id>/<order id>``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeginReturn(TransactionCommand):
+class BeginReturn(_OfTransaction, frozen=True, kw_only=True):
     """Record the intention of one try to send a credit's money back; the rail is asked after the commit."""
 
     now: int
@@ -267,8 +249,7 @@ class BeginReturn(TransactionCommand):
     call_until: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleReturn(TransactionCommand):
+class SettleReturn(_OfTransaction, frozen=True, kw_only=True):
     """Record what the rail answered to one try of a return."""
 
     outcome: RefundOutcome
@@ -282,13 +263,43 @@ class SettleReturn(TransactionCommand):
     """After so many refused tries the return is left to a person."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryReturn(TransactionCommand):
-    """A person has a parked return tried again, as often as a new one."""
+class RetryReturn(_OfTransaction, frozen=True, kw_only=True):
+    """Have a parked return tried again, as often as a new one, by a person's decision."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleReturnByHand(TransactionCommand):
-    """A person has sent the money back outside; refused while the outcome of a try is not known."""
+class SettleReturnByHand(_OfTransaction, frozen=True, kw_only=True):
+    """Note that a person has sent the money back outside; refused while the outcome of a try is not known."""
 
     bank_reference: str
+
+
+OrderCommand: TypeAlias = (
+    CancelOrder
+    | EnsureCancelled
+    | CancelOrRefund
+    | ExpireOrder
+    | BeginAttempt
+    | SubmitOtp
+    | ResendOtp
+    | SettleAttempt
+    | ReceiveCredit
+)
+"""Every command on an order that exists, which it names by its reference or its order id."""
+
+TransactionCommand: TypeAlias = (
+    ReturnFromChallenge
+    | CancelAttempt
+    | BeginRefund
+    | SettleRefund
+    | AcceptCredit
+    | ReturnCredit
+    | AttachCredit
+    | BeginReturn
+    | SettleReturn
+    | RetryReturn
+    | SettleReturnByHand
+)
+"""Every command on the order of a transaction, which it names."""
+
+Command: TypeAlias = CreateOrder | ChargeSavedCard | OrderCommand | TransactionCommand
+"""Every command that there is: ``decide`` has a case for each, or does not pass the type checker."""

@@ -3,11 +3,12 @@
 A credit is booked as held first, in every case; what follows from it in the same change takes it from there.
 """
 
-from dataclasses import replace
 from typing import Final
 
+from msgspec.structs import replace
+
 from opentill.domain.commands import AcceptCredit, AttachCredit, ReceiveCredit, ReturnCredit
-from opentill.domain.events import EventType
+from opentill.domain.events import EventType, Remark
 from opentill.domain.lifecycle import CREDIT_TABLE, LATE_COLUMN, Cell, CreditInput, OrderInput, Take
 from opentill.domain.order import Credit, Disposition, DueAction, Order, ReturnKind
 from opentill.domain.refusals import CreditBelowAmount, CreditNotHeld, CurrencyMismatch, RecordNotFound
@@ -19,7 +20,7 @@ _KIND: Final = {Disposition.LATE: ReturnKind.LATE, Disposition.EXCESS: ReturnKin
 
 
 def comes_in_time(order: Order, command: ReceiveCredit) -> bool:
-    """Whether the due time of this order is no hindrance to the credit: it was on time (ruling 17).
+    """Return True if the due time of this order is no hindrance to the credit: it was on time (ruling 17).
 
     An order that is cancelled when it is due is never opened again.
     """
@@ -31,14 +32,14 @@ def _on_time(order: Order, command: ReceiveCredit) -> bool:
 
 
 def _transferred_at(command: ReceiveCredit) -> int:
-    """The bank's time, which can not be later than the arrival and is the arrival where it was not told."""
+    """Return the bank's time: at the latest the arrival, and the arrival where it was not told."""
     at = command.transferred_at
     return command.arrived_at if at is None else min(at, command.arrived_at)
 
 
-def receive_credit(draft: Transition, command: ReceiveCredit) -> None:
+def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
     """Book money that arrived; a second advice of the same credit changes nothing."""
-    order = draft.order
+    order = transition.order
     if order.credit(command.transaction_id) is not None:
         return
     if command.currency != order.currency:
@@ -58,19 +59,19 @@ def receive_credit(draft: Transition, command: ReceiveCredit) -> None:
         narration=command.narration,
         held=command.amount,
     )
-    totals = order.totals
-    draft.record(
+    totals, amount = order.totals, credit.amount
+    totals = replace(totals, received=totals.received + amount, held=totals.held + amount)
+    transition.record(
         EventType.CREDIT_RECEIVED,
-        credit=credit,
-        amount=credit.amount,
-        reason=cell.disposition.value,
-        credit_count=order.credit_count + 1,
-        totals=replace(totals, received=totals.received + credit.amount, held=totals.held + credit.amount),
+        replace(order, credit_count=order.credit_count + 1, totals=totals),
+        credit,
+        amount=amount,
+        remark=Remark(reason=cell.disposition.value),
     )
     if cell.take is Take.APPLY:
-        _pay(draft, credit, cell)
+        _pay(transition, credit, cell)
     elif cell.take is Take.SEND_BACK:
-        _send_back(draft, credit, _KIND[cell.disposition])
+        _send_back(transition, credit, _KIND[cell.disposition])
 
 
 def _credit_cell(order: Order, command: ReceiveCredit) -> Cell:
@@ -82,63 +83,65 @@ def _credit_cell(order: Order, command: ReceiveCredit) -> Cell:
     return row[LATE_COLUMN[full, order.late_money]]
 
 
-def _pay(draft: Transition, last: Credit, cell: Cell) -> None:
-    """Credits pay for the order, oldest first; what is too much of the last goes back (laws 6)."""
-    order, left = draft.order, draft.order.amount
-    split = []
+def _pay(transition: Transition, last: Credit, cell: Cell) -> None:
+    """Let credits pay for the order, oldest first; what is too much of the last goes back (laws 6)."""
+    order, left = transition.order, transition.order.amount
+    shared = []
     for credit in order.credits:
         pays = credit.transaction_id == last.transaction_id or cell.held is Take.APPLY
         part = min(left, credit.held) if pays else 0
-        split.append(replace(credit, applied=credit.applied + part, held=credit.held - part))
+        shared.append(replace(credit, applied=credit.applied + part, held=credit.held - part))
         left -= part
+        if credit.transaction_id == last.transaction_id:
+            last = shared[-1]
     totals = order.totals
-    draft.order = replace(order, credits=tuple(split))
-    draft.record_payment(
-        credit=draft.order.credit(last.transaction_id),
+    paid = replace(
+        order,
         status=cell.to,
-        attempts=without_waiting_attempts(order, draft.at),
+        attempts=without_waiting_attempts(order, transition.at),
+        credits=tuple(shared),
         totals=replace(totals, held=totals.held - order.amount, applied=totals.applied + order.amount),
-        paid_by=last.transaction_id,
     )
-    see_to_held(draft, cell)
+    transition.record_payment(paid, last)
+    see_to_held(transition, cell)
 
 
-def see_to_held(draft: Transition, cell: Cell) -> None:
+def see_to_held(transition: Transition, cell: Cell) -> None:
     """Send back what is still held, where the cell says so; an order without credits is left at once."""
-    if not draft.order.totals.held or cell.held is Take.NOTHING:
+    if not transition.order.totals.held or cell.held is Take.NOTHING:
         return
-    for credit in draft.order.credits:
+    for credit in transition.order.credits:
         if credit.held:
-            _send_back(draft, credit, ReturnKind.EXCESS if credit.applied else ReturnKind.HELD)
+            _send_back(transition, credit, ReturnKind.EXCESS if credit.applied else ReturnKind.HELD)
 
 
-def _send_back(draft: Transition, credit: Credit, kind: ReturnKind) -> None:
-    start_return(draft, replace(credit, held=0), kind, credit.held)
+def _send_back(transition: Transition, credit: Credit, kind: ReturnKind) -> None:
+    start_return(transition, replace(credit, held=0), kind, credit.held)
 
 
-def accept_credit(draft: Transition, command: AcceptCredit) -> None:
-    """A person lets held money pay for an EXPIRED order."""
-    cell = draft.cell(OrderInput.HELD_ACCEPTED)
-    credit = _held(draft.order, command.transaction_id)
-    if credit.held < draft.order.amount:
+def accept_credit(transition: Transition, command: AcceptCredit) -> None:
+    """Let held money pay for an EXPIRED order, by a person's decision."""
+    cell = transition.cell(OrderInput.HELD_ACCEPTED)
+    credit = _held(transition.order, command.transaction_id)
+    if credit.held < transition.order.amount:
         raise CreditBelowAmount
-    _pay(draft, credit, cell)
+    _pay(transition, credit, cell)
 
 
-def return_credit(draft: Transition, command: ReturnCredit) -> None:
-    """A person sends held money of an EXPIRED order back."""
-    draft.cell(OrderInput.HELD_RELEASED)
-    _send_back(draft, _held(draft.order, command.transaction_id), ReturnKind.HELD)
+def return_credit(transition: Transition, command: ReturnCredit) -> None:
+    """Send held money of an EXPIRED order back, by a person's decision."""
+    transition.cell(OrderInput.HELD_RELEASED)
+    _send_back(transition, _held(transition.order, command.transaction_id), ReturnKind.HELD)
 
 
-def attach_credit(draft: Transition, command: AttachCredit) -> None:
-    """Held money of an EXPIRED order leaves it for another one, at once and by no bank."""
-    draft.cell(OrderInput.HELD_RELEASED)
-    credit = _held(draft.order, command.transaction_id)
-    _send_back(draft, credit, ReturnKind.ATTACHED)
-    begun = draft.order.return_of(credit.transaction_id)
+def attach_credit(transition: Transition, command: AttachCredit) -> None:
+    """Move held money of an EXPIRED order to another one, at once and by no bank."""
+    transition.cell(OrderInput.HELD_RELEASED)
+    credit = _held(transition.order, command.transaction_id)
+    _send_back(transition, credit, ReturnKind.ATTACHED)
+    begun = transition.order.return_of(credit.transaction_id)
     assert begun is not None
-    finish_return(draft, replace(begun, bank_reference=command.attached_to))
+    finish_return(transition, replace(begun, bank_reference=command.attached_to))
 
 
 def _held(order: Order, transaction_id: str) -> Credit:

@@ -1,13 +1,13 @@
 """Decisions: what a command does to an order, by the tables of ``lifecycle`` and nothing else.
 
 ``decide`` is the whole face. Each function below it takes one command, checks in the order of
-``refusals.PRECEDENCE``, and from then on only records steps on the draft of the change. Those of
-transfers stand in ``crediting`` and ``returning``, those of refunds in ``refunding``.
+``refusals.PRECEDENCE``, and from then on only records steps on the transition. Those of transfers
+stand in ``credits`` and ``returns``, those of refunds in ``refunds``.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final, assert_never
+
+from msgspec.structs import replace
 
 from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import (
@@ -43,7 +43,7 @@ from opentill.domain.credits import (
     return_credit,
     see_to_held,
 )
-from opentill.domain.events import EventType
+from opentill.domain.events import NO_REMARK, EventType, Remark
 from opentill.domain.lifecycle import (
     ATTEMPT_REFUSAL_OF,
     ATTEMPT_TABLE,
@@ -107,18 +107,19 @@ _ATTEMPT_EVENT: Final = {
 
 
 def decide(order: Order, command: Command, at: int, fee: FeeTerms = NO_FEE) -> Change:
-    """What ``command`` does to ``order`` at business time ``at``; raises the Refusal if it may not.
+    """Return what ``command`` does to ``order`` at business time ``at``; raises the Refusal if it may not.
 
     Time never runs backwards for an order: a clock behind its last change counts as that moment.
     What is due happens first, in the same change, whether or not a worker has come by; but a credit that
     was on time finds the order as it was then. ``fee`` is what a payment costs that the command brings about.
     """
-    draft = Transition(order, command, max(at, order.updated_at), order.status, fee)
-    if _falls_due_first(order, command, draft.at):
-        _fall_due(draft)
-    met = draft.order.status
-    _DECIDE[type(command)](draft, command)
-    return Change(order, draft.order, tuple(draft.events), saved_card=draft.saved_card, met=met)
+    transition = Transition(order, command, max(at, order.updated_at), order.status, fee)
+    if _falls_due_first(order, command, transition.at):
+        _fall_due(transition)
+    met = transition.order.status
+    _carry_out(transition, command)
+    events = tuple(transition.events)
+    return Change(order, transition.order, events, saved_card=transition.saved_card, met=met)
 
 
 def _falls_due_first(order: Order, command: Command, at: int) -> bool:
@@ -127,8 +128,56 @@ def _falls_due_first(order: Order, command: Command, at: int) -> bool:
     return not (isinstance(command, ReceiveCredit) and comes_in_time(order, command))
 
 
-def create(command: CreateOrder, at: int, *, taken: bool = False) -> Change:
-    """The change that opens a new order at business time ``at``, and begins to charge it if it says so.
+def _carry_out(transition: Transition, command: Command) -> None:  # noqa: C901, PLR0912 - all commands
+    match command:
+        case CancelOrRefund():
+            _cancel(transition, command, OrderInput.CANCEL_OR_REFUND)
+        case EnsureCancelled():
+            _cancel(transition, command, OrderInput.ENSURE_CANCELLED)
+        case CancelOrder():
+            _cancel(transition, command, OrderInput.CANCEL)
+        case BeginAttempt():
+            _begin_attempt(transition, command)
+        case SettleAttempt():
+            _settle_attempt(transition, command)
+        case ExpireOrder():
+            _expire(transition)
+        case ReceiveCredit():
+            receive_credit(transition, command)
+        case SubmitOtp():
+            _submit_otp(transition, command)
+        case ReturnFromChallenge():
+            _return_from_challenge(transition, command)
+        case ResendOtp():
+            _resend_otp(transition, command)
+        case CancelAttempt():
+            _cancel_attempt(transition, command)
+        case BeginRefund():
+            begin_refund(transition, command)
+        case SettleRefund():
+            settle_refund(transition, command)
+        case AcceptCredit():
+            accept_credit(transition, command)
+        case ReturnCredit():
+            return_credit(transition, command)
+        case AttachCredit():
+            attach_credit(transition, command)
+        case BeginReturn():
+            begin_return(transition, command)
+        case SettleReturn():
+            settle_return(transition, command)
+        case RetryReturn():
+            retry_return(transition, command)
+        case SettleReturnByHand():
+            settle_return_by_hand(transition, command)
+        case CreateOrder():
+            raise OrderReferenceUsed
+        case _:
+            assert_never(command)
+
+
+def create(command: CreateOrder | ChargeSavedCard, at: int, *, taken: bool = False) -> Change:
+    """Open a new order at business time ``at``, and begin to charge it if the command says so.
 
     Raises the Refusal if it may not; ``taken`` says that the reference is used.
     """
@@ -153,109 +202,104 @@ def create(command: CreateOrder, at: int, *, taken: bool = False) -> Change:
         tokenize_card=command.tokenize_card,
         split=command.split,
     )
-    draft = Transition(order, command, at, None, NO_FEE)
-    draft.record(EventType.ORDER_CREATED)
+    transition = Transition(order, command, at, None, NO_FEE)
+    transition.record(EventType.ORDER_CREATED, order)
     if isinstance(command, ChargeSavedCard):
-        _start_attempt(draft, command, saved_card=command.saved_card)
-    return Change(None, draft.order, tuple(draft.events), command.terms)
+        _start_attempt(transition, transition.order, command, saved_card=command.saved_card)
+    return Change(None, transition.order, tuple(transition.events), command.terms)
 
 
-def _fall_due(draft: Transition) -> None:
-    if draft.order.due_action is DueAction.CANCEL:
-        cell = draft.cell(OrderInput.CANCEL)
-        _end(draft, cell, EventType.ORDER_CANCELLED, reason="expired")
+def _fall_due(transition: Transition) -> None:
+    if transition.order.due_action is DueAction.CANCEL:
+        cell = transition.cell(OrderInput.CANCEL)
+        _end(transition, cell, EventType.ORDER_CANCELLED, Remark(reason="expired"))
     else:
-        _end(draft, draft.cell(OrderInput.DUE), EventType.ORDER_EXPIRED)
+        _end(transition, transition.cell(OrderInput.DUE), EventType.ORDER_EXPIRED)
 
 
-def _end(draft: Transition, cell: Cell, type_: EventType, **said: Any) -> None:
-    attempts = without_waiting_attempts(draft.order, draft.at)
-    draft.record(type_, status=cell.to, attempts=attempts, **said)
-    see_to_held(draft, cell)
+def _end(transition: Transition, cell: Cell, type_: EventType, remark: Remark = NO_REMARK) -> None:
+    attempts = without_waiting_attempts(transition.order, transition.at)
+    order = replace(transition.order, status=cell.to, attempts=attempts)
+    transition.record(type_, order, remark=remark)
+    see_to_held(transition, cell)
 
 
-_CANCEL_COLUMN: Final[dict[type[CancelOrder], OrderInput]] = {
-    CancelOrder: OrderInput.CANCEL,
-    EnsureCancelled: OrderInput.ENSURE_CANCELLED,
-    CancelOrRefund: OrderInput.CANCEL_OR_REFUND,
-}
-
-
-def _cancel(draft: Transition, command: CancelOrder) -> None:
-    if command.if_version is not None and command.if_version != draft.judged_version:
+def _cancel(transition: Transition, command: CancelOrder, column: OrderInput) -> None:
+    if command.if_version is not None and command.if_version != transition.judged_version:
         raise VersionChanged
-    cell = draft.cell(_CANCEL_COLUMN[type(command)])
-    said = {"reason": command.reason, "note": command.note, "metadata": command.metadata}
+    cell = transition.cell(column)
+    remark = Remark(command.reason, command.note, command.metadata)
     if cell.take is Take.REFUND and isinstance(command, CancelOrRefund):
-        refund_the_rest(draft, command, **said)
-    elif cell.to is not draft.order.status:
-        _end(draft, cell, EventType.ORDER_CANCELLED, **said)
+        refund_the_rest(transition, command, remark)
+    elif cell.to is not transition.order.status:
+        _end(transition, cell, EventType.ORDER_CANCELLED, remark)
 
 
-def _expire(draft: Transition, _command: ExpireOrder) -> None:
-    if not draft.events:
-        raise REFUSAL_OF[draft.order.status]
+def _expire(transition: Transition) -> None:
+    if not transition.events:
+        raise REFUSAL_OF[transition.order.status]
 
 
-def _begin_attempt(draft: Transition, command: BeginAttempt) -> None:
-    order = draft.order
-    draft.cell(OrderInput.CARD_ENTRY)
+def _begin_attempt(transition: Transition, command: BeginAttempt) -> None:
+    order = transition.order
+    transition.cell(OrderInput.CARD_ENTRY)
     if any(a.status in IN_FLIGHT for a in order.attempts):
         raise AttemptInProgress
     if order.attempt_count >= command.max_attempts:
         raise TooManyAttempts
-    draft.order = replace(order, attempts=without_waiting_attempts(order, draft.at))
-    _start_attempt(draft, command, save_card=command.save_card)
+    order = replace(order, attempts=without_waiting_attempts(order, transition.at))
+    _start_attempt(transition, order, command, save_card=command.save_card)
 
 
 def _start_attempt(
-    draft: Transition,
+    transition: Transition,
+    order: Order,
     command: BeginAttempt | ChargeSavedCard,
     *,
     save_card: bool = False,
     saved_card: str | None = None,
 ) -> None:
-    order = draft.order
     attempt = Attempt(
         transaction_id=command.transaction_id,
         status=_A.CALLING,
         amount=order.amount,
         card_masked=command.card_masked,
         card_brand=command.card_brand,
-        started_at=draft.at,
-        updated_at=draft.at,
+        started_at=transition.at,
+        updated_at=transition.at,
         call=RailCall(CallKind.CHARGE, command.call_until, command.reply_key),
         save_card=save_card,
         saved_card=saved_card,
     )
-    draft.record(EventType.ATTEMPT_STARTED, attempt=attempt, attempt_count=order.attempt_count + 1)
+    order = replace(order, attempt_count=order.attempt_count + 1)
+    transition.record(EventType.ATTEMPT_STARTED, order, attempt)
 
 
-def _submit_otp(draft: Transition, command: SubmitOtp) -> None:
+def _submit_otp(transition: Transition, command: SubmitOtp) -> None:
     call = RailCall(CallKind.CONFIRM, command.call_until, command.reply_key)
-    _go_on(draft, command.transaction_id, _I.OTP_SUBMITTED, call)
+    _go_on(transition, command.transaction_id, _I.OTP_SUBMITTED, call)
 
 
-def _return_from_challenge(draft: Transition, command: ReturnFromChallenge) -> None:
+def _return_from_challenge(transition: Transition, command: ReturnFromChallenge) -> None:
     call = RailCall(CallKind.CHALLENGE, command.call_until)
-    _go_on(draft, command.transaction_id, _I.CHALLENGE_RETURNED, call)
+    _go_on(transition, command.transaction_id, _I.CHALLENGE_RETURNED, call)
 
 
-def _go_on(draft: Transition, transaction_id: str, column: AttemptInput, call: RailCall) -> None:
-    """The payer has done what the attempt waited for; the rail is asked again."""
-    attempt = _attempt(draft.order, transaction_id)
+def _go_on(transition: Transition, transaction_id: str, column: AttemptInput, call: RailCall) -> None:
+    """Go on with an attempt: the payer did what it waited for, and the rail is asked again."""
+    attempt = _attempt(transition.order, transaction_id)
     if attempt.status is _A.APPROVED:
         raise AttemptAlreadyCompleted
-    draft.cell(OrderInput.CARD_ENTRY)
+    transition.cell(OrderInput.CARD_ENTRY)
     attempt = replace(
         attempt,
         status=_attempt_cell(attempt, column),
-        updated_at=draft.at,
+        updated_at=transition.at,
         confirmations=attempt.confirmations + 1,
         call=call,
         challenge=None,
     )
-    draft.record(EventType.ATTEMPT_RESUMED, attempt=attempt)
+    transition.record(EventType.ATTEMPT_RESUMED, transition.order, attempt)
 
 
 def _attempt(order: Order, transaction_id: str) -> Attempt:
@@ -272,9 +316,9 @@ def _attempt_cell(attempt: Attempt, column: AttemptInput) -> AttemptStatus:
     return target
 
 
-def _resend_otp(draft: Transition, command: ResendOtp) -> None:
-    order = draft.order
-    draft.cell(OrderInput.CARD_ENTRY)
+def _resend_otp(transition: Transition, command: ResendOtp) -> None:
+    order = transition.order
+    transition.cell(OrderInput.CARD_ENTRY)
     if not order.attempts:
         raise AttemptEnded
     sendable = (a for a in order.attempts if _I.OTP_RESENT in ATTEMPT_TABLE[a.status])
@@ -282,22 +326,22 @@ def _resend_otp(draft: Transition, command: ResendOtp) -> None:
     target = _attempt_cell(waiting, _I.OTP_RESENT)
     if waiting.otp_sends >= command.max_otp_sends:
         raise TooManyOtps
-    attempt = replace(waiting, status=target, otp_sends=waiting.otp_sends + 1, updated_at=draft.at)
-    draft.record(EventType.OTP_RESENT, attempt=attempt)
+    attempt = replace(waiting, status=target, otp_sends=waiting.otp_sends + 1, updated_at=transition.at)
+    transition.record(EventType.OTP_RESENT, transition.order, attempt)
 
 
-def _cancel_attempt(draft: Transition, command: CancelAttempt) -> None:
-    """The attempt ends. A call in flight stays noted on it, so that its answer is still found out."""
-    attempt = _attempt(draft.order, command.transaction_id)
+def _cancel_attempt(transition: Transition, command: CancelAttempt) -> None:
+    """End the attempt. A call in flight stays noted on it, so that its answer is still found out."""
+    attempt = _attempt(transition.order, command.transaction_id)
     target = _attempt_cell(attempt, _I.CANCEL_REQUESTED)
     attempt = replace(
-        attempt, status=target, updated_at=draft.at, challenge=None, response_code="", message=""
+        attempt, status=target, updated_at=transition.at, challenge=None, response_code="", message=""
     )
-    draft.record(EventType.ATTEMPT_CANCELLED, attempt=attempt)
+    transition.record(EventType.ATTEMPT_CANCELLED, transition.order, attempt)
 
 
-def _settle_attempt(draft: Transition, command: SettleAttempt) -> None:
-    attempt = _attempt(draft.order, command.transaction_id)
+def _settle_attempt(transition: Transition, command: SettleAttempt) -> None:
+    attempt = _attempt(transition.order, command.transaction_id)
     outcome = AttemptInput(command.outcome)
     if outcome not in _MONEY_SPOKEN and command.answers_try != attempt.confirmations:
         return  # a late answer to an earlier call; a newer one is on its way
@@ -305,98 +349,101 @@ def _settle_attempt(draft: Transition, command: SettleAttempt) -> None:
         outcome = _I.DECLINED
     target = ATTEMPT_TABLE[attempt.status].get(outcome)
     if target is _A.APPROVED and outcome is _I.VOIDED:
-        _lose_payment(draft, attempt)
+        _lose_payment(transition, attempt)
         return
     if target is None or (target is attempt.status and attempt.call is None):
         return
     settled = replace(
         attempt,
-        updated_at=draft.at,
+        updated_at=transition.at,
         call=None,
         challenge=command.challenge,
         response_code=command.response_code,
         message=command.message,
     )
     if outcome is _I.APPROVED:
-        _take_money(draft, settled, target, command)
+        _take_money(transition, settled, target, command)
     elif outcome is _I.VOIDED:
-        _note_void(draft, settled, was_known=attempt.status is _A.VOIDING)
+        _note_void(transition, settled, was_known=attempt.status is _A.VOIDING)
     else:
-        _note_answer(draft, settled, target, attempt.call)
+        _note_answer(transition, settled, target, attempt.call)
 
 
-def _take_money(draft: Transition, attempt: Attempt, target: AttemptStatus, command: SettleAttempt) -> None:
-    """The rail took the money: it pays for the order, or it is sent back in the open."""
-    order, amount = draft.order, attempt.amount
-    cell = draft.cell(OrderInput.CARD_APPROVED)
+def _take_money(
+    transition: Transition, attempt: Attempt, target: AttemptStatus, command: SettleAttempt
+) -> None:
+    """Let money that the rail took pay for the order, or send it back in the open."""
+    order, amount = transition.order, attempt.amount
+    cell = transition.cell(OrderInput.CARD_APPROVED)
     if cell.take is Take.SEND_BACK or target is _A.VOIDING:
-        _send_back(draft, attempt, RailCall(CallKind.VOID, command.call_until))
+        _send_back(transition, attempt, RailCall(CallKind.VOID, command.call_until))
         return
     totals = order.totals
-    draft.record_payment(
-        status=cell.to,
-        attempt=replace(attempt, status=target),
-        totals=replace(totals, received=totals.received + amount, applied=totals.applied + amount),
-        paid_by=attempt.transaction_id,
-    )
-    see_to_held(draft, cell)
+    totals = replace(totals, received=totals.received + amount, applied=totals.applied + amount)
+    paid = replace(order, status=cell.to, totals=totals)
+    transition.record_payment(paid, replace(attempt, status=target))
+    see_to_held(transition, cell)
     if command.kept_card is not None and (order.tokenize_card or attempt.save_card):
-        draft.saved_card = _saved(draft, attempt, command.kept_card)
+        transition.saved_card = _saved(transition, attempt, command.kept_card)
 
 
-def _saved(draft: Transition, attempt: Attempt, kept: KeptCard) -> SavedCard:
-    """Only what paid is kept: a card whose money goes back leaves nothing behind."""
+def _saved(transition: Transition, attempt: Attempt, kept: KeptCard) -> SavedCard:
+    """Return the card that paid, to be kept; one whose money goes back leaves nothing behind."""
     return SavedCard(
-        account_id=draft.order.account_id,
+        account_id=transition.order.account_id,
         transaction_id=attempt.transaction_id,
-        order_id=draft.order.order_id,
+        order_id=transition.order.order_id,
         kept=kept,
         card_masked=attempt.card_masked,
         card_brand=attempt.card_brand,
-        tokenized=draft.order.tokenize_card,
-        created_at=draft.at,
+        tokenized=transition.order.tokenize_card,
+        created_at=transition.at,
     )
 
 
-def _note_void(draft: Transition, attempt: Attempt, *, was_known: bool) -> None:
-    """The money went back. If nobody knew yet that it had been taken, both are noted, in the open."""
+def _note_void(transition: Transition, attempt: Attempt, *, was_known: bool) -> None:
+    """Note that the money went back, and in the open that it was taken if nobody knew that yet."""
     if not was_known:
-        _send_back(draft, attempt, call=None)
-    totals, amount = draft.order.totals, attempt.amount
-    draft.record(
+        _send_back(transition, attempt, call=None)
+    totals, amount = transition.order.totals, attempt.amount
+    totals = replace(totals, returning=totals.returning - amount, returned=totals.returned + amount)
+    transition.record(
         EventType.PAYMENT_REVERSAL,
-        attempt=replace(attempt, status=_A.VOIDED),
+        replace(transition.order, totals=totals),
+        replace(attempt, status=_A.VOIDED),
         amount=amount,
-        reason="void",
-        totals=replace(totals, returning=totals.returning - amount, returned=totals.returned + amount),
+        remark=Remark(reason="void"),
     )
 
 
-def _lose_payment(draft: Transition, attempt: Attempt) -> None:
-    """The rail gave a payment back by itself, after its approval: the order stays paid, and is refunded."""
-    order = draft.order
+def _lose_payment(transition: Transition, attempt: Attempt) -> None:
+    """Book what the rail gave back by itself after its approval: the order stays paid, and is refunded."""
+    order = transition.order
     left = order.totals.applied - order.totals.refunded
     if order.paid_by != attempt.transaction_id or left == 0:
         return
-    refund = new_refund(draft, draft.command.command_id, attempt.transaction_id, left)
+    refund = new_refund(transition, transition.command.command_id, attempt.transaction_id, left)
     refund = replace(refund, message="Given back by the card processor")
-    start_refund(draft, refund)
-    finish_refund(draft, replace(refund, status=RefundStatus.DONE))
+    start_refund(transition, refund)
+    finish_refund(transition, replace(refund, status=RefundStatus.DONE))
 
 
-def _send_back(draft: Transition, attempt: Attempt, call: RailCall | None) -> None:
-    totals, amount = draft.order.totals, attempt.amount
-    draft.record(
+def _send_back(transition: Transition, attempt: Attempt, call: RailCall | None) -> None:
+    totals, amount = transition.order.totals, attempt.amount
+    totals = replace(totals, received=totals.received + amount, returning=totals.returning + amount)
+    transition.record(
         EventType.VOID_STARTED,
-        attempt=replace(attempt, status=_A.VOIDING, call=call),
+        replace(transition.order, totals=totals),
+        replace(attempt, status=_A.VOIDING, call=call),
         amount=amount,
-        totals=replace(totals, received=totals.received + amount, returning=totals.returning + amount),
     )
 
 
-def _note_answer(draft: Transition, attempt: Attempt, target: AttemptStatus, call: RailCall | None) -> None:
-    """An answer that moves no money. Where the order has ended meanwhile, nobody waits any more."""
-    if draft.order.status is not PENDING:
+def _note_answer(
+    transition: Transition, attempt: Attempt, target: AttemptStatus, call: RailCall | None
+) -> None:
+    """Note an answer that moves no money. Where the order has ended meanwhile, nobody waits any more."""
+    if transition.order.status is not PENDING:
         target = ATTEMPT_TABLE[target].get(_I.ABANDONED, target)
     if target is _A.UNKNOWN and call is not None:
         attempt = replace(attempt, call=replace(call, key=None))
@@ -404,28 +451,5 @@ def _note_answer(draft: Transition, attempt: Attempt, target: AttemptStatus, cal
         attempt = replace(attempt, challenge=None)
     closes = target is attempt.status
     type_ = EventType.ATTEMPT_CLOSED if closes else _ATTEMPT_EVENT[target]
-    draft.record(type_, attempt=replace(attempt, status=target), reason=attempt.response_code or None)
-
-
-_DECIDE: Final[dict[type[Command], Callable[[Transition, Any], None]]] = {
-    CancelOrder: _cancel,
-    EnsureCancelled: _cancel,
-    CancelOrRefund: _cancel,
-    ExpireOrder: _expire,
-    BeginAttempt: _begin_attempt,
-    SubmitOtp: _submit_otp,
-    ReturnFromChallenge: _return_from_challenge,
-    ResendOtp: _resend_otp,
-    CancelAttempt: _cancel_attempt,
-    SettleAttempt: _settle_attempt,
-    BeginRefund: begin_refund,
-    SettleRefund: settle_refund,
-    ReceiveCredit: receive_credit,
-    AcceptCredit: accept_credit,
-    ReturnCredit: return_credit,
-    AttachCredit: attach_credit,
-    BeginReturn: begin_return,
-    SettleReturn: settle_return,
-    RetryReturn: retry_return,
-    SettleReturnByHand: settle_return_by_hand,
-}
+    attempt, remark = replace(attempt, status=target), Remark(reason=attempt.response_code or None)
+    transition.record(type_, transition.order, attempt, remark=remark)

@@ -1,15 +1,17 @@
-"""What happened to an order: one event for each version, written in the commit that made it true."""
+"""Events: what happened to an order, one for each version, written in the commit that made it true."""
 
 import uuid
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
 
 from opentill.domain.commands import Actor
 from opentill.domain.order import WHOLE, Method, OrderStatus, Parts
 
 
 class EventType(StrEnum):
-    """The kinds of event; those in ``TOLD_TO_MERCHANTS`` leave the house as webhooks."""
+    """The kinds of event; those in ``TOLD_TO_MERCHANTS`` are sent as webhooks."""
 
     ORDER_CREATED = "order_created"
     ORDER_CANCELLED = "order_cancelled"
@@ -62,8 +64,18 @@ Money that went back, and a refund or return that finally failed, are told as ``
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Remark(Struct, frozen=True):
+    """Words about a step: why it was taken, and what a merchant wants to find with it again."""
+
+    reason: str | None = None
+    note: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+NO_REMARK: Final = Remark()
+
+
+class Event(Struct, frozen=True):
     """One thing that happened to one order."""
 
     event_id: str
@@ -94,5 +106,5 @@ class Event:
 
 
 def event_id(command_id: str, ordinal: int) -> str:
-    """The id of a command's ``ordinal``-th event, counted from 0: known before the first try."""
+    """Return the id of a command's ``ordinal``-th event, counted from 0: known before the first try."""
     return command_id if ordinal == 0 else str(uuid.UUID(int=uuid.UUID(command_id).int ^ ordinal))

@@ -1,7 +1,8 @@
 """The double-entry ledger: append-only, derived from events, and zero in sum for every event."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from opentill.domain.events import Event, EventType
 from opentill.domain.order import Method
@@ -13,7 +14,7 @@ TRANSFER_RAIL = "transfer_rail"
 HELD_MONEY = "held_money"
 """What arrived by transfer and nothing has been decided about: partial money, and what waits for a person.
 
-Under the account id of the house (``house``) it is the money that was matched to no order.
+Under the id of the suspense account (``house``) it is the money that was matched to no order.
 """
 RETURNS_DUE = "returns_due"
 """What we owe to payers whose money no order wanted."""
@@ -27,12 +28,11 @@ FEES = "fees"
 
 
 def merchant_balance(account_id: str) -> str:
-    """The ledger account of what we owe to one account, parent or sub-account, of a merchant."""
+    """Return the ledger account of what we owe to one account, parent or sub-account, of a merchant."""
     return f"merchant:{account_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line of a booking; ``amount`` in minor units, debits positive, credits negative."""
 
     account: str
@@ -45,13 +45,13 @@ def _moved(event: Event, debit: str, credit: str) -> tuple[Entry, ...]:
 
 
 def _credited(event: Event, debit: str) -> tuple[Entry, ...]:
-    """The merchant's accounts get an amount from elsewhere, each its part and the beneficiary the rest."""
+    """Book an amount from elsewhere to the merchant's accounts: each its part, the beneficiary the rest."""
     rest, parts = _shared(event, -1)
     return (Entry(debit, event.currency, event.amount), rest, *parts)
 
 
 def _debited(event: Event, credit: str) -> tuple[Entry, ...]:
-    """The merchant's accounts give an amount away, each its part and the beneficiary the rest."""
+    """Book an amount away from the merchant's accounts: each its part, the beneficiary the rest."""
     rest, parts = _shared(event, 1)
     return (rest, Entry(credit, event.currency, -event.amount), *parts)
 
@@ -81,6 +81,6 @@ _BOOKINGS: dict[EventType, Callable[[Event], tuple[Entry, ...]]] = {
 
 
 def entries_for(event: Event) -> tuple[Entry, ...]:
-    """The booking of an event, each account once; empty for the events that move no money."""
+    """Return the booking of an event, each account once; empty for the events that move no money."""
     booking = _BOOKINGS.get(event.type)
     return tuple(entry for entry in booking(event) if entry.amount) if booking else ()

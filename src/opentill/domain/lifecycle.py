@@ -5,12 +5,13 @@ A cell says where an input leads from a status. A missing cell is a refusal: ``R
 where its cell is missing it is already known and changes nothing.
 
 A new input is a further column here and a further function in ``decisions`` or a module that it calls
-(``crediting``, ``returning``, ``refunding``): they apply these tables, and nothing else does.
+(``credits``, ``returns``, ``refunds``): they apply these tables, and nothing else does.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.order import (
@@ -55,7 +56,7 @@ class OrderInput(StrEnum):
 
 
 class Take(StrEnum):
-    """What becomes of the money that an input brings or is about."""
+    """The uses of the money that an input brings or is about."""
 
     NOTHING = "-"
     APPLY = "applied"
@@ -65,9 +66,8 @@ class Take(StrEnum):
     """That which paid for the order, as far as it has not been refunded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Where an input leads, and what becomes of the money that it brings or is about."""
+class Cell(Struct, frozen=True):
+    """The answer to an input: the status it leads to, and what becomes of the money that it is about."""
 
     to: OrderStatus
     take: Take = Take.NOTHING

@@ -1,11 +1,12 @@
 """Amounts of money as integers in minor units; parsed from and printed as decimal text, never as floats."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 MINOR_DIGITS: Final = {"NGN": 2, "CDF": 2, "USD": 2, "EUR": 2, "GBP": 2}
-"""How many digits each currency we know has after the decimal point (ISO 4217)."""
+"""The digits that each currency we know has after the decimal point (ISO 4217)."""
 
 MAX_MINOR: Final = 10**15
 """The largest amount of one order in minor units: exact in JSON numbers and far inside a 64-bit integer."""
@@ -17,8 +18,7 @@ class InvalidAmount(ValueError):
     """The text is not an amount of this currency; the message is the predicate of a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(Struct, frozen=True):
     """An amount in minor units (kobo, cents) of one currency."""
 
     minor: int
@@ -47,7 +47,7 @@ class Money:
         return cls(minor, currency)
 
     def __str__(self) -> str:
-        """The amount in major units with all of its decimals, such as ``"10000.50"``."""
+        """Return the amount in major units with all of its decimals, such as ``"10000.50"``."""
         return major_units(self.minor, self.currency)
 
 

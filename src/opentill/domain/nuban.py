@@ -3,13 +3,13 @@
 from typing import Final
 
 SERIALS: Final = 10**9
-"""How many account numbers one bank can have."""
+"""The account numbers that one bank can have."""
 _WEIGHTS: Final = (3, 7, 3)
 _BANK_DIGITS: Final = 6
 
 
 def account_number(bank_code: str, serial: int) -> str:
-    """The 10-digit number of a bank's ``serial``-th account; a bank code has 3 to 6 digits.
+    """Return the 10-digit number of a bank's ``serial``-th account; a bank code has 3 to 6 digits.
 
     Raises ValueError for a code or serial that can not be.
     """
@@ -22,14 +22,14 @@ def account_number(bank_code: str, serial: int) -> str:
 
 
 def is_account_number(bank_code: str, number: str) -> bool:
-    """Whether the check digit fits: a mistyped digit never does."""
+    """Tell if the check digit fits: with one digit mistyped it never does."""
     if not (len(number) == 10 and number.isascii() and number.isdigit()):
         return False
     return _check_digit(bank_code, number[:9]) == number[9]
 
 
 def _check_digit(bank_code: str, serial: str) -> str:
-    """By the central bank's weights 3, 7, 3 over code and serial; a short code is filled with zeros."""
+    """Compute it by the central bank's weights 3, 7, 3 over code, filled up with zeros, and serial."""
     digits = bank_code.zfill(_BANK_DIGITS) + serial
     total = sum(int(digit) * _WEIGHTS[place % 3] for place, digit in enumerate(digits))
     return str(-total % 10)

@@ -1,15 +1,16 @@
-"""What the core knows of an order: frozen values, replaced and never changed in place.
+"""Orders, as the core knows them: frozen values, replaced and never changed in place.
 
 All times are milliseconds since 1970 UTC; all amounts are minor units of the order's currency.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from msgspec import Struct
+
 
 class OrderStatus(StrEnum):
-    """Where an order is in its life; paid and cancelled exclude each other for ever."""
+    """The states of an order; paid and cancelled exclude each other for ever."""
 
     PENDING = "PENDING"
     PAID = "PAID"
@@ -18,7 +19,7 @@ class OrderStatus(StrEnum):
 
 
 class AttemptStatus(StrEnum):
-    """Where one try of a payer to pay by card is."""
+    """The states of an attempt: of one try of a payer to pay by card."""
 
     CALLING = "CALLING"
     """The rail has been, or is about to be, asked; nobody knows yet what it says."""
@@ -37,14 +38,14 @@ class AttemptStatus(StrEnum):
 
 
 class DueAction(StrEnum):
-    """What becomes of an unpaid order at its due time."""
+    """The ends that an unpaid order can have at its due time."""
 
     EXPIRE = "expire"
     CANCEL = "cancel"
 
 
 class SplitKind(StrEnum):
-    """What the values of a split are (contract 8)."""
+    """The units of a split's values (contract 8)."""
 
     PERCENTAGE = "PERCENTAGE"
     """Hundredths of a percent of the order's amount."""
@@ -53,7 +54,7 @@ class SplitKind(StrEnum):
 
 
 class LateMoney(StrEnum):
-    """What becomes of money that arrives after an order expired (ruling 17)."""
+    """The agreements on money that arrives after an order expired (ruling 17)."""
 
     RETURN = "return"
     ACCEPT = "accept"
@@ -61,7 +62,7 @@ class LateMoney(StrEnum):
 
 
 class CallKind(StrEnum):
-    """Which call to the rail an attempt or a refund is waiting for."""
+    """The calls to a rail that an attempt, a refund or a return can wait for."""
 
     CHARGE = "charge"
     CONFIRM = "confirm"
@@ -74,14 +75,14 @@ class CallKind(StrEnum):
 
 
 class Method(StrEnum):
-    """By which way money came in; it goes back by the same."""
+    """The ways by which money comes in; it goes back by the same."""
 
     CARD = "card"
     TRANSFER = "transfer"
 
 
 class Disposition(StrEnum):
-    """What became of a credit at the moment it was booked."""
+    """The uses that a credit is put to at the moment it is booked."""
 
     APPLIED = "applied"
     """It made the order PAID; what was too much of it went back."""
@@ -94,7 +95,7 @@ class Disposition(StrEnum):
 
 
 class ReturnKind(StrEnum):
-    """Why money of a credit is sent away again."""
+    """The reasons to send money of a credit away again."""
 
     LATE = "late"
     EXCESS = "excess"
@@ -105,7 +106,7 @@ class ReturnKind(StrEnum):
 
 
 class ReturnStatus(StrEnum):
-    """Where one return is. Its money counts as returning until it is DONE."""
+    """The states of a return. Its money counts as returning until it is DONE."""
 
     DUE = "DUE"
     """To be sent; nobody is sending it at this moment."""
@@ -119,7 +120,7 @@ class ReturnStatus(StrEnum):
 
 
 class RefundStatus(StrEnum):
-    """Where one refund of paid money is. Running and unknown ones count against what may be refunded."""
+    """The states of a refund. Running and unknown ones count against what may be refunded."""
 
     RUNNING = "RUNNING"
     """The rail has been, or is about to be, asked under the refund's one id."""
@@ -129,8 +130,7 @@ class RefundStatus(StrEnum):
     REFUSED = "REFUSED"
 
 
-@dataclass(frozen=True, slots=True)
-class RailCall:
+class RailCall(Struct, frozen=True):
     """The intention of one call to the rail, committed before the call is made."""
 
     kind: CallKind
@@ -140,17 +140,15 @@ class RailCall:
     """The idempotency key whose stored reply the answer of this call completes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """Where the payer's browser proves to its bank who it is, and with what (3-D Secure, contract 3.8)."""
+class Challenge(Struct, frozen=True):
+    """The place where the payer's browser proves to its bank who it is, and with what (contract 3.8)."""
 
     acs_url: str
     jwt: str
     md: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One try of a payer to pay an order by card."""
 
     transaction_id: str
@@ -177,8 +175,7 @@ class Attempt:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refund:
+class Refund(Struct, frozen=True):
     """One order of the merchant to give paid money back; it has one id for life, sent on every try."""
 
     refund_id: str
@@ -202,17 +199,15 @@ class Refund:
     """The transactionId of the credit whose money goes back to its sender; None for one account or card."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """From where a transfer came, as far as the bank said; empty for what it did not say."""
+class Sender(Struct, frozen=True):
+    """The sender of a transfer, as far as the bank said; empty for what it did not say."""
 
     name: str = ""
     account_number: str = ""
     bank_code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(Struct, frozen=True):
     """Money that arrived by one bank transfer; ``amount = applied + held + what its return sends away``."""
 
     transaction_id: str
@@ -233,8 +228,7 @@ class Credit:
     held: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Struct, frozen=True):
     """Money of one credit on its way out, never applied. A credit has one return at the most.
 
     Its id for life, sent on every try, is that of the credit (``names.return_id``).
@@ -257,8 +251,7 @@ class Return:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """The money of one order; ``received = applied + held + returning + returned`` at every moment."""
 
     received: int = 0
@@ -273,7 +266,7 @@ class Totals:
     """Given back of what was applied, running refunds included; never more than applied."""
 
     def balanced(self) -> bool:
-        """Whether no received kobo is unaccounted for and no more was refunded than applied."""
+        """Tell if every received kobo is accounted for and no more was refunded than applied."""
         return (
             self.received == self.applied + self.held + self.returning + self.returned
             and 0 <= self.refunded <= self.applied
@@ -281,9 +274,12 @@ class Totals:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """How a payment is to be shared between accounts of the merchant (contract 8)."""
+NO_MONEY = Totals()
+"""Nothing has come yet."""
+
+
+class Split(Struct, frozen=True):
+    """An agreement to share a payment between accounts of the merchant (contract 8)."""
 
     kind: SplitKind
     shares: tuple[tuple[str, int], ...]
@@ -294,9 +290,8 @@ Shares: TypeAlias = tuple[tuple[str, int], ...]
 """Account ids and amounts in minor units, each above zero."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What of an amount is not its beneficiary's."""
+class Parts(Struct, frozen=True):
+    """The parts of an amount that are not its beneficiary's."""
 
     fee: int = 0
     """What the payment costs the merchant."""
@@ -307,8 +302,7 @@ WHOLE = Parts()
 """All of it is the beneficiary's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """Everything about an order that a decision may need."""
 
     account_id: str
@@ -335,7 +329,7 @@ class Order:
     """The transactionId of the payment that made the order PAID."""
     attempt_count: int = 0
     refund_count: int = 0
-    totals: Totals = field(default_factory=Totals)
+    totals: Totals = NO_MONEY
     attempts: tuple[Attempt, ...] = ()
     refunds: tuple[Refund, ...] = ()
     credit_count: int = 0
@@ -350,29 +344,28 @@ class Order:
 
     @property
     def beneficiary(self) -> str:
-        """The account, parent or sub-account, that the order credits; it gets what is nobody else's part."""
+        """Return the account, parent or sub-account, that is credited; it gets what is nobody else's part."""
         return self.sub_account_id or self.account_id
 
     def attempt(self, transaction_id: str) -> Attempt | None:
-        """The attempt of this id, or None."""
+        """Return the attempt of this id, or None."""
         return next((a for a in self.attempts if a.transaction_id == transaction_id), None)
 
     def refund(self, refund_id: str) -> Refund | None:
-        """The refund of this id, or None."""
+        """Return the refund of this id, or None."""
         return next((r for r in self.refunds if r.refund_id == refund_id), None)
 
     def credit(self, transaction_id: str) -> Credit | None:
-        """The credit of this id, or None."""
+        """Return the credit of this id, or None."""
         return next((c for c in self.credits if c.transaction_id == transaction_id), None)
 
     def return_of(self, transaction_id: str) -> Return | None:
-        """The return of this credit's money, or None."""
+        """Return the return of this credit's money, or None."""
         return next((r for r in self.returns if r.transaction_id == transaction_id), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What was agreed when the order was created; nothing of it ever changes or decides a state."""
+class Terms(Struct, frozen=True):
+    """The terms agreed when the order was created; nothing of them ever changes or decides a state."""
 
     customer_email: str
     customer_id: str | None = None

@@ -1,11 +1,13 @@
 """Refunds: how paid money is given back, to the card that paid or to the senders of its credits."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from opentill.domain.commands import BeginRefund, CancelOrRefund, SettleRefund
-from opentill.domain.events import EventType, event_id
+from opentill.domain.events import NO_REMARK, EventType, Remark, event_id
 from opentill.domain.lifecycle import REFUND_TABLE, OrderInput
 from opentill.domain.order import CallKind, Order, Parts, RailCall, Refund, RefundStatus
 from opentill.domain.refusals import OrderNotPaid, RecordNotFound, RefundExceedsPaid
@@ -17,34 +19,33 @@ class PartsMissing(Exception):
     """The credits of an order do not hold what its totals say may be refunded: nothing is given back."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What of a refund goes to one place; ``from_credit`` is None for the card, or a named account."""
+class _Part(Struct, frozen=True):
+    """The part of a refund that goes to one place; ``from_credit`` is None for a card or named account."""
 
     amount: int
     from_credit: str | None = None
 
 
-def begin_refund(draft: Transition, command: BeginRefund) -> None:
+def begin_refund(transition: Transition, command: BeginRefund) -> None:
     """Give paid money back. What was paid by several transfers goes back as several refunds."""
-    order = draft.order
-    draft.cell(OrderInput.REFUND)
+    order = transition.order
+    transition.cell(OrderInput.REFUND)
     if order.paid_by != command.transaction_id:
         raise OrderNotPaid
     amount = _left(order) if command.amount is None else command.amount
     if not 0 < amount <= _left(order):
         raise RefundExceedsPaid
-    _start_parts(draft, command, CallKind.REFUND, amount)
+    _start_parts(transition, command, CallKind.REFUND, amount, NO_REMARK)
 
 
-def refund_the_rest(draft: Transition, command: CancelOrRefund, **said: Any) -> None:
+def refund_the_rest(transition: Transition, command: CancelOrRefund, remark: Remark) -> None:
     """Give back all that is left; of a payment of which nothing is left, nothing more is given back."""
-    if left := _left(draft.order):
-        _start_parts(draft, command, CallKind.CANCEL_OR_REFUND, left, **said)
+    if left := _left(transition.order):
+        _start_parts(transition, command, CallKind.CANCEL_OR_REFUND, left, remark)
 
 
-def new_refund(draft: Transition, refund_id: str, transaction_id: str, amount: int) -> Refund:
-    """A refund that runs from now on, by the way the money came."""
+def new_refund(transition: Transition, refund_id: str, transaction_id: str, amount: int) -> Refund:
+    """Return a refund that runs from now on, by the way the money came."""
     return Refund(
         refund_id=refund_id,
         transaction_id=transaction_id,
@@ -52,8 +53,8 @@ def new_refund(draft: Transition, refund_id: str, transaction_id: str, amount: i
         status=RefundStatus.RUNNING,
         account_number=None,
         bank_code=None,
-        started_at=draft.at,
-        updated_at=draft.at,
+        started_at=transition.at,
+        updated_at=transition.at,
         whole_id=refund_id,
         whole_amount=amount,
     )
@@ -64,16 +65,20 @@ def _left(order: Order) -> int:
 
 
 def _start_parts(
-    draft: Transition, command: BeginRefund | CancelOrRefund, kind: CallKind, amount: int, **said: Any
+    transition: Transition,
+    command: BeginRefund | CancelOrRefund,
+    kind: CallKind,
+    amount: int,
+    remark: Remark,
 ) -> None:
-    """As many refunds as places the money goes to; the first bears the command's id and its reply's key."""
-    paid_by, key = draft.order.paid_by or "", command.reply_key
+    """Start a refund for each place the money goes to; the first has the command's id and its reply's key."""
+    paid_by, key = transition.order.paid_by or "", command.reply_key
     account = bank = None
     if isinstance(command, BeginRefund):
         account, bank = command.account_number, command.bank_code
-    for number, part in enumerate(_parts(draft.order, paid_by, amount, at_once=account is not None)):
+    for number, part in enumerate(_parts(transition.order, paid_by, amount, at_once=account is not None)):
         refund = replace(
-            new_refund(draft, event_id(command.refund_id, number), paid_by, part.amount),
+            new_refund(transition, event_id(command.refund_id, number), paid_by, part.amount),
             account_number=account,
             bank_code=bank,
             call=RailCall(kind, command.call_until, key if number == 0 else None),
@@ -81,11 +86,11 @@ def _start_parts(
             whole_id=command.refund_id,
             whole_amount=amount,
         )
-        start_refund(draft, refund, **said)
+        start_refund(transition, refund, remark)
 
 
 def _parts(order: Order, paid_by: str, amount: int, *, at_once: bool) -> Iterator[_Part]:
-    """To the card or the named account at once; else newest credit first, each at most what it brought.
+    """Yield one part for the card or the named account; else newest credit first, of each what it brought.
 
     Raises PartsMissing rather than give back less than ``amount``.
     """
@@ -106,18 +111,18 @@ def _given_back(order: Order, credit: str) -> int:
     return sum(refund.amount for refund in counted)
 
 
-def start_refund(draft: Transition, refund: Refund, **said: Any) -> None:
+def start_refund(transition: Transition, refund: Refund, remark: Remark = NO_REMARK) -> None:
     """Count the refund against what was applied, from this moment on."""
-    order = draft.order
+    order = transition.order
     refunded = order.totals.refunded + refund.amount
-    draft.record(
+    totals = replace(order.totals, refunded=refunded)
+    transition.record(
         EventType.REFUND_STARTED,
-        refund=refund,
+        replace(order, refund_count=order.refund_count + 1, totals=totals),
+        refund,
         amount=refund.amount,
-        shared=Parts(shares=shares_back(order, refunded)),
-        refund_count=order.refund_count + 1,
-        totals=replace(order.totals, refunded=refunded),
-        **said,
+        parts=Parts(shares=shares_back(order, refunded)),
+        remark=remark,
     )
 
 
@@ -125,7 +130,7 @@ _TOLD_FIRST: Final = (RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.R
 
 
 def whole_refund(order: Order, refund_id: str) -> Refund | None:
-    """What one command began, as one refund: the sum of its parts, done only when all of them are.
+    """Return what one command began, as one refund: the sum of its parts, done only when all of them are.
 
     Of parts that ended differently the one is told that did not go well.
     """
@@ -137,9 +142,9 @@ def whole_refund(order: Order, refund_id: str) -> Refund | None:
     return replace(told, refund_id=refund_id, amount=sum(part.amount for part in parts))
 
 
-def settle_refund(draft: Transition, command: SettleRefund) -> None:
+def settle_refund(transition: Transition, command: SettleRefund) -> None:
     """Book what the rail answered; where it is known already, nothing changes."""
-    refund = draft.order.refund(command.refund_id)
+    refund = transition.order.refund(command.refund_id)
     if refund is None:
         raise RecordNotFound
     target = REFUND_TABLE[refund.status].get(command.outcome)
@@ -148,34 +153,37 @@ def settle_refund(draft: Transition, command: SettleRefund) -> None:
     settled = replace(
         refund,
         status=target,
-        updated_at=draft.at,
+        updated_at=transition.at,
         call=refund.call and replace(refund.call, key=None) if target is RefundStatus.UNKNOWN else None,
         response_code=command.response_code,
         message=command.message,
     )
-    _REFUND_STEP[target](draft, settled)
+    _REFUND_STEP[target](transition, settled)
 
 
-def _note_unknown_refund(draft: Transition, refund: Refund) -> None:
-    draft.record(EventType.REFUND_UNKNOWN, refund=refund)
+def _note_unknown_refund(transition: Transition, refund: Refund) -> None:
+    transition.record(EventType.REFUND_UNKNOWN, transition.order, refund)
 
 
-def finish_refund(draft: Transition, refund: Refund) -> None:
-    """The money is back."""
-    draft.record(EventType.PAYMENT_REFUNDED, refund=refund, amount=refund.amount, reason="refund")
+def finish_refund(transition: Transition, refund: Refund) -> None:
+    """Note that the money is back."""
+    remark = Remark(reason="refund")
+    transition.record(
+        EventType.PAYMENT_REFUNDED, transition.order, refund, amount=refund.amount, remark=remark
+    )
 
 
-def _drop_refund(draft: Transition, refund: Refund) -> None:
-    """The rail will not pay it: the money is the merchant's again, and may be refunded once more."""
-    order = draft.order
+def _drop_refund(transition: Transition, refund: Refund) -> None:
+    """Give up a refund that the rail will not pay: the money is the merchant's, and may be refunded again."""
+    order = transition.order
     refunded = order.totals.refunded - refund.amount
-    draft.record(
+    transition.record(
         EventType.REFUND_REFUSED,
-        refund=refund,
+        replace(order, totals=replace(order.totals, refunded=refunded)),
+        refund,
         amount=refund.amount,
-        shared=Parts(shares=shares_back(order, refunded)),
-        reason=refund.response_code or None,
-        totals=replace(order.totals, refunded=refunded),
+        parts=Parts(shares=shares_back(order, refunded)),
+        remark=Remark(reason=refund.response_code or None),
     )
 
 

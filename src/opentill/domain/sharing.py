@@ -4,8 +4,9 @@ A payment is booked with its parts when it is captured. A refund takes the share
 from the beneficiary; the fee is kept.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from opentill.domain.order import Order, Parts, Shares, Split, SplitKind
 
@@ -13,9 +14,8 @@ HUNDRED_PERCENT: Final = 10_000
 """In hundredths of a percent, as all percentages here."""
 
 
-@dataclass(frozen=True, slots=True)
-class FeeTerms:
-    """What a payment costs the merchant: a share of it, up to a cap."""
+class FeeTerms(Struct, frozen=True):
+    """The price of a payment for its merchant: a share of it, up to a cap."""
 
     basis_points: int
     """Hundredths of a percent of the amount."""
@@ -23,7 +23,7 @@ class FeeTerms:
     """Minor units, whatever the currency."""
 
     def of(self, amount: int) -> int:
-        """The fee on an amount; both in minor units, half a unit rounded up, never more than the amount."""
+        """Return the fee on an amount; both in minor units, half a unit rounded up, at most the amount."""
         return min((amount * self.basis_points + HUNDRED_PERCENT // 2) // HUNDRED_PERCENT, self.cap, amount)
 
 
@@ -31,13 +31,13 @@ NO_FEE: Final = FeeTerms(basis_points=0, cap=0)
 
 
 def parts_of_payment(order: Order, fee: FeeTerms) -> Parts:
-    """What of the payment of this order is not its beneficiary's."""
+    """Return the parts of this order's payment that are not its beneficiary's."""
     shares = shares_of(order.split, order.amount, order.beneficiary) if order.split else ()
     return Parts(fee.of(order.amount), shares)
 
 
 def shares_of(split: Split, amount: int, beneficiary: str) -> Shares:
-    """How a payment is shared, each share rounded down; what the beneficiary gets is part of the rest.
+    """Share a payment, each share rounded down; what the beneficiary gets is part of the rest.
 
     A share that rounds down to nothing is left out.
     """
@@ -50,7 +50,7 @@ def _share(split: Split, value: int, amount: int) -> int:
 
 
 def shares_back(order: Order, refunded: int) -> Shares:
-    """What the shares give back as ``totals.refunded`` grows to this; get back, where it falls again.
+    """Return what the shares give back as ``totals.refunded`` grows to this; get back, where it falls again.
 
     Told as amounts without a sign. What they have given back by then depends on ``refunded`` alone, and on no
     order of events, so that parts of a refund and refused ones leave no kobo behind.
@@ -64,5 +64,5 @@ def shares_back(order: Order, refunded: int) -> Shares:
 
 
 def given_back(share: int, refunded: int, applied: int) -> int:
-    """What a share has given back of a payment of which so much is refunded, rounded down."""
+    """Return what a share has given back of a payment of which so much is refunded, rounded down."""
     return share * refunded // applied

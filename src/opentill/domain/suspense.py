@@ -1,6 +1,6 @@
-"""The house account: money that a bank tells of and no order of a merchant takes.
+"""The suspense account: money that a bank tells of and no order of a merchant takes.
 
-Each such credit is an order of the house's own, expired from the start, so that nothing about it needs a
+Each such credit is an order of this account's own, expired from the start, so that nothing about it needs a
 second machine: what it holds waits for a person, who attaches it to an order or returns it, and what is
 returned goes through the rail, the ledger and the books as every other return does.
 """
@@ -11,18 +11,18 @@ from opentill.domain.commands import Actor, CreateOrder
 from opentill.domain.names import transaction_id
 from opentill.domain.order import LateMoney, Terms
 
-HOUSE: Final = "house"
-"""The account id of the house; no merchant has it, since theirs are UUIDs."""
+SUSPENSE: Final = "house"
+"""Its account id, as it is stored; no merchant has it, since theirs are UUIDs."""
 _LONG_AGO: Final = 0
-"""The due time of the house's orders: every credit finds them expired."""
+"""The due time of its orders: every credit finds them expired."""
 
 
-def house_order(
+def suspense_order(
     credit_id: str, amount: int, currency: str, late_money: LateMoney, command_id: str, actor: Actor
 ) -> CreateOrder:
-    """Opens the order of one credit of the house; its id is the credit's, so that it is opened once."""
+    """Return the command that opens the order of one credit; its id is the credit's, so it is opened once."""
     return CreateOrder(
-        account_id=HOUSE,
+        account_id=SUSPENSE,
         command_id=command_id,
         actor=actor,
         order_id=credit_id,
@@ -35,6 +35,6 @@ def house_order(
     )
 
 
-def house_transaction(credit_id: str) -> str:
-    """The name of such a credit while it is the house's."""
-    return transaction_id(HOUSE, credit_id)
+def suspense_transaction(credit_id: str) -> str:
+    """Return the name of such a credit while it is the suspense account's."""
+    return transaction_id(SUSPENSE, credit_id)

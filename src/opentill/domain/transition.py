@@ -1,13 +1,13 @@
 """A change while it is being decided: the order so far, and the events that lead there."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
-from typing import Any, Final, TypeVar
+from typing import TypeAlias, TypeVar, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Command
-from opentill.domain.events import Event, EventType, event_id
+from opentill.domain.events import NO_REMARK, Event, EventType, Remark, event_id
 from opentill.domain.lifecycle import (
     ATTEMPT_TABLE,
     ORDER_TABLE,
@@ -31,18 +31,14 @@ from opentill.domain.order import (
 )
 from opentill.domain.sharing import FeeTerms, parts_of_payment
 
-_Child = TypeVar("_Child")
+Child: TypeAlias = Attempt | Refund | Credit | Return
+"""What belongs to an order and changes with it."""
 
-_ENDED_AT: Final = {
-    OrderStatus.PAID: "paid_at",
-    OrderStatus.CANCELLED: "cancelled_at",
-    OrderStatus.EXPIRED: "expired_at",
-}
+_Child = TypeVar("_Child", bound=Child)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a command does: the order as it was judged, as it will be, and the events between.
+class Change(Struct, frozen=True):
+    """The effect of a command: the order as it was judged, as it will be, and the events between.
 
     ``before`` is None for a new order, whose ``terms`` are then given. No events: nothing changed.
     ``saved_card`` is what the card that paid leaves behind.
@@ -58,7 +54,7 @@ class Change:
 
 
 class Transition:
-    """A change while it is being decided: the order so far, and the events that led there."""
+    """A change in the making, at one moment of business time: each step leads to one more event."""
 
     __slots__ = ("_before", "_fee", "at", "command", "events", "judged_version", "order", "saved_card")
 
@@ -73,105 +69,120 @@ class Transition:
         self._before = before
         self._fee = fee
 
-    def record(  # noqa: PLR0913 - one word for each thing that a step may say
+    def record(
         self,
         type_: EventType,
+        order: Order,
+        about: Child | None = None,
         *,
-        attempt: Attempt | None = None,
-        refund: Refund | None = None,
-        credit: Credit | None = None,
-        return_: Return | None = None,
         amount: int = 0,
-        shared: Parts = WHOLE,
-        reason: str | None = None,
-        note: str | None = None,
-        metadata: tuple[tuple[str, str], ...] = (),
-        **order_changes: Any,
+        parts: Parts = WHOLE,
+        remark: Remark = NO_REMARK,
     ) -> None:
-        """Take one step: replace the order by its next version and note the event that says so.
+        """Take one step: make ``order`` the order's next version and note the event that says so.
 
-        The children given take the place of those of the same id; the first one is what it is about.
+        ``about`` is what the event is about; it takes the place of the child of the same id. ``amount`` is
+        the money that moves, in minor units, and ``parts`` what of it is not the beneficiary's. A status
+        that is new is stamped with the time of the change.
         """
-        order = self.order
-        status = order_changes.get("status", order.status)
-        if status is not order.status:
-            order_changes[_ENDED_AT[status]] = self.at
-        if attempt is not None:
-            order_changes["attempts"] = _with(order.attempts, attempt, "started_at", "transaction_id")
-        if refund is not None:
-            order_changes["refunds"] = _with(order.refunds, refund, "started_at", "refund_id")
-        if credit is not None:
-            order_changes["credits"] = _with(order.credits, credit, "arrived_at", "transaction_id")
-        if return_ is not None:
-            order_changes["returns"] = _with(order.returns, return_, "started_at", "transaction_id")
-        self.order = _evolved(order, version=order.version + 1, updated_at=self.at, **order_changes)
-        about = attempt or refund or credit or return_
+        if about is not None:
+            order = with_child(order, about)
+        if order.status is not self.order.status:
+            order = _stamped(order, self.at)
+        self.order = order = replace(order, version=self.order.version + 1, updated_at=self.at)
         self.events.append(
             Event(
                 event_id=event_id(self.command.command_id, len(self.events)),
                 account_id=order.account_id,
                 order_id=order.order_id,
-                sequence=order.version + 1,
+                sequence=order.version,
                 type=type_,
                 before=self._before,
-                after=status,
+                after=order.status,
                 actor=self.command.actor,
                 at=self.at,
-                reason=reason,
-                note=note,
-                metadata=metadata,
+                reason=remark.reason,
+                note=remark.note,
+                metadata=remark.metadata,
                 transaction_id=about.transaction_id if about else None,
-                refund_id=refund.refund_id if refund else None,
+                refund_id=about.refund_id if isinstance(about, Refund) else None,
                 amount=amount,
                 currency=order.currency,
                 beneficiary=order.beneficiary,
-                method=_method(self.order, about.transaction_id) if about else Method.CARD,
-                parts=shared,
+                method=_method(order, about),
+                parts=parts,
             )
         )
-        self._before = status
+        self._before = order.status
 
-    def record_payment(self, **said: Any) -> None:
-        """The order is paid in full: the money becomes the merchant's, less the fee and shared as agreed."""
-        parts = parts_of_payment(self.order, self._fee)
-        self.record(EventType.PAYMENT_SUCCESS, amount=self.order.amount, shared=parts, parts=parts, **said)
+    def record_payment(self, order: Order, paid_by: Attempt | Credit) -> None:
+        """Note that the order is paid: its money is the merchant's, less the fee, shared as agreed."""
+        parts = parts_of_payment(order, self._fee)
+        order = replace(order, paid_by=paid_by.transaction_id, parts=parts)
+        self.record(EventType.PAYMENT_SUCCESS, order, paid_by, amount=order.amount, parts=parts)
 
     def cell(self, column: OrderInput) -> Cell:
-        """Where the order's table leads from here; raises the refusal that a missing cell means."""
+        """Return where the order's table leads from here; raises the refusal that a missing cell means."""
         cell = ORDER_TABLE[self.order.status].get(column)
         if cell is None:
             raise REFUSAL_IN.get(column) or REFUSAL_OF[self.order.status]
         return cell
 
 
-_ORDER_FIELDS: Final = tuple(field.name for field in fields(Order))
-_KNOWN_FIELDS: Final = frozenset(_ORDER_FIELDS)
-_values: Final = attrgetter(*_ORDER_FIELDS)
+def _stamped(order: Order, at: int) -> Order:
+    match order.status:
+        case OrderStatus.PAID:
+            return replace(order, paid_at=at)
+        case OrderStatus.CANCELLED:
+            return replace(order, cancelled_at=at)
+        case OrderStatus.EXPIRED:
+            return replace(order, expired_at=at)
+        case OrderStatus.PENDING:
+            return order  # no cell leads back to it
+        case _:
+            assert_never(order.status)
 
 
-def _evolved(order: Order, **changes: Any) -> Order:
-    """As ``dataclasses.replace``, in half its time: every step of every command goes through here."""
-    assert changes.keys() <= _KNOWN_FIELDS
-    values: Iterable[Any] = map(changes.get, _ORDER_FIELDS, _values(order))
-    return Order(*values)
+def _method(order: Order, about: Child | None) -> Method:
+    return Method.TRANSFER if about and order.credit(about.transaction_id) else Method.CARD
 
 
-def _method(order: Order, transaction_id: str) -> Method:
-    return Method.TRANSFER if order.credit(transaction_id) else Method.CARD
+def with_child(order: Order, child: Child) -> Order:
+    """Return the order with this child in the place of the one of its id."""
+    match child:
+        case Attempt():
+            return replace(order, attempts=_placed(order.attempts, child))
+        case Refund():
+            return replace(order, refunds=_placed(order.refunds, child))
+        case Credit():
+            return replace(order, credits=_placed(order.credits, child))
+        case Return():
+            return replace(order, returns=_placed(order.returns, child))
+        case _:
+            assert_never(child)
 
 
-def _with(children: tuple[_Child, ...], changed: _Child, since: str, key: str) -> tuple[_Child, ...]:
-    """The children with this one, oldest first and then by name: as they come back from a store.
+def _placed(children: tuple[_Child, ...], changed: _Child) -> tuple[_Child, ...]:
+    """Return the children with this one, oldest first and then by id: as they come back from a store.
 
     What the next command of a batch sees must not depend on whether they have been there in between.
     """
-    same = getattr(changed, key)
-    kept: tuple[_Child, ...] = tuple(changed if getattr(c, key) == same else c for c in children)
-    return kept if changed in kept else tuple(sorted((*children, changed), key=attrgetter(since, key)))
+    same = _id(changed)
+    if any(_id(child) == same for child in children):
+        return tuple(changed if _id(child) == same else child for child in children)
+    return tuple(sorted((*children, changed), key=_age))
+
+
+def _id(child: Child) -> str:
+    return child.refund_id if isinstance(child, Refund) else child.transaction_id
+
+
+def _age(child: Child) -> tuple[int, str]:
+    return child.arrived_at if isinstance(child, Credit) else child.started_at, _id(child)
 
 
 def without_waiting_attempts(order: Order, at: int) -> tuple[Attempt, ...]:
-    """The attempts, those that wait for the payer abandoned; a call in flight goes on."""
+    """Return the attempts, those that wait for the payer abandoned; a call in flight goes on."""
     return tuple(
         replace(a, status=target, updated_at=at, challenge=None, response_code="", message="")
         if (target := ATTEMPT_TABLE[a.status].get(AttemptInput.ABANDONED))

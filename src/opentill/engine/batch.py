@@ -5,8 +5,10 @@ reference, by order id and by idempotency key.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from opentill.domain.commands import Command, CreateOrder, OrderCommand, TransactionCommand
 from opentill.domain.decisions import Change, create, decide
@@ -34,8 +36,7 @@ Render: TypeAlias = Callable[[Outcome], StoredReply | None]
 """Turns an outcome into the reply that is sent and stored; pure. None: a later command brings it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """A command with what surrounds it: who sent it, under which key, and how its answer looks."""
 
     command: Command
@@ -47,7 +48,7 @@ class Submission:
 
     @property
     def name(self) -> Name | None:
-        """The order that the command is about; None where it names a transaction instead."""
+        """Return the order that the command is about; None where it names a transaction instead."""
         command = self.command
         if isinstance(command, OrderCommand):
             return command.account_id, command.name
@@ -55,16 +56,15 @@ class Submission:
 
     @property
     def transaction(self) -> Name | None:
-        """The transaction whose order the command is about, where it names one."""
+        """Return the transaction whose order the command is about; None where it names none."""
         command = self.command
         if isinstance(command, TransactionCommand):
             return command.account_id, command.transaction_id
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a submission. ``outcome`` is None when an earlier reply is given again."""
+class Result(Struct, frozen=True):
+    """The end of a submission. ``outcome`` is None when an earlier reply is given again."""
 
     outcome: Outcome | None
     reply: StoredReply | None = None
@@ -72,7 +72,10 @@ class Result:
 
 
 class WorkingSet:
-    """Everything one commit touches, indexed by the names commands use."""
+    """The orders, transactions and keys that one commit touches, indexed by the names that commands use.
+
+    ``real_time`` is UTC milliseconds; commands are judged by business time, which ``facts`` tells from it.
+    """
 
     def __init__(
         self,
@@ -112,11 +115,11 @@ class WorkingSet:
 
     @property
     def changes(self) -> list[Change]:
-        """One change per order: from what was loaded to what it has become."""
+        """Return one change per order: from what was loaded to what it has become."""
         return list(self._changes.values())
 
-    def witness(self) -> CommitMarker | None:
-        """Something this commit writes by which it can be recognised later; None if it writes nothing.
+    def commit_marker(self) -> CommitMarker | None:
+        """Return something this commit writes by which it can be found later; None if it writes nothing.
 
         An order that was there before is preferred: whoever looks for it waits until this commit has ended.
         """
@@ -128,7 +131,7 @@ class WorkingSet:
         return None
 
     def decide(self, submission: Submission) -> Result:
-        """Carry out one command in memory."""
+        """Carry out one command in memory and render its reply; a refusal is an outcome too."""
         if self._facts.refuse(submission.token, self.real_time):
             return _refused(submission, TokenRevoked())
         claim = submission.claim
@@ -161,7 +164,7 @@ class WorkingSet:
         return decide(self._orders[by_id], command, self._at, self._fee)
 
     def _order_of(self, submission: Submission) -> Name | None:
-        """The order's key; a name is tried as a reference first, then as an order id (contract 3.2)."""
+        """Return the order's key: a name is tried as a reference, then as an order id (contract 3.2)."""
         if submission.transaction is not None:
             return self._transactions.get(submission.transaction)
         name = submission.name
@@ -204,7 +207,7 @@ def _refused(submission: Submission, refusal: Refusal) -> Result:
 
 
 def _repeated(submission: Submission, claim: KeyClaim, record: KeyRecord) -> Result:
-    """The key was used before: the first answer again, or a refusal that says why not."""
+    """Return the first answer of a key that was used before, or a refusal that says why not."""
     if record.fingerprint != claim.fingerprint:
         return _refused(submission, IdempotencyKeyReused())
     if record.reply is None:

@@ -1,7 +1,7 @@
 """The one door: ``await engine.submit(command)``. Commands that wait together share one commit.
 
 No order changes and no money moves anywhere else. The steps of one commit, and what happens when it
-fails, are in ``_Committer``; the queue and its fairness are in ``gathering``.
+fails, are in ``_Committer``; the queue and its fairness are in ``queue``.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from opentill.store.orders.contract import Batch, CommitMarker, KeyClaim, TokenI
 __all__ = ["Engine", "EngineSettings", "Outcome", "Render", "Result"]
 
 TRIES: Final = 3
-"""How often a batch is run when the database says that trying again may help."""
+"""The times that a batch is run when the database says that trying again may help."""
 LOOKS: Final = 2
-"""How much more often, once a commit got lost: an answer that is unknown is worse than a late one."""
+"""The further times, once a commit got lost: an answer that is unknown is worse than a late one."""
 PAUSE_MILLISECONDS: Final = 20
 KEY_POLL_SECONDS: Final = 0.05
 
@@ -38,7 +38,7 @@ _log = structlog.get_logger("opentill.engine")
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The engine's limits."""
+    """The limits of an engine."""
 
     max_batch: int = 256
     """Commands that share a commit at the most; 1 turns group commit off."""
@@ -54,22 +54,22 @@ class EngineSettings:
 
 
 class Engine:
-    """Takes commands, decides them in batches and answers after the commit."""
+    """The one door: takes commands, decides them in batches and answers after the commit."""
 
     def __init__(self, threads: StoreThreads, clock: Clock, settings: EngineSettings):
         self._threads = threads
         self._settings = settings
         self._stuck: asyncio.Future[Sequence[Result | EngineError]] | None = None
         """A batch that its callers have stopped waiting for; nothing else is begun before it ends."""
-        self.tally = EngineMetrics()
-        self._committer = _Committer(threads.store, clock, settings, self.tally)
-        self._gathering: Queue[Submission, Result] = Queue(
+        self.metrics = EngineMetrics()
+        self._committer = _Committer(threads.store, clock, settings, self.metrics)
+        self._queue: Queue[Submission, Result] = Queue(
             self._carry_out, QueueLimits(settings.max_batch, settings.queue_limit)
         )
 
     def start(self) -> None:
         """Begin to serve; call once, inside the running event loop."""
-        self._gathering.start()
+        self._queue.start()
 
     async def close(self) -> None:
         """Refuse what is new, commit and answer everything that was accepted.
@@ -77,13 +77,13 @@ class Engine:
         While the database does not take writes, the answer is Overloaded at once: nothing was done.
         """
         self._committer.stopping = True
-        await self._gathering.close()
+        await self._queue.close()
         if self._stuck is not None:
             await asyncio.wait({self._stuck})
 
     def waiting(self) -> dict[str, int]:
-        """How many commands wait for a commit, by their lane."""
-        return self._gathering.waiting()
+        """Return how many commands wait for a commit, by their lane: foreground and background."""
+        return self._queue.waiting()
 
     async def submit(
         self,
@@ -104,7 +104,7 @@ class Engine:
         (it may or may not have been done; asking again tells).
         """
         submission = Submission(command, render, claim, token, completes_key)
-        result = await self._gathering.submit(submission, command.account_id, background=background)
+        result = await self._queue.submit(submission, command.account_id, background=background)
         if isinstance(result.outcome, IdempotencyKeyInProgress):
             return await self._wait_for_key(submission, result)
         return result
@@ -123,7 +123,7 @@ class Engine:
 
     def _queued(self, command: Command) -> asyncio.Future[Result]:
         try:
-            return self._gathering.submit(Submission(command), command.account_id, background=True)
+            return self._queue.submit(Submission(command), command.account_id, background=True)
         except Overloaded as error:
             refused: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
@@ -135,7 +135,7 @@ class Engine:
         deadline = loop.time() + self._settings.key_wait_seconds
         while isinstance(result.outcome, IdempotencyKeyInProgress) and loop.time() < deadline:
             await asyncio.sleep(KEY_POLL_SECONDS)
-            result = await self._gathering.submit(submission, submission.command.account_id)
+            result = await self._queue.submit(submission, submission.command.account_id)
         return result
 
     async def _carry_out(self, submissions: Sequence[Submission]) -> Sequence[Result | EngineError]:
@@ -147,7 +147,7 @@ class Engine:
         work = asyncio.ensure_future(self._threads.write(self._committer.carry_out, submissions))
         done, _ = await asyncio.wait({work}, timeout=self._settings.commit_wait_seconds)
         if done:
-            self.tally.note(submissions, work.result(), loop.time() - begun)
+            self.metrics.note(submissions, work.result(), loop.time() - begun)
             return work.result()
         _log.error("commit_hangs", commands=len(submissions))
         self._stuck = work
@@ -155,16 +155,16 @@ class Engine:
 
 
 class _Committer:
-    """One commit for all who wait, and what to do when it fails. Runs on the writer thread."""
+    """The one commit for all who wait, and what is done when it fails. Runs on the writer thread."""
 
     def __init__(
-        self, store: Store, clock: Clock, settings: EngineSettings, tally: EngineMetrics | None = None
+        self, store: Store, clock: Clock, settings: EngineSettings, metrics: EngineMetrics | None = None
     ):
         self._store = store
         self._clock = clock
         self._key_milliseconds = settings.key_seconds * 1000
         self._fee = settings.fee
-        self._tally = tally or EngineMetrics()
+        self._metrics = metrics or EngineMetrics()
         self.stopping = False
         self._hopeless = False
         """The database refused a write while the server stops; the rest is not even tried."""
@@ -179,7 +179,7 @@ class _Committer:
             if len(submissions) == 1:
                 _log.error("command_failed", command=type(submissions[0].command).__name__, exc_info=error)
                 return [CommandFailed()]
-            self._tally.run_alone += 1
+            self._metrics.run_alone += 1
             said = str(error) if isinstance(error, StoreError) else ""
             _log.warning(
                 "batch_run_one_by_one", commands=len(submissions), error=type(error).__name__, said=said
@@ -199,11 +199,11 @@ class _Committer:
                 self._clock.pause(PAUSE_MILLISECONDS)
             except Transient as error:
                 self._hopeless = self.stopping
-                self._tally.runs_again += 1
+                self._metrics.runs_again += 1
                 _log.warning("batch_runs_again", commands=len(submissions), error=str(error))
                 self._clock.pause(PAUSE_MILLISECONDS)
             except _CommitLost as unknown:
-                self._tally.commits_unknown += 1
+                self._metrics.commits_unknown += 1
                 _log.warning("commit_unknown", commands=len(submissions), error=str(unknown.__cause__))
                 self._hopeless = self.stopping
                 tries_left += 0 if lost else LOOKS
@@ -215,7 +215,7 @@ class _Committer:
         raise OutcomeUnknown if lost else Overloaded
 
     def _commit(self, submissions: Sequence[Submission], lost: "_CommitLost | None") -> Sequence[Result]:
-        """One transaction. It begins by looking for what a ``lost`` one wrote, which is then the answer.
+        """Run one transaction. It begins by looking for what a ``lost`` one wrote, which is then the answer.
 
         Never judge again blindly: we would refuse our own cancel. The locks come first, so a commit that is
         still going on has ended before it is looked for; what is found, and refusals too, count only once
@@ -223,17 +223,17 @@ class _Committer:
         """
         with self._store.batch() as batch:
             working = self._load(batch, submissions)
-            witness: CommitMarker | None
-            if lost is not None and batch.contains(lost.witness):
-                results, witness = lost.results, lost.witness
+            marker: CommitMarker | None
+            if lost is not None and batch.contains(lost.marker):
+                results, marker = lost.results, lost.marker
             else:
-                results, witness = self._judge(batch, working, submissions)
+                results, marker = self._judge(batch, working, submissions)
             try:
                 batch.commit()
             except CommitUnknown as unknown:
-                if witness is None:
+                if marker is None:
                     raise Transient("the commit of refusals got lost") from unknown
-                raise _CommitLost(witness, results) from unknown
+                raise _CommitLost(marker, results) from unknown
         return results
 
     def _judge(
@@ -241,13 +241,13 @@ class _Committer:
     ) -> tuple[Sequence[Result], CommitMarker | None]:
         """Decide one after another, then write all of it; nothing is written where everything was refused."""
         results = [working.decide(submission) for submission in submissions]
-        witness = working.witness()
-        if witness is not None:
+        marker = working.commit_marker()
+        if marker is not None:
             batch.write(working.changes)
             expires_at = working.real_time + self._key_milliseconds
             batch.write_keys(working.new_keys.values(), working.real_time, expires_at)
             batch.store_replies(working.replies)
-        return results, witness
+        return results, marker
 
     def _load(self, batch: Batch, submissions: Sequence[Submission]) -> WorkingSet:
         facts = batch.facts({s.token for s in submissions if s.token})
@@ -261,6 +261,6 @@ class _Committer:
 
 
 class _CommitLost(Exception):
-    def __init__(self, witness: CommitMarker, results: Sequence[Result]):
-        self.witness = witness
+    def __init__(self, marker: CommitMarker, results: Sequence[Result]):
+        self.marker = marker
         self.results = results

@@ -1,4 +1,4 @@
-"""Why the engine could not answer: faults of the server, never refusals."""
+"""Errors: why the engine could not answer. They are faults of the server, never refusals."""
 
 
 class EngineError(Exception):

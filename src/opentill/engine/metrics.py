@@ -1,4 +1,4 @@
-"""What an engine has done since its process started, counted as cheaply as can be, for who wants to look."""
+"""Metrics: what an engine has done since its process started, counted as cheaply as can be."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from opentill.engine.errors import EngineError
 
 @dataclass(slots=True)
 class EngineMetrics:
-    """Counts that only grow."""
+    """The counts of one engine; they only grow."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By command and how it ended: done, replayed, the reason of a refusal, or the name of a fault."""
+    """Commands by name and how they ended: done, replayed, the reason of a refusal, the name of a fault."""
     batch_sizes: Counter[int] = field(default_factory=Counter)
-    """By the number of commands that shared a commit."""
+    """Batches by the number of commands that shared their commit."""
     seconds: float = 0.0
-    """That all commits took together, tries included."""
+    """The time that all commits took together, tries included."""
     runs_again: int = 0
     """Batches that the database turned down and that were tried again."""
     commits_unknown: int = 0
@@ -29,7 +29,7 @@ class EngineMetrics:
     def note(
         self, submissions: Sequence[Submission], results: Sequence[Result | EngineError], seconds: float
     ) -> None:
-        """One batch has been carried out."""
+        """Count one batch that was carried out in so many seconds, and how each of its commands ended."""
         self.batch_sizes[len(submissions)] += 1
         self.seconds += seconds
         for submission, result in zip(submissions, results, strict=True):

@@ -1,6 +1,6 @@
-"""The gathering loop: all who wait now are served together, and nobody waits for company.
+"""The queue: all who wait now are served together, and nobody waits for company.
 
-While one group is being carried out, the next gathers. A lone request is taken at once; under load
+While one group is being carried out, the next one fills. A lone request is taken at once; under load
 the groups grow by themselves, which is what shares a commit between many.
 """
 
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """How much may be served together and how much may wait."""
+    """The limits of a queue: how much is served together, and how much may wait."""
 
     group: int
     """The most that is carried out together."""
@@ -45,7 +45,7 @@ class Queue(Generic[Asked, Answer]):
 
     def start(self) -> None:
         """Begin to serve; call once, inside the running event loop."""
-        self._loop_task = asyncio.create_task(self._serve(), name="gathering")
+        self._loop_task = asyncio.create_task(self._serve(), name="queue")
 
     def submit(self, asked: Asked, account_id: str, *, background: bool = False) -> asyncio.Future[Answer]:
         """Queue one question; the future brings its answer even if nobody waits for it any more.
@@ -64,7 +64,7 @@ class Queue(Generic[Asked, Answer]):
         return future
 
     def waiting(self) -> dict[str, int]:
-        """How many wait, by lane."""
+        """Return how many wait, by lane: foreground and background."""
         return {"foreground": len(self._foreground), "background": len(self._background)}
 
     async def close(self) -> None:
@@ -86,7 +86,7 @@ class Queue(Generic[Asked, Answer]):
                 await self._wake.wait()
 
     def _take(self) -> "list[_Waiter[Asked, Answer]]":
-        """The next group: foreground first; background gets what is left, a sixteenth to a quarter of it.
+        """Take the next group: foreground first; background gets what is left, a sixteenth to a quarter.
 
         Whoever comes now waits for this group and the next: with more of it they waited twice as long, and
         background work was no faster (docs/decisions/0009).

@@ -1,8 +1,8 @@
-"""Reads, gathered: all who ask now share one read transaction, which also asks for dead tokens."""
+"""Reads: all who ask now share one read transaction, which also asks for dead tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import structlog
 
@@ -16,7 +16,7 @@ from opentill.store.interface import Store
 from opentill.store.orders.contract import Name, OrderView, Snapshot, TokenId
 
 TRIES: Final = 3
-"""How often reads are asked when the database breaks off in the middle of them."""
+"""The times that reads are asked when the database breaks off in the middle of them."""
 
 _log = structlog.get_logger("opentill.engine")
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 class _Question:
     token: TokenId | None
     name: Name | None = None
-    ask: Callable[[Snapshot], Any] | None = None
+    ask: Callable[[Snapshot], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,23 @@ class _Failed:
 
 
 class Reader:
-    """Answers questions about orders as of one committed moment."""
+    """The door for questions about orders: each is answered as of one committed moment."""
 
     def __init__(self, threads: StoreThreads, queue_limit: int, clock: Clock | None = None):
         self._threads = threads
         self._clock = clock or SystemClock()
-        self._gathering: Queue[_Question, Any] = Queue(self._answer_all, QueueLimits(256, queue_limit))
+        self._queue: Queue[_Question, object] = Queue(self._answer_all, QueueLimits(256, queue_limit))
 
     def start(self) -> None:
         """Begin to serve; call once, inside the running event loop."""
-        self._gathering.start()
+        self._queue.start()
 
     async def close(self) -> None:
         """Answer what was asked, then stop."""
-        await self._gathering.close()
+        await self._queue.close()
 
     async def order(self, account_id: str, name: str, token: TokenId | None) -> OrderView | None:
-        """The merchant's order of this reference or order id, or None.
+        """Return the merchant's order of this reference or order id, or None.
 
         Raises TokenRevoked when ``token`` is dead, Overloaded when too many wait or the database is away.
         """
@@ -68,18 +68,18 @@ class Reader:
         """Raise TokenRevoked when the token is dead."""
         await self._asked(_Question(token), token.account_id)
 
-    async def _asked(self, question: _Question, account_id: str) -> Any:
-        answer = await self._gathering.submit(question, account_id)
+    async def _asked(self, question: _Question, account_id: str) -> object:
+        answer = await self._queue.submit(question, account_id)
         if isinstance(answer, _Failed):
             raise answer.error
         return answer
 
-    async def _answer_all(self, questions: Sequence[_Question]) -> Sequence[Any | EngineError]:
+    async def _answer_all(self, questions: Sequence[_Question]) -> Sequence[object | EngineError]:
         return await self._threads.read(_answers, self._threads.store, questions, self._clock.now())
 
 
-def _answers(store: Store, questions: Sequence[_Question], now: int) -> Sequence[Any | EngineError]:
-    """The answers of one moment; if a question fails, those of each alone, so that only it fails."""
+def _answers(store: Store, questions: Sequence[_Question], now: int) -> Sequence[object | EngineError]:
+    """Answer all as of one moment; if a question fails, each alone, so that only it fails."""
     try:
         return _tried(store, questions, now)
     except EngineError as error:
@@ -90,8 +90,8 @@ def _answers(store: Store, questions: Sequence[_Question], now: int) -> Sequence
     return [answer for one in questions for answer in _answers(store, [one], now)]
 
 
-def _tried(store: Store, questions: Sequence[_Question], now: int) -> list[Any]:
-    """Reads change nothing, so when a snapshot breaks in the middle all is asked of a new one."""
+def _tried(store: Store, questions: Sequence[_Question], now: int) -> list[object]:
+    """Ask all of a new snapshot when one breaks in the middle: reads change nothing."""
     for _ in range(TRIES):
         try:
             return _of_one_moment(store, questions, now)
@@ -100,7 +100,7 @@ def _tried(store: Store, questions: Sequence[_Question], now: int) -> list[Any]:
     raise Overloaded
 
 
-def _of_one_moment(store: Store, questions: Sequence[_Question], now: int) -> list[Any]:
+def _of_one_moment(store: Store, questions: Sequence[_Question], now: int) -> list[object]:
     with store.snapshot() as snapshot:
         facts = snapshot.facts({q.token for q in questions if q.token})
         dead = [facts.refuse(q.token, now) for q in questions]
@@ -112,7 +112,7 @@ def _of_one_moment(store: Store, questions: Sequence[_Question], now: int) -> li
         ]
 
 
-def _answer(question: _Question, snapshot: Snapshot, views: Mapping[Name, OrderView]) -> Any:
+def _answer(question: _Question, snapshot: Snapshot, views: Mapping[Name, OrderView]) -> object:
     if question.name:
         return views.get(question.name)
     return question.ask(snapshot) if question.ask else None

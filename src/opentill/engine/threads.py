@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class StoreThreads:
-    """Runs the store's synchronous verbs for the event loop, writes one after another."""
+    """The two threads that run the store's synchronous verbs for the event loop, writes one after another."""
 
     def __init__(self, store: Store):
         self.store = store

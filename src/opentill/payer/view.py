@@ -5,10 +5,8 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from opentill.domain.commands import Actor, ActorKind, ExpireOrder
-from opentill.domain.decisions import decide
 from opentill.domain.order import Attempt, AttemptStatus, Order, OrderStatus
-from opentill.domain.refusals import Refusal
+from opentill.domain.preview import Preview
 from opentill.payer import formatting
 from opentill.payer.links import shop_location
 from opentill.payer.messages import PayerMoney, Standing, Truth, money_of, truth_of
@@ -21,8 +19,6 @@ CARD_METHOD: Final = "Card"
 TRANSFER_METHOD: Final = "Transfer"
 
 _A = AttemptStatus
-_NOBODY: Final = Actor(ActorKind.WORKER)
-_NO_ID: Final = "00000000-0000-4000-8000-000000000000"
 
 
 class Stage(StrEnum):
@@ -168,19 +164,10 @@ def mark_of(version: int, clock_offset: int) -> str:
     return f"{version}.{clock_offset}"
 
 
-def as_due(order: Order, at: int) -> Order:
-    """The order as any command would find it at business time ``at``: what is due counts as done."""
-    expire = ExpireOrder(account_id=order.account_id, command_id=_NO_ID, actor=_NOBODY, name=order.order_id)
-    try:
-        return decide(order, expire, at).after
-    except Refusal:
-        return order
-
-
 def page_of(seen: PageParts, now: int, offer: Offer) -> PayerPage:
     """The page of an order; ``now`` is real time."""
     view, at = seen.view, now + seen.clock_offset
-    order = as_due(view.order, at)
+    order = Preview(view.order, at).as_due()
     money = money_of(order)
     card = offer.card_rail and allows(view, CARD_METHOD)
     card = card and order.attempt_count < offer.limits.max_attempts

@@ -28,7 +28,7 @@ from opentill.domain.names import return_id, transaction_id
 from opentill.domain.nuban import SERIALS, account_number
 from opentill.domain.order import Credit, Disposition, LateMoney, Order, Return, ReturnKind
 from opentill.domain.refusals import CreditNotHeld, CurrencyMismatch, RecordNotFound, Refusal
-from opentill.domain.suspense import HOUSE, house_order, house_transaction
+from opentill.domain.suspense import SUSPENSE, suspense_order, suspense_transaction
 from opentill.domain.transition import Change
 from opentill.engine.engine import Engine, Outcome
 from opentill.engine.errors import CommandFailed
@@ -237,18 +237,18 @@ class TransferPaymentService:
         """Money in a wrong currency goes back at once; other money waits until a person says whose it is."""
         late_money = LateMoney.RETURN if isinstance(why, CurrencyMismatch) else LateMoney.HOLD
         notice = advice.notice
-        command = house_order(
+        command = suspense_order(
             advice.credit_id, notice.amount, notice.currency, late_money, self._ids.uuid(), BANK
         )
         await self._submit(command)  # refused where an earlier try opened it
-        return await self._book(advice, HOUSE, advice.credit_id, None, BANK)
+        return await self._book(advice, SUSPENSE, advice.credit_id, None, BANK)
 
     async def _leave_house(self, advice: Advice, actor: Actor) -> None:
         """The house gives an attached credit away; raises CreditNotHeld if it has sent it back meanwhile."""
-        transaction = house_transaction(advice.credit_id)
+        transaction = suspense_transaction(advice.credit_id)
         outcome = await self._submit(
             AttachCredit(
-                account_id=HOUSE,
+                account_id=SUSPENSE,
                 command_id=self._ids.uuid(),
                 actor=actor,
                 transaction_id=transaction,
@@ -256,7 +256,7 @@ class TransferPaymentService:
             )
         )
         if isinstance(outcome, Refusal):
-            view = await self._reader.order(HOUSE, advice.credit_id, None)
+            view = await self._reader.order(SUSPENSE, advice.credit_id, None)
             left = view.order.return_of(transaction) if view else None
             if left is None or left.kind is not ReturnKind.ATTACHED:
                 await self._threads.write(self._threads.store.transfers.detach_advice, advice.credit_id)
@@ -336,5 +336,5 @@ def _told(booked: Change, advice: Advice) -> str:
     order = booked.after
     credit = order.credit(transaction_id(order.account_id, advice.credit_id))
     assert credit is not None
-    waits_for_a_person = order.account_id == HOUSE and credit.disposition is Disposition.HELD
+    waits_for_a_person = order.account_id == SUSPENSE and credit.disposition is Disposition.HELD
     return UNMATCHED if waits_for_a_person else credit.disposition.value

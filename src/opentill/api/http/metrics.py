@@ -80,7 +80,7 @@ class Metrics:
         return max(late, 0) / 1000, len(snapshot.overdue_calls(now, _OVERDUE_CALLS_COUNTED))
 
     def _of_engine(self) -> Iterator[Metric]:
-        tally = self._engine.tally
+        metrics = self._engine.metrics
         queue = GaugeMetricFamily("opentill_queue_depth", "Commands that wait for a commit.", labels=["lane"])
         for lane, depth in self._engine.waiting().items():
             queue.add_metric([lane], depth)
@@ -88,17 +88,17 @@ class Metrics:
         outcomes = CounterMetricFamily(
             "opentill_commands", "Commands by how they ended.", labels=["command", "outcome"]
         )
-        for (command, outcome), number in sorted(tally.outcomes.items()):
+        for (command, outcome), number in sorted(metrics.outcomes.items()):
             outcomes.add_metric([command, outcome], number)
         yield outcomes
-        yield _histogram(tally.batch_sizes)
-        yield CounterMetricFamily("opentill_commit_seconds", "Time that all commits took.", tally.seconds)
-        yield CounterMetricFamily("opentill_batches_run_again", "Batches tried again.", tally.runs_again)
+        yield _histogram(metrics.batch_sizes)
+        yield CounterMetricFamily("opentill_commit_seconds", "Time that all commits took.", metrics.seconds)
+        yield CounterMetricFamily("opentill_batches_run_again", "Batches tried again.", metrics.runs_again)
         yield CounterMetricFamily(
-            "opentill_batches_run_one_by_one", "Batches that failed as a whole.", tally.run_alone
+            "opentill_batches_run_one_by_one", "Batches that failed as a whole.", metrics.run_alone
         )
         yield CounterMetricFamily(
-            "opentill_commits_unknown", "Commits whose answer was lost.", tally.commits_unknown
+            "opentill_commits_unknown", "Commits whose answer was lost.", metrics.commits_unknown
         )
 
 

@@ -1,22 +1,12 @@
 """What may be done with an order now, and why the rest may not: asked of the core, without doing it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from opentill.domain.commands import (
-    Actor,
-    ActorKind,
-    BeginAttempt,
-    BeginRefund,
-    CancelOrder,
-    Command,
-    ExpireOrder,
-)
-from opentill.domain.decisions import decide
 from opentill.domain.lifecycle import REFUSAL_OF
-from opentill.domain.order import Order
-from opentill.domain.refusals import OrderNotDue, Refusal
+from opentill.domain.order import Order, OrderStatus
+from opentill.domain.preview import Preview
+from opentill.domain.refusals import Refusal
 
 CANCEL: Final = "cancel"
 PAY: Final = "pay"
@@ -36,17 +26,14 @@ class Allowed:
     """The action that is allowed in its place, where there is one."""
 
 
-_ANY_UUID: Final = "00000000-0000-4000-8000-000000000000"
-"""Names what is judged: the change is thrown away."""
-
-
 def what_is_allowed(order: Order, at: int, max_attempts: int) -> list[Allowed]:
     """What ``decide`` says at business time ``at`` to each action of a merchant or payer.
 
     So this can say nothing else than the tables of ``lifecycle``, what is due included.
     """
-    actions = _actions(order, at, max_attempts)
-    refused = {action: _refusal(order, command, at) for action, command in actions}
+    preview = Preview(order, at)
+    outcomes = {CANCEL: preview.cancel(), PAY: preview.charge(max_attempts), REFUND: preview.refund()}
+    refused = {each: type(end) if isinstance(end, Refusal) else None for each, end in outcomes.items()}
     return [Allowed(each, why, _instead(each, refused) if why else None) for each, why in refused.items()]
 
 
@@ -55,51 +42,8 @@ def why_not_payable(order: Order, at: int) -> type[Refusal] | None:
 
     None while the order waits for money.
     """
-    try:
-        after = decide(order, ExpireOrder(**_common(order), name=order.order_id), at).after
-    except OrderNotDue:
-        return None
-    except Refusal as refusal:
-        return type(refusal)
-    return REFUSAL_OF[after.status]
-
-
-def _common(order: Order) -> dict[str, Any]:
-    return {
-        "account_id": order.account_id,
-        "command_id": _ANY_UUID,
-        "actor": Actor(ActorKind.API_KEY),
-    }
-
-
-def _actions(order: Order, at: int, max_attempts: int) -> Iterable[tuple[str, Command]]:
-    common = _common(order)
-    yield CANCEL, CancelOrder(**common, name=order.order_id)
-    yield (
-        PAY,
-        BeginAttempt(
-            **common,
-            name=order.order_id,
-            transaction_id="",
-            card_masked="",
-            card_brand="",
-            call_until=at,
-            max_attempts=max_attempts,
-        ),
-    )
-    paid_by = order.paid_by or ""
-    yield (
-        REFUND,
-        BeginRefund(**common, transaction_id=paid_by, refund_id=_ANY_UUID, amount=None, call_until=at),
-    )
-
-
-def _refusal(order: Order, command: Command, at: int) -> type[Refusal] | None:
-    try:
-        decide(order, command, at)
-    except Refusal as refusal:
-        return type(refusal)
-    return None
+    status = Preview(order, at).as_due().status
+    return None if status is OrderStatus.PENDING else REFUSAL_OF[status]
 
 
 def _instead(action: str, refused: dict[str, type[Refusal] | None]) -> str | None:

@@ -12,12 +12,13 @@ from opentill.api.http.decode import Text
 from opentill.api.nomba.creation import MetadataText
 from opentill.api.nomba.replies import cancel_reply
 from opentill.api.own.allowed import CANCEL, what_is_allowed
-from opentill.api.wire import RECORD_NOT_FOUND, Reply, WireStruct
-from opentill.domain.commands import Actor, ActorKind, CancelOrder, CancelOrRefund, EnsureCancelled
-from opentill.domain.decisions import Change, decide
+from opentill.api.wire import (RECORD_NOT_FOUND, Reply, WireStruct)
+from opentill.domain.commands import (CancelOrRefund, EnsureCancelled)
+from opentill.domain.decisions import (Change)
 from opentill.domain.money import major_units
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Order, OrderStatus
+from opentill.domain.preview import Preview
 from opentill.domain.refusals import Refusal
 from opentill.store.orders.contract import OrderView, Snapshot
 
@@ -157,26 +158,10 @@ async def preview_cancellation(call: Call) -> Reply:
 
 def cancellation(order: Order, mode: CancelMode, at: int) -> Cancellation:
     """What ``decide`` says to a cancel at business time ``at``: the very decision that a cancel meets."""
-    try:
-        return _granted(order, decide(order, _thought_of(order, mode, at), at))
-    except Refusal as refusal:
-        return _refused(order, refusal, at)
-
-
-_ANY_UUID: Final = "00000000-0000-4000-8000-000000000000"
-"""Names the command and the refund of a change that is thrown away."""
-
-
-def _thought_of(order: Order, mode: CancelMode, at: int) -> CancelOrder:
-    common: dict[str, Any] = {
-        "account_id": order.account_id,
-        "command_id": _ANY_UUID,
-        "actor": Actor(ActorKind.API_KEY),
-        "name": order.order_id,
-    }
-    if mode is CancelMode.ONLY_IF_UNPAID:
-        return EnsureCancelled(**common)
-    return CancelOrRefund(**common, refund_id=_ANY_UUID, call_until=at)
+    preview = Preview(order, at)
+    refunds = mode is CancelMode.CANCEL_OR_REFUND
+    outcome = preview.cancel_or_refund() if refunds else preview.ensure_cancelled()
+    return _refused(order, outcome, at) if isinstance(outcome, Refusal) else _granted(order, outcome)
 
 
 def _granted(order: Order, change: Change) -> Cancellation:

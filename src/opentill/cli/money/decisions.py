@@ -3,12 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from opentill.app import Operating, operating
 from opentill.bootstrap import prepare
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
-from opentill.domain.commands import Actor, ActorKind, Command
+from opentill.domain.commands import (
+    AcceptCredit,
+    Actor,
+    ActorKind,
+    RetryReturn,
+    ReturnCredit,
+    SettleReturnByHand,
+)
 from opentill.domain.money import major_units
 from opentill.domain.names import transaction_id
 from opentill.domain.order import Credit, Order
@@ -22,7 +29,7 @@ from opentill.domain.refusals import (
     ReturnInProgress,
     ReturnParked,
 )
-from opentill.domain.suspense import HOUSE
+from opentill.domain.suspense import SUSPENSE
 from opentill.engine.errors import EngineError
 from opentill.store.orders.contract import Snapshot
 
@@ -53,7 +60,7 @@ class FoundCredit:
     @property
     def unmatched(self) -> bool:
         """Whether it is money of the house."""
-        return self.order.account_id == HOUSE
+        return self.order.account_id == SUSPENSE
 
     def shown(self, minor: int) -> str:
         """An amount with its currency, as a person reads it."""
@@ -88,13 +95,17 @@ async def _carried_out(prepared: Any, act: Callable[[Operating], Awaitable[T]]) 
         return await act(till)
 
 
-async def submit(till: Operating, kind: type[Command], found: FoundCredit, **more: object) -> Order:
+Decision: TypeAlias = AcceptCredit | ReturnCredit | RetryReturn | SettleReturnByHand
+"""The commands by which a person decides on money."""
+
+
+async def submit(till: Operating, kind: type[Decision], found: FoundCredit, **more: str) -> Order:
     """Put a command about this credit through the engine; the order after it. Raises the Refusal."""
     command = kind(
         account_id=found.order.account_id,
         command_id=till.ids.uuid(),
         actor=OPERATOR,
-        transaction_id=found.credit.transaction_id,  # type: ignore[call-arg]
+        transaction_id=found.credit.transaction_id,
         **more,
     )
     outcome = (await till.engine.submit(command)).outcome
@@ -107,7 +118,7 @@ async def submit(till: Operating, kind: type[Command], found: FoundCredit, **mor
 async def found(till: Operating, credit_id: str) -> FoundCredit:
     """The credit of this id, at the merchant that has it, else at the house. Raises RecordNotFound."""
     advice = await till.threads.read(till.threads.store.transfers.advice_of_credit, credit_id)
-    accounts = [account for account in (advice and advice.account_id, HOUSE) if account]
+    accounts = [account for account in (advice and advice.account_id, SUSPENSE) if account]
 
     def ask(snapshot: Snapshot) -> FoundCredit | None:
         for account in accounts:

@@ -10,7 +10,7 @@ from opentill.app import Operating
 from opentill.cli.money.decisions import FoundCredit, found, on_money, submit
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, print_table, printable, say, say_json, shown_time
-from opentill.domain.commands import Command, RetryReturn, SettleReturnByHand
+from opentill.domain.commands import RetryReturn, SettleReturnByHand
 from opentill.domain.money import major_units
 from opentill.domain.names import return_id
 from opentill.domain.order import Return, ReturnStatus
@@ -94,7 +94,13 @@ def _checked(bank_reference: str) -> str:
 
 
 def _carry_out(
-    id_: str, kind: type[Command], what: str, *, as_json: bool, where: Where | None, **more: Any
+    id_: str,
+    kind: type[RetryReturn | SettleReturnByHand],
+    what: str,
+    *,
+    as_json: bool,
+    where: Where | None,
+    **more: str,
 ) -> None:
     async def act(till: Operating) -> tuple[FoundCredit, Return]:
         credit = await found(till, id_)

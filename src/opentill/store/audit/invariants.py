@@ -29,7 +29,7 @@ from opentill.domain.order import (
     RefundStatus,
     ReturnStatus,
 )
-from opentill.domain.suspense import HOUSE
+from opentill.domain.suspense import SUSPENSE
 from opentill.store.orders.rows import Row
 
 
@@ -62,7 +62,7 @@ WORDS: Final = {
     "card_rail": CARD_RAIL,
     "transfer_rail": TRANSFER_RAIL,
     "late_money_hold": LateMoney.HOLD.value,
-    "house": HOUSE,
+    "house": SUSPENSE,
     "returns_due": RETURNS_DUE,
     "refunds_due": REFUNDS_DUE,
     "fees": FEES,
