@@ -16,7 +16,7 @@ from sqlalchemy import Connection, NullPool, create_engine, inspect, select, tex
 from sqlalchemy.engine.interfaces import ReflectedColumn
 
 from clusters import cluster, versions
-from opentill.store import schema
+from opentill.store import databases, schema
 from opentill.store.databases.migrate import HEAD
 from opentill.store.databases.opening import is_postgres
 
@@ -26,7 +26,7 @@ KINDS: Final = ("sqlite", *(f"postgresql-{version}" for version in versions()))
 Rows: TypeAlias = dict[str, list[dict[str, Any]]]
 
 _config = Config()
-_config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+_config.set_main_option("script_location", str(Path(databases.__file__).parent / "migrations"))
 REVISIONS: Final = [each.revision for each in ScriptDirectory.from_config(_config).walk_revisions()][::-1]
 
 
