@@ -44,7 +44,7 @@ def place(database_url: str | None, tmp_path: Path) -> Place:
 # --- order ----------------------------------------------------------------------------------------
 
 LONGEST_FIRST: Final = (
-    "tests/webhooks/test_storm.py",
+    "tests/webhooks/test_chaos.py",
     "tests/api/test_http_golden.py",
     "tests/cli/test_listen.py",
     "tests/api/test_http_cards.py",

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
 from opentill.api.http.streaming import send_stream
 from opentill.api.own.feed import START, Feed, Wanted, from_cursor, to_cursor
 from opentill.api.own.streams import EventStream, Pace, Streams
@@ -19,6 +18,7 @@ from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.interface import Mode
+from store_factories import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
 
 QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05)
 LONG_SECONDS = 10

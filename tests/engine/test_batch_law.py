@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from databases import Contents, Kind, Place, contents
-from engine.asked import (
+from engine.builders import (
     answer,
     begin_refund,
     cancel_attempt,
@@ -28,9 +28,8 @@ from engine.asked import (
     settle_refund,
     transfer,
 )
-from engine.given import begin, faulty_store, submit_otp
+from engine.harness import begin, faulty_store, submit_otp
 from engine.test_promise import empty
-from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, TOKEN, ToldClock, add_token, cancel, new_order
 from opentill.api.nomba.replies import cancel_reply, refund_reply
 from opentill.domain.commands import (
     AcceptCredit,
@@ -61,6 +60,7 @@ from opentill.engine.errors import EngineError
 from opentill.engine.metrics import EngineMetrics
 from opentill.store.interface import KeyClaim, Reply, Store, TokenId
 from opentill.store.transfers.contract import TransferNotice
+from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, TOKEN, ToldClock, add_token, cancel, new_order
 
 AMOUNT = new_order("any").amount
 FEE = FeeTerms(basis_points=140, cap=100_00)

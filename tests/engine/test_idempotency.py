@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from engine.asked import begin_refund, cancel_attempt, resend_otp, settle_refund
-from engine.given import (
+from engine.builders import begin_refund, cancel_attempt, resend_otp, settle_refund
+from engine.harness import (
     FaultyStore,
     Renderer,
     ask,
@@ -20,11 +20,11 @@ from engine.given import (
     together,
     traced,
 )
-from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token, cancel, new_order
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, TokenRevoked
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.store.interface import KeyClaim, Reply, TokenId
+from store_factories import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token, cancel, new_order
 
 DAY = 86_400_000
 

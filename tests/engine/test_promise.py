@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from databases import FILE, POSTGRES, SQLITE, Kind, Place, emptied, url_of
-from engine.asked import (
+from engine.builders import (
     answer,
     begin_refund,
     cancel_attempt,
@@ -27,9 +27,8 @@ from engine.asked import (
     settle_refund,
     transfer,
 )
-from engine.given import Fault, ask, begin, ending, faulty_store, submit_otp, together
+from engine.harness import Fault, ask, begin, ending, faulty_store, submit_otp, together
 from engine.promise import DONE, REFUSED, Promise, Promised
-from given_store import ACCOUNT, IDS, NOW, OTHER, ToldClock, cancel, new_order
 from opentill.domain.commands import (
     AcceptCredit,
     Actor,
@@ -60,6 +59,7 @@ from opentill.domain.sharing import FeeTerms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.threads import StoreThreads
 from opentill.store.audit.examination import audit, open_read_only
+from store_factories import ACCOUNT, IDS, NOW, OTHER, ToldClock, cancel, new_order
 
 REFUSALS = {refusal.__name__ for refusal in PRECEDENCE}
 MAX_OTP_TRIES = 2

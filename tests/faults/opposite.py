@@ -15,15 +15,15 @@ from typing import Any, Final
 
 import psycopg
 
-import given_store
-from engine.given import Renderer, begin, claim, ending, rendered_later, running, settle
-from given_store import ACCOUNT, NOW, CountingIds, cancel, new_order, read
+import store_factories
+from engine.harness import Renderer, begin, claim, ending, rendered_later, running, settle
 from opentill.domain.commands import RailOutcome
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import KeyClaim, KeyRecord, Reply, Store, Transient
+from store_factories import ACCOUNT, NOW, CountingIds, cancel, new_order, read
 
 SPAWN: Final = multiprocessing.get_context("spawn")
 PROCESSES, ROUNDS, ORDERS = 3, 5, 40
@@ -81,7 +81,7 @@ def run_opposed(work: Work, url: str) -> list[Any]:
 
 
 def _process(work: Callable[[Side, Store], Any], side: Side, told: "Queue[Any]") -> None:
-    given_store.IDS = CountingIds(start=(side.number + 2) << 40)
+    store_factories.IDS = CountingIds(start=(side.number + 2) << 40)
     with closing(open_postgres(side.url)) as store:
         told.put(work(side, store))
 

@@ -11,10 +11,10 @@ import psycopg
 from psycopg.rows import dict_row
 
 from clusters import _HASTY, _SETTINGS, Cluster, cluster
-from given_store import NOW
 from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import Mode
 from races.books import Books, Row, _by_order, until
+from store_factories import NOW
 
 LOOK_SECONDS: Final = 0.01
 KILLED_SECONDS: Final = 10

@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 import pytest
 
 from clusters import cluster
-from engine.given import Renderer, claim, ending, running, submitted, together
+from engine.harness import Renderer, claim, ending, running, submitted, together
 from faults.load import Diary, asked_again, shopping
 from faults.postgres import ask, calls_under_way, event_types, installed, read_books, terminate
 from faults.proxy import Proxy
 from faults.test_kill import QUICK
-from given_store import ACCOUNT, add_orders, cancel
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
@@ -25,6 +24,7 @@ from opentill.store.interface import Store, StoreError
 from races.books import ledger_check, until
 from races.laws import complaints, unsettled
 from server import Server
+from store_factories import ACCOUNT, add_orders, cancel
 
 T = TypeVar("T")
 MOST_POINTS = 60

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from engine.given import begin, claim, rendered_later, running, together
+from engine.harness import begin, claim, rendered_later, running, together
 from faults.opposite import (
     KINDS,
     ORDERS,
@@ -23,9 +23,9 @@ from faults.opposite import (
     run_opposed,
 )
 from faults.postgres import ask, deadlocks, installed, sessions, waiting_for_locks
-from given_store import add_orders
 from opentill.store.databases.postgres import open_postgres
 from races.books import until
+from store_factories import add_orders
 
 EACH = ROUNDS * ORDERS
 _SLOWLY = """

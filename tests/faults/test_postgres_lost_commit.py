@@ -12,10 +12,9 @@ import httpx2
 import pytest
 
 from clusters import cluster
-from engine.given import Renderer, begin, claim, ending, running, settle
+from engine.harness import Renderer, begin, claim, ending, running, settle
 from faults.postgres import ask, event_types, installed, meanwhile, read_books, waiting_for_locks
 from faults.proxy import Fate, Proxy
-from given_store import ACCOUNT, add_orders, cancel, cancelled, new_order, read, write
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Engine, Result
 from opentill.store.databases import postgres
@@ -25,6 +24,7 @@ from races.books import ledger_check
 from races.laws import Heard, Told, complaints, unsettled
 from races.lines import CANCELLED_BODY, Line, paid
 from server import Server, signed_in
+from store_factories import ACCOUNT, add_orders, cancel, cancelled, new_order, read, write
 
 CREATED, CANCELLED = "order_created", "order_cancelled"
 CUTS = (Fate.CUT_BEFORE, Fate.CUT_AFTER)

@@ -10,17 +10,17 @@ from time import monotonic
 import psycopg
 import pytest
 
-from engine.given import submitted
+from engine.harness import submitted
 from faults.load import UNAVAILABLE
 from faults.postgres import MortalCluster, ask, event_types, install, meanwhile
 from faults.test_foreign_lock import cancel as http_cancel
 from faults.test_foreign_lock import create
-from given_store import add_orders, cancel, new_order
 from opentill.domain.commands import Command
 from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import Store
 from races.books import until
 from server import Server, client
+from store_factories import add_orders, cancel, new_order
 
 MOST_STOP_SECONDS = 6
 CREATED, CANCELLED = "order_created", "order_cancelled"

@@ -18,7 +18,6 @@ from threading import BrokenBarrierError
 from typing import Any, Final
 
 from databases import Place
-from given_store import ACCOUNT, ACTOR, NOW, new_order, open_store, write
 from opentill.clock import SystemClock
 from opentill.domain.commands import (
     BeginAttempt,
@@ -37,6 +36,7 @@ from opentill.engine.errors import EngineError
 from opentill.engine.threads import StoreThreads
 from races.laws import Heard, Told
 from races.stores import OpenContested
+from store_factories import ACCOUNT, ACTOR, NOW, new_order, open_store, write
 
 ROUNDS: Final = 12
 GATHER_SECONDS: Final = 0.25

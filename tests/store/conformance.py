@@ -12,20 +12,6 @@ from typing import Any, Final
 
 import pytest
 
-from given_store import (
-    ACCOUNT,
-    ACTOR,
-    IDS,
-    NOW,
-    OTHER,
-    TOKEN,
-    add_orders,
-    add_token,
-    cancelled,
-    new_order,
-    read,
-    write,
-)
 from opentill.domain.commands import (
     BeginAttempt,
     BeginRefund,
@@ -60,6 +46,20 @@ from opentill.store.interface import (
     TransactionFilter,
     Transient,
     Versions,
+)
+from store_factories import (
+    ACCOUNT,
+    ACTOR,
+    IDS,
+    NOW,
+    OTHER,
+    TOKEN,
+    add_orders,
+    add_token,
+    cancelled,
+    new_order,
+    read,
+    write,
 )
 
 LAW: Final[list[Callable[[OpenStore], None]]] = []

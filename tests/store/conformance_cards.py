@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, new_order, write
 from opentill.domain.cards import KeptCard
 from opentill.domain.commands import BeginAttempt, RailOutcome, SettleAttempt
 from opentill.domain.decisions import create, decide
@@ -11,6 +10,7 @@ from opentill.store.cards.contract import CardFilter, CardView, PasswordOf, Pass
 from opentill.store.interface import Store
 from store.conformance import law
 from store.conformance_endpoints import LAW
+from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, new_order, write
 
 __all__ = ["LAW"]
 DAY = 24 * 3_600_000

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
 from opentill.domain.order import LateMoney, OrderStatus
 from opentill.store.interface import (
     MOST_CLOCK_OFFSET_MILLISECONDS,
@@ -19,6 +18,7 @@ from opentill.store.interface import (
 )
 from store.conformance import DAY, claim, law
 from store.conformance_keys import LAW
+from store_factories import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
 
 __all__ = ["LAW"]
 

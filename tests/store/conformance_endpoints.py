@@ -5,7 +5,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 
-from given_store import ACCOUNT, OTHER
 from opentill.domain.commands import Actor, ActorKind
 from opentill.store.interface import OpenStore, Store
 from opentill.store.outbox.contract import (
@@ -34,6 +33,7 @@ from store.conformance_outbox import (
     queue,
     tried,
 )
+from store_factories import ACCOUNT, OTHER
 
 __all__ = ["LAW"]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from given_store import ACCOUNT, IDS, NOW, OTHER
 from opentill.store.interface import CommitMarker, KeyRecord, Reply, Store, Transient
 from store.conformance import DAY, LAW, claim, law
+from store_factories import ACCOUNT, IDS, NOW, OTHER
 
 __all__ = ["LAW"]
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import CheckConstraint, Engine, Table, create_engine, inspect
 
-from doubled import doubled
-from given_store import ACCOUNT, NOW, TOKEN, add_orders, cancelled, open_store, read, write
+from doubling_store import doubled
 from opentill.rails.sandbox.journal import RailJournal
 from opentill.store import schema
 from opentill.store.databases.migrate import HEAD
 from opentill.store.databases.sqlite import SqliteStore, open_sqlite
 from opentill.store.interface import OpenStore, StoreUnusable
 from store.conformance_transfers import LAW
+from store_factories import ACCOUNT, NOW, TOKEN, add_orders, cancelled, open_store, read, write
 
 
 @pytest.mark.parametrize("law", LAW, ids=lambda law: law.__name__)

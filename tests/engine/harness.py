@@ -14,7 +14,6 @@ import psycopg
 from sqlalchemy import text
 
 from databases import Place, url_of
-from given_store import ACCOUNT, ACTOR, IDS, NOW, ToldClock
 from opentill.domain.commands import BeginAttempt, Command, RailOutcome, SettleAttempt, SubmitOtp
 from opentill.domain.refusals import Refusal
 from opentill.engine.batch import Outcome
@@ -24,6 +23,7 @@ from opentill.store.databases.opening import is_postgres, sqlite_path
 from opentill.store.databases.postgres import PostgresStore, _Session
 from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.interface import Batch, CommitUnknown, KeyClaim, Mode, Reply, Store, Transient
+from store_factories import ACCOUNT, ACTOR, IDS, NOW, ToldClock
 
 T = TypeVar("T")
 

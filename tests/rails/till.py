@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from databases import Place, rail_of
-from engine.asked import begin_refund, cancel_attempt, resend_otp, return_from_challenge
-from engine.given import (
+from engine.builders import begin_refund, cancel_attempt, resend_otp, return_from_challenge
+from engine.harness import (
     FaultyStore,
     Renderer,
     ask,
@@ -18,7 +18,6 @@ from engine.given import (
     status,
     submit_otp,
 )
-from given_store import ACCOUNT, NOW, CountingIds, ToldClock
 from opentill.domain.order import CallKind, Challenge, Order
 from opentill.engine.batch import Outcome, Render
 from opentill.engine.engine import Engine, Result
@@ -30,6 +29,7 @@ from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD, SandboxCardRai
 from opentill.rails.sandbox.journal import RailJournal, RailPayout, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
 from opentill.store.interface import KeyClaim, Reply, TokenId
+from store_factories import ACCOUNT, NOW, CountingIds, ToldClock
 
 T = TypeVar("T")
 

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from engine.given import settle
-from given_store import ACCOUNT, ACTOR, IDS, NOW
+from engine.harness import settle
 from opentill.domain.commands import (
     BeginRefund,
     CancelAttempt,
@@ -20,6 +19,7 @@ from opentill.domain.commands import (
     TransactionCommand,
 )
 from opentill.domain.order import Challenge, Sender
+from store_factories import ACCOUNT, ACTOR, IDS, NOW
 
 Asked = TypeVar("Asked", bound=TransactionCommand)
 SENDER = Sender("Ada Obi", "0123456789", "058")

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from given_store import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, write
 from opentill.domain.events import Event, EventType
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.sqlite import SqliteStore
@@ -16,6 +15,7 @@ from opentill.webhooks.guard import Guard
 from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.sender import DeliverySender, Poster, SenderSettings, Signer
 from polling import until
+from store_factories import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, write
 
 TYPE = "order_cancelled"
 QUICK = SenderSettings(poll_seconds=0.02)

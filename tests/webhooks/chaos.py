@@ -1,6 +1,6 @@
-"""A storm: contested orders, a receiver of ill will, and a server that is killed again and again.
+"""Chaos: contested orders, a receiver of ill will, and a server that is killed again and again.
 
-    record = weathered(folder, Storm(orders=300, kills=3, workers=2, database_url=url))
+    record = survive(folder, Chaos(orders=300, kills=3, workers=2, database_url=url))
 
 What comes out is all that was told: by webhook, by the feed, and by a stream that was taken up again behind
 the last event heard after each death; and beside it every order as the API shows it in the end.
@@ -24,7 +24,7 @@ from polling import until
 from races.books import ledger_check
 from races.lines import Line
 from server import Server, client
-from webhooks.contested import Crowd
+from webhooks.fights import Crowd
 from webhooks.laws import TOLD_AS, Arrived
 from webhooks.receiver import CLOSES_IN_THE_BODY, HANGS_UP, OK, Reaction, Receiver, answer
 
@@ -54,7 +54,7 @@ PAGE: Final = 250
 
 
 @dataclass(frozen=True)
-class Storm:
+class Chaos:
     """How bad it is."""
 
     orders: int
@@ -84,19 +84,19 @@ class Record:
     """What ``opentill ledger check`` complains of."""
 
 
-def weathered(folder: Path, storm: Storm) -> Record:
-    """Live through a storm; this folder holds the server's data and log."""
-    passage = _Passage(folder, storm)
-    with Receiver(passage.react) as passage.receiver:
-        for life in range(storm.kills):
-            with passage.server() as server:
+def survive(folder: Path, chaos: Chaos) -> Record:
+    """Live through it; this folder holds the server's data and log."""
+    run = _Run(folder, chaos)
+    with Receiver(run.react) as run.receiver:
+        for life in range(chaos.kills):
+            with run.server() as server:
                 if life == 0:
-                    _register(server, passage.receiver.url)
-                asyncio.run(passage.until_killed(server, passage.doom(life)))
-        with passage.server() as server:
-            asyncio.run(passage.crowd.fight(server.url, passage.numbers))
-            until(lambda: passage.unsettled(server) == 0, "everything is told", LEASE_SECONDS)
-            record = passage.record(server)
+                    _register(server, run.receiver.url)
+                asyncio.run(run.until_killed(server, run.doom(life)))
+        with run.server() as server:
+            asyncio.run(run.crowd.fight(server.url, run.numbers))
+            until(lambda: run.unsettled(server) == 0, "everything is told", LEASE_SECONDS)
+            record = run.record(server)
             assert server.stop() == 0
     return record
 
@@ -131,26 +131,26 @@ class _Ear:
             return
 
 
-class _Passage:
-    """One way through a storm."""
+class _Run:
+    """One way through the chaos."""
 
     receiver: Receiver
 
-    def __init__(self, folder: Path, storm: Storm):
+    def __init__(self, folder: Path, chaos: Chaos):
         self._folder = folder
-        self._storm = storm
-        self._chance = random.Random(storm.seed)
-        self._moods = random.Random(storm.seed)
+        self._chaos = chaos
+        self._chance = random.Random(chaos.seed)
+        self._moods = random.Random(chaos.seed)
         self._accepted: list[bool] = []
         self._ear = _Ear()
         self.crowd = Crowd()
-        self.numbers = iter(range(storm.orders))
+        self.numbers = iter(range(chaos.orders))
         """Of the orders that nobody has fought for yet."""
 
     def server(self) -> Server:
         """The next life on the same data."""
-        on = {"database_url": self._storm.database_url} if self._storm.database_url else {}
-        return Server(self._folder, workers=self._storm.workers, **SETTINGS, **on)
+        on = {"database_url": self._chaos.database_url} if self._chaos.database_url else {}
+        return Server(self._folder, workers=self._chaos.workers, **SETTINGS, **on)
 
     def react(self, _number: int) -> Reaction:
         """The receiver's mood, and a note of whether it took the delivery."""
@@ -171,7 +171,7 @@ class _Passage:
     @property
     def _share(self) -> int:
         """How many new orders there are for one life."""
-        return self._storm.orders // (self._storm.kills + 1)
+        return self._chaos.orders // (self._chaos.kills + 1)
 
     async def until_killed(self, server: Server, doom: Callable[[], bool]) -> None:
         """Fight for a share of the orders, listen, and die."""
@@ -188,7 +188,7 @@ class _Passage:
 
     def unsettled(self, server: Server) -> int:
         """How many rail calls, unplaced events and deliveries are still under way."""
-        database = create_engine(self._storm.database_url or f"sqlite:///{server.data / 'opentill.db'}")
+        database = create_engine(self._chaos.database_url or f"sqlite:///{server.data / 'opentill.db'}")
         with database.connect() as connection:
             under_way = sum(int(connection.execute(text(each)).scalar_one()) for each in _UNDER_WAY)
         database.dispose()
@@ -213,7 +213,7 @@ class _Passage:
 
     @property
     def _named(self) -> set[str]:
-        return {f"order-{number}" for number in range(self._storm.orders)}
+        return {f"order-{number}" for number in range(self._chaos.orders)}
 
 
 _UNDER_WAY: Final = (
