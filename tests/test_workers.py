@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from sqlalchemy import text
 
-from engine.harness import FaultyStore, ask, begin, claim, event_types, status
+from engine.builders import begin, claim
+from engine.harness import FaultyStore, ask, event_types, status
 from opentill.domain.decisions import create
 from opentill.domain.order import DueAction
 from opentill.engine.reader import Reader

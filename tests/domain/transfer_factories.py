@@ -1,4 +1,4 @@
-"""Credits, returns and commands about them, with every detail that a test does not care about filled in."""
+"""Factories of credits, returns and commands about them, with every detail filled in that a test ignores."""
 
 from dataclasses import replace
 from typing import Any

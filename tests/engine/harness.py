@@ -1,4 +1,4 @@
-"""An engine over a real store, faults at the store's commit, and what the database says in SQL."""
+"""The engine's harness: an engine on a real store, faults at its commit, and what the database says."""
 
 import asyncio
 import itertools
@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy import text
 
 from databases import Place, url_of
-from opentill.domain.commands import BeginAttempt, Command, RailOutcome, SettleAttempt, SubmitOtp
+from opentill.domain.commands import Command
 from opentill.domain.refusals import Refusal
 from opentill.engine.batch import Outcome
 from opentill.engine.engine import Engine, EngineSettings, Result
@@ -22,8 +22,8 @@ from opentill.engine.threads import StoreThreads
 from opentill.store.databases.opening import is_postgres, sqlite_path
 from opentill.store.databases.postgres import PostgresStore, _Session
 from opentill.store.databases.sqlite import SqliteStore
-from opentill.store.interface import Batch, CommitUnknown, KeyClaim, Mode, Reply, Store, Transient
-from store_factories import ACCOUNT, ACTOR, IDS, NOW, ToldClock
+from opentill.store.interface import Batch, CommitUnknown, Mode, Reply, Store, Transient
+from store_factories import ACCOUNT, NOW, ToldClock
 
 T = TypeVar("T")
 
@@ -84,61 +84,7 @@ def ending(answer: Result | BaseException) -> str:
     return type(answer.outcome).__name__ if isinstance(answer.outcome, Refusal) else "done"
 
 
-# --- what is asked --------------------------------------------------------------------------------
-
-
-def begin(name: str, transaction_id: str, account_id: str = ACCOUNT, key: str | None = None) -> BeginAttempt:
-    return BeginAttempt(
-        account_id=account_id,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
-        name=name,
-        transaction_id=transaction_id,
-        card_masked="543462******2808",
-        card_brand="Mastercard",
-        call_until=NOW + 30_000,
-        max_attempts=10,
-        reply_key=key,
-    )
-
-
-def submit_otp(name: str, transaction_id: str, account_id: str = ACCOUNT) -> SubmitOtp:
-    return SubmitOtp(
-        account_id=account_id,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
-        name=name,
-        transaction_id=transaction_id,
-        call_until=NOW + 30_000,
-    )
-
-
-def settle(
-    name: str,
-    transaction_id: str,
-    outcome: RailOutcome,
-    account_id: str = ACCOUNT,
-    *,
-    answers_try: int = 0,
-    max_otp_tries: int = 5,
-) -> SettleAttempt:
-    return SettleAttempt(
-        account_id=account_id,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
-        name=name,
-        transaction_id=transaction_id,
-        outcome=outcome,
-        answers_try=answers_try,
-        response_code="00",
-        message="said the rail",
-        call_until=NOW + 60_000,
-        max_otp_tries=max_otp_tries,
-    )
-
-
-def claim(key: str, fingerprint: str = "f", account_id: str = ACCOUNT) -> KeyClaim:
-    return KeyClaim(account_id, key, fingerprint, IDS.uuid())
+# --- renderers -------------------------------------------------------------------------------------
 
 
 class Renderer:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from databases import Contents, Kind, Place, contents
 from engine.builders import (
     answer,
+    begin,
     begin_refund,
     cancel_attempt,
     cancel_or_refund,
@@ -26,9 +27,10 @@ from engine.builders import (
     resend_otp,
     return_from_challenge,
     settle_refund,
+    submit_otp,
     transfer,
 )
-from engine.harness import begin, faulty_store, submit_otp
+from engine.harness import faulty_store
 from engine.test_promise import empty
 from opentill.api.nomba.replies import cancel_reply, refund_reply
 from opentill.domain.commands import (

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from engine.builders import claim
 from engine.harness import (
     Fault,
     FaultyStore,
     Renderer,
     ask,
-    claim,
     ending,
     event_types,
     poison,

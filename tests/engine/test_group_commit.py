@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from engine.builders import claim
 from engine.harness import (
     FaultyStore,
     Renderer,
     ask,
-    claim,
     ending,
     event_types,
     running,

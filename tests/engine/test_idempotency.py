@@ -3,19 +3,16 @@
 import asyncio
 from typing import Any
 
-from engine.builders import begin_refund, cancel_attempt, resend_otp, settle_refund
+from engine.builders import begin, begin_refund, cancel_attempt, claim, resend_otp, settle, settle_refund
 from engine.harness import (
     FaultyStore,
     Renderer,
     ask,
-    begin,
-    claim,
     ending,
     event_types,
     poison,
     rendered_later,
     served,
-    settle,
     status,
     together,
     traced,

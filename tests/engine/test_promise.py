@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from databases import FILE, POSTGRES, SQLITE, Kind, Place, emptied, url_of
 from engine.builders import (
     answer,
+    begin,
     begin_refund,
     cancel_attempt,
     cancel_or_refund,
@@ -25,9 +26,10 @@ from engine.builders import (
     resend_otp,
     return_from_challenge,
     settle_refund,
+    submit_otp,
     transfer,
 )
-from engine.harness import Fault, ask, begin, ending, faulty_store, submit_otp, together
+from engine.harness import Fault, ask, ending, faulty_store, together
 from engine.promise import DONE, REFUSED, Promise, Promised
 from opentill.domain.commands import (
     AcceptCredit,

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from engine.harness import FaultyStore, ask, begin, event_types, served, settle, status, submitted
+from engine.builders import begin, settle
+from engine.harness import FaultyStore, ask, event_types, served, status, submitted
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder, RailOutcome
 from opentill.domain.order import DueAction
 from opentill.engine.engine import Engine

@@ -16,7 +16,8 @@ from typing import Any, Final
 import psycopg
 
 import store_factories
-from engine.harness import Renderer, begin, claim, ending, rendered_later, running, settle
+from engine.builders import begin, claim, settle
+from engine.harness import Renderer, ending, rendered_later, running
 from opentill.domain.commands import RailOutcome
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import pytest
 
 from clusters import cluster
-from engine.harness import Renderer, claim, ending, running, submitted, together
+from engine.builders import claim
+from engine.harness import Renderer, ending, running, submitted, together
 from faults.load import Diary, asked_again, shopping
 from faults.postgres import ask, calls_under_way, event_types, installed, read_books, terminate
 from faults.proxy import Proxy

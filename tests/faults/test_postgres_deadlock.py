@@ -9,7 +9,8 @@ from typing import Any
 
 import psycopg
 
-from engine.harness import begin, claim, rendered_later, running, together
+from engine.builders import begin, claim
+from engine.harness import rendered_later, running, together
 from faults.opposite import (
     KINDS,
     ORDERS,

@@ -12,7 +12,8 @@ import httpx2
 import pytest
 
 from clusters import cluster
-from engine.harness import Renderer, begin, claim, ending, running, settle
+from engine.builders import begin, claim, settle
+from engine.harness import Renderer, ending, running
 from faults.postgres import ask, event_types, installed, meanwhile, read_books, waiting_for_locks
 from faults.proxy import Fate, Proxy
 from opentill.domain.commands import RailOutcome

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.harness import ask, claim, ending
+from engine.builders import claim
+from engine.harness import ask, ending
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from opentill.rails.rail import Card

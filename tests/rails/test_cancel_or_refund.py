@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.builders import cancel_or_refund
-from engine.harness import ask, claim, ending, settle, together
+from engine.builders import cancel_or_refund, claim, settle
+from engine.harness import ask, ending, together
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from opentill.rails.card_payments import Asking

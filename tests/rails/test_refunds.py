@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.harness import ask, claim, ending
+from engine.builders import claim
+from engine.harness import ask, ending
 from opentill.domain.commands import RefundOutcome
 from opentill.domain.decisions import Change
 from opentill.domain.order import RefundStatus

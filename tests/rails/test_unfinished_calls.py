@@ -6,7 +6,8 @@ from collections.abc import Awaitable
 import pytest
 
 from databases import Place
-from engine.harness import ask, claim, ending, settle
+from engine.builders import claim, settle
+from engine.harness import ask, ending
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from rails.till import CARD, CUT_SHORT, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKINGS, Till, at_the_till

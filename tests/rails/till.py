@@ -6,18 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from databases import Place, rail_of
-from engine.builders import begin_refund, cancel_attempt, resend_otp, return_from_challenge
-from engine.harness import (
-    FaultyStore,
-    Renderer,
-    ask,
-    begin,
-    event_types,
-    faulty_store,
-    running,
-    status,
-    submit_otp,
-)
+from engine.builders import begin, begin_refund, cancel_attempt, resend_otp, return_from_challenge, submit_otp
+from engine.harness import FaultyStore, Renderer, ask, event_types, faulty_store, running, status
 from opentill.domain.order import CallKind, Challenge, Order
 from opentill.engine.batch import Outcome, Render
 from opentill.engine.engine import Engine, Result

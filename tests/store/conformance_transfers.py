@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from engine.builders import answer, begin_refund, received, transfer
-from engine.harness import begin
+from engine.builders import answer, begin, begin_refund, received, transfer
 from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.order import AttemptStatus, LateMoney, Order, Sender

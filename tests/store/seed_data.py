@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from databases import Place
-from engine.builders import received, transfer
-from engine.harness import begin, running, settle, submit_otp, together
+from engine.builders import begin, received, settle, submit_otp, transfer
+from engine.harness import running, together
 from opentill.domain.commands import (
     AcceptCredit,
     BeginRefund,

@@ -1,4 +1,4 @@
-"""A store with something to tell: merchants with endpoints, orders that were cancelled, a sender at work."""
+"""A sender at work on a store with something to tell: merchants with endpoints, and cancelled orders."""
 
 import asyncio
 import json

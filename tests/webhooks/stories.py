@@ -1,4 +1,4 @@
-"""One order of a shop, played through the core: its events, each with the order as it stood right after."""
+"""Stories of one order of a shop, played through the core: each event, and the order right after it."""
 
 from dataclasses import replace
 from typing import Any
