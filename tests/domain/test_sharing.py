@@ -24,8 +24,8 @@ CALLING = factories.attempt(AttemptStatus.CALLING)
 APPROVED = factories.settle(RailOutcome.APPROVED)
 
 
-def pays(order: Order, fee: FeeTerms = FEE) -> tuple[Order, Event]:
-    change = decide(order, APPROVED, factories.NOW, fee)
+def pays(order: Order) -> tuple[Order, Event]:
+    change = decide(order, APPROVED, factories.NOW, FEE)
     (event,) = change.events
     return change.after, event
 

@@ -135,7 +135,7 @@ def with_held(order: Order, *credits_: Credit) -> Order:
     )
 
 
-def with_return(status: ReturnStatus, *, until: int = factories.NOW, tries: int = 0) -> Order:
+def with_return(status: ReturnStatus, *, until: int = factories.NOW) -> Order:
     """A cancelled order with one return of 100 in this status."""
     done = status is ReturnStatus.DONE
     calls = status not in {ReturnStatus.DONE, ReturnStatus.PARKED}
@@ -146,7 +146,7 @@ def with_return(status: ReturnStatus, *, until: int = factories.NOW, tries: int 
         status=status,
         started_at=factories.CREATED_AT,
         updated_at=factories.CREATED_AT,
-        tries=tries,
+        tries=0,
         call=RailCall(CallKind.RETURN, until) if calls else None,
     )
     return factories.order(

@@ -244,7 +244,7 @@ def status(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> str
     return str(found[0][0]) if found else "none"
 
 
-def event_types(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> list[str]:
+def event_types(store: FaultyStore, reference: str) -> list[str]:
     """What happened to the order, in its order."""
     return [
         str(type_)
@@ -252,7 +252,7 @@ def event_types(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -
             store,
             "SELECT e.type FROM events AS e JOIN orders AS o USING (account_id, order_id)"
             " WHERE account_id = ? AND o.reference = ? ORDER BY e.sequence",
-            account_id,
+            ACCOUNT,
             reference,
         )
     ]

@@ -107,7 +107,6 @@ CREATED: list[Ask] = [("create", None, DueAction.EXPIRE, LateMoney.RETURN, False
 SHARED: list[Ask] = [("create", None, DueAction.EXPIRE, LateMoney.RETURN, True)]
 TRANSFERS: list[Ask] = [("credit", 1, 0.4, "reference"), ("credit", 2, 0.7, "order id")]
 CHARGED: list[Ask] = [("begin", 1), ("answer", 1, A.APPROVED, 0)]
-ASKED_FOR_OTP: list[Ask] = [("begin", 1), ("answer", 1, A.OTP_REQUIRED, 0)]
 STORIES: list[list[Ask]] = [
     [],
     CREATED,

@@ -32,11 +32,9 @@ async def _one_after_another(
     return [await engine.submit(command, render=render, claim=key) for command, key in asked]
 
 
-def _replies(
-    store: FaultyStore, *asked: tuple[Command, KeyClaim], clock: ToldClock | None = None
-) -> list[Result]:
+def _replies(store: FaultyStore, *asked: tuple[Command, KeyClaim]) -> list[Result]:
     render = Renderer()
-    return served(store, lambda engine: _one_after_another(engine, *asked, render=render), clock)
+    return served(store, lambda engine: _one_after_another(engine, *asked, render=render))
 
 
 def test_a_repeated_request_gets_the_first_reply_byte_for_byte(store: FaultyStore) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeAlias
 
 import httpx2
 
@@ -17,7 +16,6 @@ from server import Server, signed_in
 SHOPPERS = 12
 TOLD_TO_SHOPPERS = (Told.CREATED, Told.CANCELLED, Told.PAID)
 PATIENCE_SECONDS = 30
-Act: TypeAlias = Callable[[Line], Awaitable[httpx2.Response]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import dict_row
 
-from clusters import _HASTY, _SETTINGS, Cluster, cluster
+from clusters import _HASTY, _SETTINGS, WHEEL_VERSION, Cluster, cluster
 from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import Mode
 from races.books import Books, Row, _by_order, until
@@ -36,8 +36,8 @@ def install(url: str) -> str:
 class MortalCluster(Cluster):
     """A server of its own that a test may kill and start again on the same data and port."""
 
-    def __init__(self, version: int = 18) -> None:
-        super().__init__(version, _SETTINGS | _HASTY)
+    def __init__(self) -> None:
+        super().__init__(WHEEL_VERSION, _SETTINGS | _HASTY)
 
     close = Cluster.stop
 

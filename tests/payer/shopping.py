@@ -43,10 +43,9 @@ class Shopping:
         made = self.post("/v1/checkout/order", {"order": asked | more})
         return Bought(self, made["orderReference"], made["orderId"], made["checkoutLink"])
 
-    def rail(self, operation: str, outcome: str | None, count: int = 1, delay_milliseconds: int = 0) -> None:
-        """Make the sandbox's rail behave so."""
-        wanted = {"operation": operation, "outcome": outcome, "count": count}
-        self.post("/sandbox/rail", wanted | {"delayMilliseconds": delay_milliseconds})
+    def rail(self, operation: str, outcome: str) -> None:
+        """Make the sandbox's rail behave so at its next call."""
+        self.post("/sandbox/rail", {"operation": operation, "outcome": outcome, "count": 1})
 
 
 @dataclass(frozen=True)

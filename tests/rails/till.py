@@ -188,9 +188,9 @@ class Till:
         command = replace(return_from_challenge(transaction_id), call_until=self.desk.call_until())
         return await self.desk.return_from_challenge(command, Asking(self.render))
 
-    async def at_bank(self, *, passed: bool, transaction_id: str = "T1") -> bool:
+    async def at_bank(self, *, passed: bool) -> bool:
         """The payer answers on the bank's challenge page."""
-        return await self.sandbox.answer_challenge(transaction_id, passed=passed)
+        return await self.sandbox.answer_challenge("T1", passed=passed)
 
     async def resend(self, *, max_otp_sends: int = 2) -> Result:
         """The payer of the order ``r`` asks for the password again."""

@@ -22,11 +22,11 @@ def kept(name: str) -> KeptCard:
     return KeptCard(f"hash-{name}", f"token key of {name}", f"rail token of {name}", "10/30")
 
 
-def pay(store: Store, name: str, *, tokenize: bool, account_id: str = ACCOUNT, at: int = NOW) -> None:
+def pay(store: Store, name: str, *, tokenize: bool, at: int = NOW) -> None:
     """A card pays for a new order of this name, and is kept."""
-    created = create(new_order(name, account_id, tokenize_card=tokenize), at)
+    created = create(new_order(name, ACCOUNT, tokenize_card=tokenize), at)
     common: dict[str, Any] = {
-        "account_id": account_id,
+        "account_id": ACCOUNT,
         "actor": ACTOR,
         "name": name,
         "transaction_id": f"T-{name}",

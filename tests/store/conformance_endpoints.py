@@ -40,12 +40,12 @@ __all__ = ["LAW"]
 AT_ONCE = Patience(milliseconds=0, tries=1)
 
 
-def failures(store: Store, *at: int, patience: Patience = PATIENCE) -> list[Endpoint]:
+def failures(store: Store, *at: int) -> list[Endpoint]:
     """Let one delivery after the other fail, at these times; returns the endpoints that the last paused."""
     paused: list[Endpoint] = []
     for moment in at:
         outgoing, *_ = claim(store, now=moment, limit=1)
-        paused = store.record_tries([failed(outgoing.delivery, at=moment, again_in=1)], patience)
+        paused = store.record_tries([failed(outgoing.delivery, at=moment, again_in=1)], PATIENCE)
     return paused
 
 

@@ -18,6 +18,7 @@ from polling import until
 from store_factories import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, write
 
 TYPE = "order_cancelled"
+PATIENCE_SECONDS = 20
 QUICK = SenderSettings(poll_seconds=0.02)
 LEASE_MILLISECONDS = 60_000
 """Longer than any lease of a sender of these tests."""
@@ -93,9 +94,9 @@ async def sending(
         threads.close()
 
 
-async def came(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+async def came(condition: Callable[[], object], what: str) -> None:
     """As ``until``, while the loop goes on."""
-    await asyncio.to_thread(until, condition, what, seconds)
+    await asyncio.to_thread(until, condition, what, PATIENCE_SECONDS)
 
 
 async def tried(store: SqliteStore, times: int) -> Delivery:

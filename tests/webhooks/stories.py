@@ -95,19 +95,19 @@ def expired(order: CreateOrder | None = None) -> list[Told]:
     return play(replace(order or asked(), due_at=AT), expire)
 
 
-def voided(order: CreateOrder | None = None) -> list[Told]:
+def voided() -> list[Told]:
     """Cancelled while the card was being charged: the approval is voided."""
     steps = (settle(RailOutcome.APPROVED, 3), settle(RailOutcome.VOIDED, 4))
-    return play(order or asked(), begin(), factories.cancel(number=2), *steps)
+    return play(asked(), begin(), factories.cancel(number=2), *steps)
 
 
-def returned(outcome: RefundOutcome, order: CreateOrder | None = None) -> list[Told]:
+def returned(outcome: RefundOutcome) -> list[Told]:
     """Cancelled, then 125.50 arrive by transfer, and the bank is asked once to send them back."""
     credit = transfer_factories.receive(125_50, number=2, transaction_id=ATTEMPT)
     tried = transfer_factories.try_return(ATTEMPT, number=3)
     until = tried.call_until
     settled = transfer_factories.settle_return(outcome, ATTEMPT, number=4, max_tries=1, answers_until=until)
-    return play(order or asked(), factories.cancel(number=1), credit, tried, settled)
+    return play(asked(), factories.cancel(number=1), credit, tried, settled)
 
 
 def refunded(outcome: RefundOutcome = RefundOutcome.DONE, order: CreateOrder | None = None) -> list[Told]:
