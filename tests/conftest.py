@@ -84,7 +84,7 @@ BUDGET_SECONDS: Final = {
     "races": 480,
     "rails": 120,
     "store": 240,
-    "tidy": 20,
+    "tidy": 30,
     "webhooks": 300,
 }
 """At least twice what a calm machine takes: neighbours make a run half as long again and must not fail it."""
