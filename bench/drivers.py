@@ -42,7 +42,7 @@ WARM: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What cancels came to in one round, or in the median of several."""
+    """The speed of cancels in one round, or in the median of several."""
 
     per_second: float
     ours_us: float

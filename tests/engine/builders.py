@@ -113,7 +113,7 @@ def answer(
     answers_try: int = 0,
     max_otp_tries: int = 5,
 ) -> SettleAttempt:
-    """What the rail answers, with the challenge that belongs to it."""
+    """Return what the rail answers, with the challenge that belongs to it."""
     command = settle(
         name,
         transaction_id,

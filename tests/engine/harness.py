@@ -52,7 +52,7 @@ def served(
     clock: ToldClock | None = None,
     settings: EngineSettings | None = None,
 ) -> T:
-    """What ``work`` returns when it is done with an engine on this store."""
+    """Return what ``work`` returns when it is done with an engine on this store."""
 
     async def main() -> T:
         async with running(store, clock, settings) as engine:
@@ -67,7 +67,7 @@ async def together(*submissions: Coroutine[Any, Any, T]) -> list[T | BaseExcepti
 
 
 def submitted(store: Store, *commands: Command, clock: ToldClock | None = None) -> list[str]:
-    """How commands that waited together ended, in words (see ``ending``)."""
+    """Return how commands that waited together ended, in words (see ``ending``)."""
 
     async def work(engine: Engine) -> list[str]:
         return [ending(answer) for answer in await together(*(engine.submit(c) for c in commands))]
@@ -115,7 +115,7 @@ def poison(_outcome: Outcome) -> Reply:
 
 
 class Fault(Enum):
-    """What happens to one batch of a ``FaultyStore``."""
+    """A fault that falls on one batch of a ``FaultyStore``."""
 
     CLOSED = "the batch does not open"
     TRANSIENT = "the database says at the commit that trying again may help"
@@ -135,7 +135,7 @@ class FaultySqlite(SqliteStore):
 
 
 class FaultyPostgres(PostgresStore):
-    """As ``FaultySqlite``."""
+    """The same on PostgreSQL as ``FaultySqlite``."""
 
     def __init__(self, url: str):
         super().__init__(url)
@@ -229,7 +229,7 @@ def _heard_by_cursors(line: _Session, ran: Callable[[str], None]) -> Iterator[No
 
 
 def ask(store: FaultyStore, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own, in which ``?`` stands for values, says of the committed state."""
+    """Ask the committed state by a statement of the test's own, in which ``?`` stands for values."""
     named = {f"value_{number}": value for number, value in enumerate(values)}
     places = iter(named)
     question = text(re.sub(r"\?", lambda _: f":{next(places)}", statement))
@@ -245,7 +245,7 @@ def status(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> str
 
 
 def event_types(store: FaultyStore, reference: str) -> list[str]:
-    """What happened to the order, in its order."""
+    """Return what happened to the order, in its order."""
     return [
         str(type_)
         for (type_,) in ask(

@@ -42,7 +42,7 @@ class Deed:
 
 @dataclass
 class Diary:
-    """What all shoppers heard, and what they asked without getting an answer."""
+    """All that shoppers heard, and what they asked without getting an answer."""
 
     heard: list[Heard] = field(default_factory=list)
     silences: list[Deed] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Diary:
         await asyncio.wait_for(reached.wait(), PATIENCE_SECONDS)
 
     def told(self, told: Told) -> int:
-        """How many heard this."""
+        """Count who heard this."""
         return sum(each.told is told for each in self.heard)
 
     def write(self, deed: Deed, answer: httpx2.Response) -> None:

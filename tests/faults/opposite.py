@@ -49,7 +49,7 @@ class Side:
         return names if self.number else names[::-1]
 
     def called(self, store: Store, references: Sequence[str]) -> list[str]:
-        """What this process calls these orders: by reference, some by order id, or all of them."""
+        """Return what this process calls these orders: by reference, some by order id, or all of them."""
         found = read(store, *((ACCOUNT, reference) for reference in references))
         ids = [order.order_id for order in found if order is not None]
         return [ids[i] if i % 2 < self.number else reference for i, reference in enumerate(references)]

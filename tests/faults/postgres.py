@@ -78,7 +78,7 @@ def ask(url: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
 
 
 def waiting_for_locks(url: str) -> int:
-    """How many sessions of this database wait for a lock that another one holds."""
+    """Return how many sessions of this database wait for a lock that another one holds."""
     [(count,)] = ask(
         url,
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -124,7 +124,7 @@ def meanwhile(look: Callable[[], object]) -> Iterator[None]:
 
 
 def deadlocks(url: str) -> int:
-    """How many deadlocks this database has had to break."""
+    """Return how many deadlocks this database has had to break."""
     [(count,)] = ask(
         url, "SELECT pg_stat_get_db_deadlocks(oid) FROM pg_database WHERE datname = current_database()"
     )
@@ -132,7 +132,7 @@ def deadlocks(url: str) -> int:
 
 
 def event_types(url: str, reference: str) -> list[str]:
-    """What happened to the order, in its order."""
+    """Return what happened to the order, in its order."""
     found = ask(
         url,
         "SELECT e.type FROM events AS e JOIN orders AS o USING (account_id, order_id)"
@@ -162,7 +162,7 @@ def read_books(url: str) -> Books:
 
 
 def calls_under_way(url: str) -> int:
-    """How many attempts wait for a rail's answer, or for their money to be given back; refunds as well."""
+    """Count the attempts that wait for a rail's answer or for their money to go back; refunds as well."""
     [(count,)] = ask(
         url,
         "SELECT count(a.call_until) FROM (SELECT call_until FROM attempts"

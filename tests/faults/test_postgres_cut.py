@@ -134,7 +134,7 @@ def _claim_for_a_moment(store: Store, key: str) -> None:
 
 
 def _cancelled_under(store: Store, key: str) -> list[str]:
-    """How a cancel ends that is asked twice under the key that is its reference."""
+    """Return how a cancel ends that is asked twice under the key that is its reference."""
 
     async def work() -> list[str]:
         async with running(store) as engine:

@@ -65,7 +65,7 @@ def _prepared() -> str:
 
 
 def _deadlocks_of(work: Work, url: str) -> tuple[int, list[Any]]:
-    """How many deadlocks the database broke while the processes were at work, and what they told."""
+    """Return how many deadlocks the database broke while the processes were at work, and what they told."""
     before = deadlocks(url)
     told = run_opposed(work, url)
     until(lambda: not sessions(url))  # a session tells what it counted when it ends

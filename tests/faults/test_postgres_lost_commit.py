@@ -114,7 +114,7 @@ def store(proxy: Proxy) -> Iterator[Store]:
 
 
 def _carried_out(store: Store, deed: Deed, name: str) -> str:
-    """How the command about the order of this name ended."""
+    """Return how the command about the order of this name ended."""
 
     async def work() -> str:
         async with running(store) as engine:

@@ -76,7 +76,7 @@ def _standby_is_away(url: str) -> Iterator[None]:
 
 
 def _a_commit_waits(url: str) -> bool:
-    """Whether the demand is in force, found out by a commit; it is called off again."""
+    """Tell whether the demand is in force, found out by a commit; it is called off again."""
     with psycopg.connect(url, autocommit=True) as probe:
         probe.pgconn.send_query(b"SELECT pg_logical_emit_message(true, 'probe', '')")
         until(lambda: bool(_waiting_for_a_standby(url)) or _is_idle(url, probe.info.backend_pid))

@@ -168,7 +168,7 @@ def _refund_of_transfer(name: str, amount: int) -> Command:
 
 @dataclass(frozen=True)
 class Contest:
-    """What is fought for. Its functions are found by name in every process."""
+    """A prize to fight for. Its functions are found by name in every process."""
 
     beforehand: Sequence[Ask]
     """What is done with each order, one after the other, before the processes meet at it."""
@@ -244,7 +244,7 @@ class _Judging:
 
 @dataclass(frozen=True)
 class Report:
-    """What one contestant, or all of them, took away."""
+    """The report of what one contestant, or all of them, took away."""
 
     won: list[Heard]
     together: set[str]

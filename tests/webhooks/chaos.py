@@ -56,7 +56,7 @@ SEED: Final = 1
 
 @dataclass(frozen=True)
 class Chaos:
-    """How bad it is."""
+    """The measure of it."""
 
     orders: int
     kills: int
@@ -67,7 +67,7 @@ class Chaos:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What came of it."""
+    """The record of what came of it."""
 
     arrived: list[Arrived]
     orders: dict[str, Any]
@@ -159,7 +159,7 @@ class _Run:
         return self._moods.choice(SUCCESSES if takes else FAILURES)
 
     def doom(self, life: int) -> Callable[[], bool]:
-        """When this life ends: in the middle of its orders, or in the middle of its deliveries, by turns."""
+        """Return when this life ends: amid its orders, or amid its deliveries, by turns."""
         if life % 2 == 0:
             return self._reached(self.crowd.diary.heard, self._share, 2 * self._share)
         return self._reached(self.receiver.posts, self._share // 4, self._share)
@@ -170,7 +170,7 @@ class _Run:
 
     @property
     def _share(self) -> int:
-        """How many new orders there are for one life."""
+        """Return how many new orders there are for one life."""
         return self._chaos.orders // (self._chaos.kills + 1)
 
     async def until_killed(self, server: Server, doom: Callable[[], bool]) -> None:
@@ -187,7 +187,7 @@ class _Run:
         )
 
     def unsettled(self, server: Server) -> int:
-        """How many rail calls, unplaced events and deliveries are still under way."""
+        """Return how many rail calls, unplaced events and deliveries are still under way."""
         database = create_engine(self._chaos.database_url or f"sqlite:///{server.data / 'opentill.db'}")
         with database.connect() as connection:
             under_way = sum(int(connection.execute(text(each)).scalar_one()) for each in _UNDER_WAY)

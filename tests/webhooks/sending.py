@@ -48,7 +48,7 @@ def render(event: Event, _view: OrderView) -> Told | None:
 
 
 def sign(outgoing: Outgoing, at: int) -> dict[str, str]:
-    """What these tests look for instead of a signature."""
+    """Return what these tests look for instead of a signature."""
     return {"X-Signed": f"{outgoing.delivery.event_id} {at}"}
 
 
@@ -95,7 +95,7 @@ async def sending(
 
 
 async def came(condition: Callable[[], object], what: str) -> None:
-    """As ``until``, while the loop goes on."""
+    """Wait as ``until`` does, while the loop goes on."""
     await asyncio.to_thread(until, condition, what, PATIENCE_SECONDS)
 
 
