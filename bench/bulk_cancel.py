@@ -19,7 +19,7 @@ from opentill.store.databases.sqlite import open_sqlite
 
 
 def cancelled(data: Path, references: list[str]) -> tuple[float, str]:
-    """How many seconds the command took from its start to its end, and what it said."""
+    """Return how many seconds the command took from its start to its end, and what it said."""
     begun = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "opentill", "orders", "cancel", "--stdin", "--data", str(data)],
@@ -32,7 +32,7 @@ def cancelled(data: Path, references: list[str]) -> tuple[float, str]:
 
 
 def at_once(data: Path, references: list[str]) -> float:
-    """How many seconds two runs over the same references take that are started together."""
+    """Return how many seconds two runs over the same references take that are started together."""
     begun = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         said = [each.result()[1] for each in [pool.submit(cancelled, data, references) for _ in range(2)]]

@@ -24,7 +24,6 @@ import psycopg
 import uvloop
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from given_store import ACCOUNT, NOW, TOKEN, add_token
 from ground import DurableCluster
 from opentill.domain.commands import CancelOrder
 from opentill.domain.decisions import Change
@@ -34,6 +33,7 @@ from opentill.store.accounts.contract import Mode
 from opentill.store.databases.postgres import open_postgres
 from orders import IDS, OPERATOR
 from past import add_ended, add_pending
+from store_factories import ACCOUNT, NOW, TOKEN, add_token
 from ways import TREE, WAYS, Open
 
 WARM: Final = 2_000
@@ -42,7 +42,7 @@ WARM: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What cancels came to in one round, or in the median of several."""
+    """The speed of cancels in one round, or in the median of several."""
 
     per_second: float
     ours_us: float

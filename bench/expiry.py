@@ -38,7 +38,7 @@ NOW: Final = SystemClock().now()
 
 
 def order(account_id: str, due_at: int | None) -> Change:
-    """What writes an order that falls due then."""
+    """Return what writes an order that falls due then."""
     command = CreateOrder(
         account_id=account_id,
         command_id=IDS.uuid(),
@@ -54,7 +54,7 @@ def order(account_id: str, due_at: int | None) -> Change:
 
 
 def expired(account_id: str) -> Change:
-    """What writes an order together with its expiry, long ago."""
+    """Return what writes an order together with its expiry, long ago."""
     made = order(account_id, NOW - 20 * DAY)
     command = ExpireOrder(account_id=account_id, command_id=IDS.uuid(), actor=OPERATOR, name="model")
     end = decide(made.after, command, NOW - 20 * DAY)
@@ -227,7 +227,7 @@ async def _race(server: Server, url: str, due: int, rate: int) -> tuple[float, l
 
 
 def _left(at: Books) -> int:
-    """Whether any still waits; asked of the newest, which ends last."""
+    """Tell whether any still waits; asked of the newest, which ends last."""
     return len(
         at.run("SELECT 1 FROM orders WHERE awaits_due = 1 AND due_at > 0 AND status = 'PENDING' LIMIT 1")
     )

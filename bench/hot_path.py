@@ -77,7 +77,7 @@ def payments(folder: Path, seconds: int) -> Load:
 
 
 def _paid(folder: Path) -> int:
-    """How many orders have been paid so far, by the books of a stopped server."""
+    """Return how many orders have been paid so far, by the books of a stopped server."""
     store = open_sqlite(folder / "opentill.db")
     account_id = store.accounts.default_account_id() or ""
     with store.snapshot() as snapshot:

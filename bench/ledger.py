@@ -46,7 +46,7 @@ TRANSACTION: Final = "WEB-ONLINE_C-model"
 
 
 def lived(account_id: str, *commands: Command, due_at: int | None = None) -> Change:
-    """What writes an order together with all that was done to it."""
+    """Return what writes an order together with all that was done to it."""
     made = create(
         CreateOrder(
             **_by(account_id),

@@ -31,7 +31,7 @@ class Line(Protocol):
 
 
 class _Done:
-    """What came of a statement, fetched already."""
+    """The result of a statement, fetched already."""
 
     def __init__(self, rowcount: int, found: list[Any]):
         self.rowcount = rowcount
@@ -59,16 +59,16 @@ class PsycopgLine:
         self._connection.execute(self._begin)
 
     def run(self, statement: str, parameters: tuple[Any, ...]) -> Cursor:
-        """See ``Line``."""
+        """Run one statement, and fetch what it returns."""
         return self._cursor.execute(statement, parameters, prepare=True)
 
     def run_many(self, statement: str, parameters: Sequence[Row]) -> int:
-        """See ``Line``."""
+        """Run a statement once for each row; returns how many rows it touched."""
         self._cursor.executemany(statement, parameters)
         return self._cursor.rowcount
 
     def commit(self) -> None:
-        """See ``Line``."""
+        """Make it a fact."""
         self._connection.execute("COMMIT")
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class SharedTrips(PsycopgLine):
         self._last: tuple[str, tuple[Any, ...]] | None = None
 
     def run(self, statement: str, parameters: tuple[Any, ...]) -> Cursor:
-        """See ``Line``."""
+        """Run one statement; the first takes BEGIN along."""
         if self._begun:
             return super().run(statement, parameters)
         with self._connection.pipeline():
@@ -107,7 +107,7 @@ class SharedTrips(PsycopgLine):
         self._last = statement, parameters
 
     def commit(self) -> None:
-        """See ``Line``."""
+        """Make it a fact, with the last write in the same trip."""
         with self._connection.pipeline():
             if self._last:
                 super().run(*self._last)
@@ -130,7 +130,7 @@ class AsyncPsycopgLine:
         self._wait(self._connection.execute(_BEGIN_WRITING))
 
     def run(self, statement: str, parameters: tuple[Any, ...]) -> Cursor:
-        """See ``Line``."""
+        """Run one statement, and fetch what it returns."""
         return cast("Cursor", self._wait(self._run(statement, parameters)))
 
     async def _run(self, statement: str, parameters: tuple[Any, ...]) -> _Done:
@@ -138,12 +138,12 @@ class AsyncPsycopgLine:
         return _Done(cursor.rowcount, await cursor.fetchall() if cursor.description else [])
 
     def run_many(self, statement: str, parameters: Sequence[Row]) -> int:
-        """See ``Line``."""
+        """Run a statement once for each row; returns how many rows it touched."""
         self._wait(self._cursor.executemany(statement, parameters))
         return self._cursor.rowcount
 
     def commit(self) -> None:
-        """See ``Line``."""
+        """Make it a fact."""
         self._wait(self._connection.execute("COMMIT"))
 
     def close(self) -> None:
@@ -167,13 +167,13 @@ class AsyncpgLine:
         self._wait(self._connection.execute(_BEGIN_WRITING))
 
     def run(self, statement: str, parameters: tuple[Any, ...]) -> Cursor:
-        """See ``Line``."""
+        """Run one statement, and fetch what it returns."""
         prepared = self._statement(statement)
         found = self._wait(prepared.fetch(*parameters))
         return _Done(int(prepared.get_statusmsg().split()[-1]), found)
 
     def run_many(self, statement: str, parameters: Sequence[Row]) -> int:
-        """See ``Line``; asyncpg counts only rows that are returned."""
+        """Run a statement once for each row; asyncpg counts only rows that are returned."""
         return len(self._wait(self._statement(statement).fetchmany(parameters)))
 
     def _statement(self, statement: str) -> Any:
@@ -182,7 +182,7 @@ class AsyncpgLine:
         return self._prepared[statement]
 
     def commit(self) -> None:
-        """See ``Line``."""
+        """Make it a fact."""
         self._wait(self._connection.execute("COMMIT"))
 
     def close(self) -> None:

@@ -121,7 +121,7 @@ def _ticks(pid: int | str) -> int:
 
 @dataclass(slots=True)
 class Load:
-    """What one round of load came to."""
+    """The figures of one round of load."""
 
     per_second: float
     p50_ms: float

@@ -13,7 +13,7 @@ CLOCK: Final = SystemClock()
 
 
 def pending(account_id: str, reference: str, actor: Actor) -> Change:
-    """What writes a new order."""
+    """Return what writes a new order."""
     command = CreateOrder(
         account_id=account_id,
         command_id=IDS.uuid(),
@@ -28,7 +28,7 @@ def pending(account_id: str, reference: str, actor: Actor) -> Change:
 
 
 def cancelled(order: Order, actor: Actor) -> Change:
-    """What writes the cancel of an order."""
+    """Return what writes the cancel of an order."""
     command = CancelOrder(
         account_id=order.account_id, command_id=IDS.uuid(), actor=actor, name=order.reference
     )
@@ -36,7 +36,7 @@ def cancelled(order: Order, actor: Actor) -> Change:
 
 
 def ended(change: Change, actor: Actor) -> Change:
-    """What writes a new order together with its cancel."""
+    """Return what writes a new order together with its cancel."""
     end = cancelled(change.after, actor)
     return Change(None, end.after, change.events + end.events, change.terms)
 

@@ -45,7 +45,7 @@ class Listener:
         return cls(reader, writer, order)
 
     async def news(self) -> float:
-        """When the page is told that its order has changed."""
+        """Return when the page is told that its order has changed."""
         await self._reader.readuntil(b"\ndata: ")
         return time.monotonic()
 
@@ -103,7 +103,7 @@ def main() -> int:
 
 
 def mark(http: httpx2.Client, order: Bought) -> str:
-    """What the order's page would listen from."""
+    """Return what the order's page would listen from."""
     found = re.search(r'data-mark="([^"]+)"', http.get(order.link).text)
     assert found is not None
     return found.group(1)

@@ -93,7 +93,7 @@ def _names(columns: tuple[str, ...]) -> sql.Composed:
 
 
 def _values(columns: tuple[str, ...], row: rows.Row, own: Mapping[str, sql.Composable]) -> sql.Composed:
-    """What is NULL in the model stays so in every copy of it."""
+    """Keep NULL what is NULL in the model, in every copy of it."""
     return sql.SQL(", ").join(
         own[name] if name in own and value is not None else sql.Literal(_plain(value))
         for name, value in zip(columns, row, strict=True)

@@ -89,7 +89,7 @@ def run(target: Target, script: str, clients: int, seconds: int, prefix: str, at
 
 
 def cancelled_orders(connection: psycopg.Connection[Any]) -> int:
-    """How many cancelled orders the database holds."""
+    """Return how many cancelled orders the database holds."""
     statement = "SELECT count(*) FROM orders WHERE status = %s"
     (count,) = connection.execute(statement, (OrderStatus.CANCELLED.value,)).fetchone() or (0,)
     return int(count)

@@ -52,7 +52,7 @@ def by_pgbench(ground: Ground, script: str, clients: int, seconds: int, at_rate:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How opentill is run and asked."""
+    """A way to run opentill and to ask it."""
 
     workers: int = 1
     group_commit: bool = True
@@ -95,7 +95,7 @@ def by_opentill(ground: Ground, operation: str, way: Way, seconds: int, at_rate:
 
 
 def _count(url: str, operation: str, prefix: str) -> int:
-    """How many orders of this prefix are where the operation brings them."""
+    """Return how many orders of this prefix are where the operation brings them."""
     status = {
         "create": OrderStatus.PENDING,
         "cancel": OrderStatus.CANCELLED,
@@ -141,7 +141,7 @@ HALF_OF_PGBENCH: Final = "pgbench at half its rate"
 
 
 def measures(small: Ground, large: Ground | None) -> list[Measure]:
-    """What is measured in alternating rounds; without a large database nothing is measured on it."""
+    """Return what is measured in alternating rounds; without a large database nothing is measured on it."""
     opentill, bench = partial(partial, by_opentill, small), partial(partial, by_pgbench, small)
     two = Way(workers=2)
     listed = [
@@ -213,7 +213,7 @@ _P99_MS: Final = 25.0
 
 
 def reaches(figures: Mapping[str, Load]) -> list[Reach]:
-    """What was to be reached, as far as it was measured."""
+    """Return what was to be reached, as far as it was measured."""
     found = []
     for name, over, under, least in _RATIOS:
         if over in figures and under in figures:

@@ -27,7 +27,7 @@ class JsonSets(BatchRepository):
         self._line = line
 
     def commit(self) -> None:
-        """See ``Batch.commit``."""
+        """Commit by the line."""
         self._line.commit()
 
 
@@ -68,7 +68,7 @@ class ColumnSets(JsonSets):
     """
 
     def lock_orders(self, names: Collection[Name]) -> Collection[Order]:
-        """See ``Batch.lock_orders``; by reference alone."""
+        """Lock the orders that have these names as references."""
         found = self._run(self._LOCK, _columns(list(names))).fetchall()
         return _whole_orders(self._run, self._statements, found).values()
 

@@ -29,7 +29,7 @@ Open: TypeAlias = Callable[[str, int], AbstractAsyncContextManager[Engine]]
 
 
 class LineStore:
-    """As much of a store as the engine asks for."""
+    """The part of a store that the engine asks for."""
 
     def __init__(self, line: Any, kind: type[JsonSets]):
         self._line = line
@@ -37,12 +37,12 @@ class LineStore:
 
     @contextmanager
     def batch(self) -> Iterator[JsonSets]:
-        """See ``Store.batch``; what fails ends the measurement."""
+        """Open a batch; what fails ends the measurement."""
         self._line.begin()
         yield self._kind(self._line)
 
     def close(self) -> None:
-        """See ``Store.close``."""
+        """Close all that is open."""
         self._line.close()
 
 

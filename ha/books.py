@@ -26,7 +26,7 @@ def read_books(url: str) -> Books:
 
 
 def calls_under_way(url: str) -> int:
-    """How many attempts wait for a rail's answer, or for their money to be given back; refunds as well."""
+    """Count the attempts that wait for a rail's answer or for their money to go back; refunds as well."""
     with psycopg.connect(url) as database:
         found = database.execute(
             "SELECT count(a.call_until) FROM (SELECT call_until FROM attempts"

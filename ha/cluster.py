@@ -100,7 +100,7 @@ class Cluster(AbstractContextManager["Cluster"]):
                 error.add_note("\n".join([f"{log.relative_to(self.folder)}:", *lines]))
 
     def _start_etcd(self, starting: ExitStack) -> str:
-        """Where its members answer Patroni."""
+        """Return where its members answer Patroni."""
         names = ("a", "b", "c")
         client_ports, peer_ports = free_ports(3), free_ports(6)[3:]
         members = ",".join(f"{n}=http://{HOST}:{p}" for n, p in zip(names, peer_ports, strict=True))
@@ -148,7 +148,7 @@ class Cluster(AbstractContextManager["Cluster"]):
         return own(filled)
 
     def _create_database(self) -> None:
-        """As an operator does; on the primary, wherever that is."""
+        """Run a statement as an operator does, on the primary, wherever that is."""
         subprocess.run(
             [
                 self._programs / "psql",
@@ -179,12 +179,12 @@ class Cluster(AbstractContextManager["Cluster"]):
         return next(node for node in self.nodes if _role(self._members(), node) == "leader")
 
     def is_redundant(self) -> bool:
-        """Whether each commit is awaited on a second node, which may take over."""
+        """Tell whether each commit is awaited on a second node, which may take over."""
         roles = {_role(self._members(), node) for node in self.nodes}
         return roles == {"leader", "sync_standby"}
 
     def _members(self) -> Sequence[Mapping[str, Any]]:
-        """What the first node that answers knows of all."""
+        """Return what the first node that answers knows of all."""
         for node in self.nodes:
             try:
                 with urllib.request.urlopen(f"http://{HOST}:{node.rest_port}/cluster", timeout=2) as answer:
@@ -209,7 +209,7 @@ def _role(members: Sequence[Mapping[str, Any]], node: Node) -> str | None:
 
 
 def _postgresql_programs() -> Path:
-    """Where Debian keeps the newest PostgreSQL that is installed."""
+    """Return where Debian keeps the newest PostgreSQL that is installed."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     assert found, "no PostgreSQL of Debian's is installed"
     return max(found, key=lambda programs: int(programs.parent.name))

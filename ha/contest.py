@@ -55,12 +55,12 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """Why it was refused; empty when it was not."""
+        """Return why it was refused; empty when it was not."""
         return str(self.told.headers.get("refusal-reason", ""))
 
     @property
     def heard(self) -> Told | None:
-        """What it acknowledged, if it granted something that can be lost."""
+        """Return what it acknowledged, if it granted something that can be lost."""
         if self.told.status_code != 200:
             return None
         if self.deed.verb == "otp":
@@ -70,7 +70,7 @@ class Answer:
 
 @dataclass
 class Minutes:
-    """What everybody was answered, and what went unanswered on the way."""
+    """Notes of what everybody was answered, and what went unanswered on the way."""
 
     answers: list[Answer] = field(default_factory=list)
     unavailable: int = 0

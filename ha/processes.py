@@ -105,7 +105,7 @@ def _children(process_id: int) -> list[int]:
 
 
 def _runs(process_id: int) -> bool:
-    """Whether it is alive; one that has ended and that nobody has asked about yet is not."""
+    """Tell whether it is alive; one that has ended and that nobody has asked about yet is not."""
     return _state_and_parent(process_id)[0] not in {"", "Z"}
 
 

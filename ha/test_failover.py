@@ -49,7 +49,7 @@ class Failover:
 
     @property
     def recovered_at(self) -> float:
-        """When the first write was sent that was accepted again."""
+        """Return when the first write was sent that was accepted again."""
         return min(each.sent for each in self.minutes.after(self.killed_at) if each.heard)
 
 

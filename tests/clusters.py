@@ -90,7 +90,7 @@ class Cluster:
         self._start(settings)
 
     def url(self, database: str) -> str:
-        """Where a database of this name is or would be."""
+        """Return where a database of this name is or would be."""
         return f"postgresql://postgres@{self.host}:{self.port}/{database}"
 
     def fresh_database(self, template: str | None = None) -> str:
@@ -209,7 +209,7 @@ def _programs(version: int) -> Path:
 
 
 def _owner() -> dict[str, Any]:
-    """As whom subprocesses run: ourselves, but for root somebody without rights."""
+    """Return as whom subprocesses run: ourselves, but for root somebody without rights."""
     if os.geteuid() != 0:
         return {}
     known = {entry.pw_name: entry for entry in pwd.getpwall()}
@@ -253,7 +253,7 @@ def _free_port() -> int:
 
 
 def _says_ready(file: Path) -> bool:
-    """Whether the server says so itself; a connection might reach somebody else's."""
+    """Tell whether the server says so itself; a connection might reach somebody else's."""
     try:
         return file.read_text(encoding="utf-8").rstrip().endswith("ready")
     except FileNotFoundError:

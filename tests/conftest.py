@@ -44,7 +44,7 @@ def place(database_url: str | None, tmp_path: Path) -> Place:
 # --- order ----------------------------------------------------------------------------------------
 
 LONGEST_FIRST: Final = (
-    "tests/webhooks/test_storm.py",
+    "tests/webhooks/test_chaos.py",
     "tests/api/test_http_golden.py",
     "tests/cli/test_listen.py",
     "tests/api/test_http_cards.py",
@@ -84,7 +84,7 @@ BUDGET_SECONDS: Final = {
     "races": 480,
     "rails": 120,
     "store": 240,
-    "tidy": 20,
+    "tidy": 30,
     "webhooks": 300,
 }
 """At least twice what a calm machine takes: neighbours make a run half as long again and must not fail it."""

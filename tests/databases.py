@@ -149,12 +149,12 @@ def name_of(url: str) -> str:
 
 
 def url_of(place: Place) -> str:
-    """How the program calls the database of this place."""
+    """Return how the program calls the database of this place."""
     return f"{SQLITE_URL}{place / FILE}" if isinstance(place, Path) else place
 
 
 def rail_of(place: Place) -> Place:
-    """Where the sandbox's card rail keeps its journal, as ``RailJournal`` calls it."""
+    """Return where the sandbox's card rail keeps its journal, as ``RailJournal`` calls it."""
     return place / RAIL_FILE if isinstance(place, Path) else place
 
 
@@ -184,7 +184,7 @@ def writing(place: Place) -> Iterator[Run]:
 
 @contextmanager
 def reading_rail(place: Place) -> Iterator[Run]:
-    """As ``reading``, of the sandbox rail's journal."""
+    """Read the sandbox rail's journal as ``reading`` does the database."""
     if isinstance(place, Path):
         with closing(_sqlite(f"file:{rail_of(place)}?mode=ro")) as journal:
             yield _run(journal)
@@ -194,7 +194,7 @@ def reading_rail(place: Place) -> Iterator[Run]:
 
 
 def has_rail(place: Place) -> bool:
-    """Whether the sandbox's card rail has ever been opened here."""
+    """Tell whether the sandbox's card rail has ever been opened here."""
     if isinstance(place, Path):
         return (place / RAIL_FILE).exists()
     with reading(place) as run:
@@ -245,7 +245,7 @@ _LOCK_ALL_AT_ONCE: Final = """
 
 
 def locking(place: Place) -> tuple[str, ...]:
-    """What another program runs to keep everybody from writing, until it says ROLLBACK; reading goes on."""
+    """Return what another program runs to keep all from writing until it says ROLLBACK; reading goes on."""
     if isinstance(place, Path):
         return ("BEGIN EXCLUSIVE",)
     with reading(place) as run:

@@ -91,7 +91,7 @@ class Server(AbstractContextManager["Server"]):
 
     @property
     def url(self) -> str:
-        """Where it answers, as it printed it."""
+        """Return where it answers, as it printed it."""
         line = next(line for line in self._output if line.startswith("opentill "))
         return line.split()[3]
 
@@ -184,7 +184,7 @@ def signed_in(server: Server, credentials: Mapping[str, str] | None = None) -> d
 
 
 def operate(server: Server, *arguments: str) -> str:
-    """What a command of the program prints, run on the server's own data."""
+    """Return what a command of the program prints, run on the server's own data."""
     done = subprocess.run(
         [*server.program, *arguments, "--data", str(server.data)],
         env=server._environment,

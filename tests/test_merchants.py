@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from given_store import ToldClock
 from opentill.clock import RandomIds
 from opentill.keys.keyring import Keyring
 from opentill.keys.provisioning import (
@@ -21,6 +20,7 @@ from opentill.keys.provisioning import (
 from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import open_sqlite
 from opentill.store.interface import Store
+from store_factories import ToldClock
 
 KEYRING = Keyring(b"k" * 32)
 URL = "http://127.0.0.1:8480"

@@ -8,15 +8,16 @@ from typing import TypeVar
 
 from sqlalchemy import text
 
-from engine.given import FaultyStore, ask, begin, claim, event_types, status
-from given_store import ACCOUNT, IDS, NOW, OTHER, TOKEN, add_token, new_order, write
+from engine.builders import begin, claim
+from engine.harness import FaultyStore, ask, event_types, status
 from opentill.domain.decisions import create
 from opentill.domain.order import DueAction
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.workers.expiry import LOOK, Expiry
 from opentill.workers.recovery import NEXT_LOOK_MILLISECONDS, PURGE, TRIES_BEFORE_PARKING, Workers
-from rails.given import CARD, LATER, Till, at_the_till
+from rails.till import CARD, LATER, Till, at_the_till
+from store_factories import ACCOUNT, IDS, NOW, OTHER, TOKEN, add_token, new_order, write
 
 T = TypeVar("T")
 DAY = 86_400_000

@@ -129,7 +129,7 @@ def _await_ready(database: "subprocess.Popen[bytes]", pid_file: Path, log_file: 
 
 
 def _says_ready(pid_file: Path, pid: int) -> bool:
-    """Whether this is the server of the file, and ready; a file may be left by another."""
+    """Tell whether this is the server of the file, and ready; a file may be left by another."""
     try:
         lines = pid_file.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
@@ -138,7 +138,7 @@ def _says_ready(pid_file: Path, pid: int) -> bool:
 
 
 def _url(folder: Path) -> str:
-    """Where our database is, made on the first start."""
+    """Return where our database is, made on the first start."""
     server = f"postgresql://{NAME}@/{{}}?host={quote(str(folder), safe='')}"
     with psycopg.connect(server.format("postgres"), autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone():

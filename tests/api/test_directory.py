@@ -3,12 +3,12 @@
 import asyncio
 from pathlib import Path
 
-from given_store import ACCOUNT, NOW, ToldClock, open_store
 from opentill.api.http.account_cache import AccountCache
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.accounts.contract import Merchant
 from opentill.store.databases.sqlite import SqliteStore
+from store_factories import ACCOUNT, NOW, ToldClock, open_store
 
 MERCHANT = Merchant(ACCOUNT, "Shop", "", "", None, None, NOW, b"sealed")
 

@@ -69,10 +69,12 @@ def confirm(http: httpx2.Client, reference: str, transaction: str) -> httpx2.Res
     return http.post("/v1/checkout/checkout-card-otp", json=body)
 
 
-def pay(http: httpx2.Client, reference: str, *, tokenize: bool = True, **more: object) -> None:
+def pay(
+    http: httpx2.Client, reference: str, *, tokenize: bool = True, save: bool = False, **more: object
+) -> None:
     body = {"order": order(reference, **more), "tokenizeCard": tokenize}
     data(http.post("/v1/checkout/order", json=body))
-    assert data(confirm(http, reference, submit(http, reference)))["status"]
+    assert data(confirm(http, reference, submit(http, reference, save=save)))["status"]
 
 
 def listen(http: httpx2.Client, receiver: Receiver) -> None:
@@ -142,6 +144,15 @@ def test_nothing_is_told_of_a_card_that_nobody_wanted_saved(shop: httpx2.Client)
     with Receiver() as receiver:
         listen(shop, receiver)
         pay(shop, "plain", tokenize=False)
+        assert set(saved(told(receiver)[0]).values()) == {"N/A"}
+    assert token_keys(shop) == []
+
+
+def test_a_card_that_its_payer_alone_wants_saved_is_not_told_to_the_merchant(shop: httpx2.Client) -> None:
+    """Until its payer has confirmed it, its token key comes by no webhook and stands in no list."""
+    with Receiver() as receiver:
+        listen(shop, receiver)
+        pay(shop, "hers", tokenize=False, save=True)
         assert set(saved(told(receiver)[0]).values()) == {"N/A"}
     assert token_keys(shop) == []
 

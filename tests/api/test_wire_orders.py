@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from api.golden.state import submit_card
 from api.shops import open_shop
 from databases import POSTGRES, SQLITE, NewDatabase
-from domain import given
+from domain import factories
 from domain.test_properties import Story, stories
 from opentill.api.nomba.replies import late_reply
 from opentill.api.own.cancellation import CancelMode, cancellation
@@ -103,8 +103,8 @@ def told(answer: httpx2.Response) -> tuple[int, str, str | None]:
 
 
 ASK: Final[dict[CancelMode, Callable[..., CancelOrder]]] = {
-    CancelMode.ONLY_IF_UNPAID: given.ensure_cancelled,
-    CancelMode.CANCEL_OR_REFUND: partial(given.cancel_or_refund, refund_id=given.command_id(999)),
+    CancelMode.ONLY_IF_UNPAID: factories.ensure_cancelled,
+    CancelMode.CANCEL_OR_REFUND: partial(factories.cancel_or_refund, refund_id=factories.command_id(999)),
 }
 
 
@@ -114,7 +114,7 @@ def test_the_preview_is_the_outcome_of_a_cancel_of_that_version(
     story: Story, mode: CancelMode, at: int
 ) -> None:
     """Whatever became of an order, a cancel of the previewed version does what the preview said, no more."""
-    order = replace(story.end, order_id=given.command_id(1))
+    order = replace(story.end, order_id=factories.command_id(1))
     seen = cancellation(order, mode, at)
     outcome = _outcome(order, ASK[mode](number=99, if_version=seen.version, reason="test", note="why"), at)
     if isinstance(outcome, Refusal):
@@ -327,8 +327,8 @@ def test_a_cancel_that_can_not_be_understood_says_why(
 
 def test_a_refund_that_a_worker_finished_is_answered_as_a_cancel() -> None:
     """The reply under the key of a cancel whose caller died has a cancel's members, with the refund in it."""
-    begun = decide(given.order(OrderStatus.PAID), given.cancel_or_refund(), given.NOW).after
-    done = decide(begun, given.settle_refund(RefundOutcome.DONE, refund_id="F-new"), given.NOW)
+    begun = decide(factories.order(OrderStatus.PAID), factories.cancel_or_refund(), factories.NOW).after
+    done = decide(begun, factories.settle_refund(RefundOutcome.DONE, refund_id="F-new"), factories.NOW)
     late = late_reply(400, lambda account, transaction: f"{account}/{transaction}")
     reply = late(CallKind.CANCEL_OR_REFUND, "F-new")(done)
     assert reply is not None

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
 from opentill.api.http.streaming import send_stream
 from opentill.api.own.feed import START, Feed, Wanted, from_cursor, to_cursor
 from opentill.api.own.streams import EventStream, Pace, Streams
@@ -23,6 +22,7 @@ from opentill.store.databases.dialect import SQLITE
 from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.outbox.statements import OutboxStatements
 from opentill.store.outbox.verbs import OutboxVerbs
+from store_factories import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
 
 QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05)
 LONG_SECONDS = 10

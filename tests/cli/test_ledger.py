@@ -10,15 +10,15 @@ import pytest
 
 from cli.program import run, serving
 from opentill.store.audit.examination import ALL_CHECKS
-from store import scene
+from store import seed_data
 
 FILE = "opentill.db"
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    folder = tmp_path_factory.mktemp("scene")
-    return folder / FILE, asyncio.run(scene.play(folder))
+    folder = tmp_path_factory.mktemp("seed")
+    return folder / FILE, asyncio.run(seed_data.play(folder))
 
 
 @pytest.fixture

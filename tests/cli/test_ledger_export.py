@@ -11,18 +11,18 @@ from beancount.core.data import Transaction
 
 from cli.program import run
 from databases import NewDatabase, Place, url_of
-from given_store import ACCOUNT, OTHER
 from opentill.cli.money.beancount import journal
 from opentill.domain.ledger import Entry
 from opentill.store.audit.bookings import Booking
-from store import scene
+from store import seed_data
+from store_factories import ACCOUNT, OTHER
 
 
 @pytest.fixture(scope="module")
 def place(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A database of each kind in which everything has happened."""
-    made = new_database() or tmp_path_factory.mktemp("scene")
-    asyncio.run(scene.play(made))
+    made = new_database() or tmp_path_factory.mktemp("seed")
+    asyncio.run(seed_data.play(made))
     return made
 
 

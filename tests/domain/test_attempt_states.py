@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from domain import given
+from domain import factories
 from opentill.domain.commands import Command, RailOutcome
 from opentill.domain.decisions import decide
 from opentill.domain.events import EventType
@@ -55,7 +55,7 @@ VOIDING      .        .         .            .                  .            .  
 VOIDED       .        .         .            .                  .            .       .              .
 """
 
-CALL = RailCall(CallKind.CONFIRM, given.NOW, "key-0")
+CALL = RailCall(CallKind.CONFIRM, factories.NOW, "key-0")
 
 EVENT_OF = {
     S.AWAITING_OTP: EventType.ATTEMPT_WAITING,
@@ -128,7 +128,7 @@ BEGINNING_ANOTHER: dict[AttemptStatus, AttemptStatus | type[Refusal]] = {
 
 
 def _attempt(row: str) -> Attempt:
-    attempt = given.attempt(S(row.removesuffix("+")))
+    attempt = factories.attempt(S(row.removesuffix("+")))
     return replace(attempt, call=CALL) if row.endswith("+") else attempt
 
 
@@ -162,13 +162,13 @@ def test_an_answer_of_the_rail_leads_where_the_table_says(
 ) -> None:
     """An answer is never refused: it takes the written step and event, or changes nothing."""
     attempt = _attempt(row)
-    order = given.order(order_status, attempt)
-    change = decide(order, given.settle(outcome), given.NOW)
+    order = factories.order(order_status, attempt)
+    change = decide(order, factories.settle(outcome), factories.NOW)
     if to is None:
         assert (change.after, change.events) == (order, ())
         return
     (settled,) = change.after.attempts
-    assert (settled.status, settled.updated_at) == (to, given.NOW)
+    assert (settled.status, settled.updated_at) == (to, factories.NOW)
     last = EventType.ATTEMPT_CLOSED if to is attempt.status else EVENT_OF[to]
     news = [EventType.VOID_STARTED] if to is S.VOIDED and attempt.status is not S.VOIDING else []
     assert [(e.type, e.transaction_id) for e in change.events] == [(t, "T") for t in [*news, last]]
@@ -182,10 +182,10 @@ def test_only_who_waits_for_the_rail_or_the_issuer_has_something_to_wait_for(
 ) -> None:
     """A call is noted while the rail may still answer it, a challenge while the payer is with the issuer."""
     (settled,) = decide(
-        given.order(order_status, _attempt(row)), given.settle(outcome), given.NOW
+        factories.order(order_status, _attempt(row)), factories.settle(outcome), factories.NOW
     ).after.attempts
     assert (settled.call is not None) == (to in {S.UNKNOWN, S.VOIDING})
-    assert settled.challenge == (given.CHALLENGE if to is S.AWAITING_3DS else None)
+    assert settled.challenge == (factories.CHALLENGE if to is S.AWAITING_3DS else None)
 
 
 @pytest.mark.parametrize(
@@ -193,17 +193,17 @@ def test_only_who_waits_for_the_rail_or_the_issuer_has_something_to_wait_for(
 )
 def test_a_late_answer_to_an_earlier_call_changes_nothing(outcome: RailOutcome) -> None:
     """While a password is being confirmed, what the charge before it was answered no longer counts."""
-    order = given.order(PENDING, given.attempt(S.CALLING, confirmations=1))
-    change = decide(order, given.settle(outcome, answers_try=0), given.NOW)
+    order = factories.order(PENDING, factories.attempt(S.CALLING, confirmations=1))
+    change = decide(order, factories.settle(outcome, answers_try=0), factories.NOW)
     assert (change.after, change.events) == (order, ())
 
 
 @pytest.mark.parametrize("outcome", [RailOutcome.APPROVED, RailOutcome.VOIDED])
 def test_money_counts_whichever_call_it_answers(outcome: RailOutcome) -> None:
     """An answer that says money was taken is a fact, also as a late answer to an earlier call."""
-    order = given.order(PENDING, given.attempt(S.CALLING, confirmations=1))
-    change = decide(order, given.settle(outcome, answers_try=0), given.NOW)
-    assert change.after.totals.received == given.AMOUNT
+    order = factories.order(PENDING, factories.attempt(S.CALLING, confirmations=1))
+    change = decide(order, factories.settle(outcome, answers_try=0), factories.NOW)
+    assert change.after.totals.received == factories.AMOUNT
 
 
 @pytest.mark.parametrize(("order_status", "row", "outcome", "to"), [c for c in CASES if c[3]])
@@ -211,15 +211,17 @@ def test_an_answer_given_twice_counts_once(
     order_status: OrderStatus, row: str, outcome: RailOutcome, to: AttemptStatus | None
 ) -> None:
     """A rail may repeat itself: the same answer a second time moves no money."""
-    once = decide(given.order(order_status, _attempt(row)), given.settle(outcome), given.NOW).after
-    twice = decide(once, given.settle(outcome, number=2), given.NOW)
+    once = decide(
+        factories.order(order_status, _attempt(row)), factories.settle(outcome), factories.NOW
+    ).after
+    twice = decide(once, factories.settle(outcome, number=2), factories.NOW)
     assert twice.after.totals == once.totals
     assert twice.events == ()
 
 
 GOING_ON = [
-    *((given.submit_otp(), status, to) for status, to in SUBMITTING_AN_OTP.items()),
-    *((given.return_from_challenge(), status, to) for status, to in RETURNING_FROM_A_CHALLENGE.items()),
+    *((factories.submit_otp(), status, to) for status, to in SUBMITTING_AN_OTP.items()),
+    *((factories.return_from_challenge(), status, to) for status, to in RETURNING_FROM_A_CHALLENGE.items()),
 ]
 
 
@@ -228,12 +230,12 @@ def test_a_payer_goes_on_only_with_what_the_attempt_waits_for(
     command: Command, status: AttemptStatus, expected: AttemptStatus | type[Refusal]
 ) -> None:
     """An OTP, or the way back from a challenge, resumes what waits for it, counting the try."""
-    order = given.order(PENDING, given.attempt(status, confirmations=1))
+    order = factories.order(PENDING, factories.attempt(status, confirmations=1))
     if expected is S.CALLING:
-        change = decide(order, command, given.NOW)
+        change = decide(order, command, factories.NOW)
         (resumed,) = change.after.attempts
         assert (resumed.status, resumed.confirmations, resumed.challenge) == (S.CALLING, 2, None)
-        assert resumed.updated_at == given.NOW
+        assert resumed.updated_at == factories.NOW
         assert [e.type for e in change.events] == [EventType.ATTEMPT_RESUMED]
         return
     _refused(order, command, expected)
@@ -241,7 +243,7 @@ def test_a_payer_goes_on_only_with_what_the_attempt_waits_for(
 
 def _refused(order: Order, command: Command, expected: AttemptStatus | type[Refusal]) -> None:
     with pytest.raises(Refusal) as caught:
-        decide(order, command, given.NOW)
+        decide(order, command, factories.NOW)
     assert type(caught.value) is expected
 
 
@@ -251,14 +253,14 @@ def test_an_attempt_that_is_not_over_can_be_cancelled(
     order_status: OrderStatus, status: AttemptStatus, expected: AttemptStatus | type[Refusal]
 ) -> None:
     """Cancelling an attempt ends it and leaves its order alone; one that is over refuses by its state."""
-    attempt = given.attempt(status)
-    order = given.order(order_status, attempt)
+    attempt = factories.attempt(status)
+    order = factories.order(order_status, attempt)
     if expected is not S.CANCELLED:
-        _refused(order, given.cancel_attempt(), expected)
+        _refused(order, factories.cancel_attempt(), expected)
         return
-    change = decide(order, given.cancel_attempt(), given.NOW)
+    change = decide(order, factories.cancel_attempt(), factories.NOW)
     (ended,) = change.after.attempts
-    assert (ended.status, ended.updated_at, ended.challenge) == (S.CANCELLED, given.NOW, None)
+    assert (ended.status, ended.updated_at, ended.challenge) == (S.CANCELLED, factories.NOW, None)
     assert ended.call == attempt.call
     assert (change.after.status, change.after.totals) == (order_status, order.totals)
     assert [(e.type, e.transaction_id) for e in change.events] == [(EventType.ATTEMPT_CANCELLED, "T")]
@@ -269,30 +271,30 @@ def test_only_an_attempt_that_waits_for_an_otp_has_it_sent_again(
     status: AttemptStatus, expected: AttemptStatus | type[Refusal]
 ) -> None:
     """A resend is counted on the attempt and changes nothing else of it; any other attempt refuses it."""
-    attempt = given.attempt(status, otp_sends=1)
-    order = given.order(PENDING, attempt)
+    attempt = factories.attempt(status, otp_sends=1)
+    order = factories.order(PENDING, attempt)
     if expected is not S.AWAITING_OTP:
-        _refused(order, given.resend(), expected)
+        _refused(order, factories.resend(), expected)
         return
-    change = decide(order, given.resend(), given.NOW)
-    assert change.after.attempts == (replace(attempt, otp_sends=2, updated_at=given.NOW),)
+    change = decide(order, factories.resend(), factories.NOW)
+    assert change.after.attempts == (replace(attempt, otp_sends=2, updated_at=factories.NOW),)
     assert [(e.type, e.transaction_id) for e in change.events] == [(EventType.OTP_RESENT, "T")]
 
 
 def test_the_attempt_that_waits_is_the_one_whose_otp_is_sent_again() -> None:
     """Attempts that were over before it, or stand beside it, are not taken for it."""
-    over = given.attempt(S.DECLINED, transaction_id="old", otp_sends=3)
-    order = given.order(PENDING, over, given.attempt(S.AWAITING_OTP))
-    assert [a.otp_sends for a in decide(order, given.resend(), given.NOW).after.attempts] == [3, 1]
+    over = factories.attempt(S.DECLINED, transaction_id="old", otp_sends=3)
+    order = factories.order(PENDING, over, factories.attempt(S.AWAITING_OTP))
+    assert [a.otp_sends for a in decide(order, factories.resend(), factories.NOW).after.attempts] == [3, 1]
 
 
 def test_the_number_of_resent_otps_is_limited() -> None:
     """As many are sent again as the command allows, and not one more."""
-    sent = [given.attempt(S.AWAITING_OTP, otp_sends=n) for n in range(3)]
-    after = decide(given.order(PENDING, sent[1]), given.resend(max_otp_sends=2), given.NOW).after
+    sent = [factories.attempt(S.AWAITING_OTP, otp_sends=n) for n in range(3)]
+    after = decide(factories.order(PENDING, sent[1]), factories.resend(max_otp_sends=2), factories.NOW).after
     assert after.attempts[0].otp_sends == 2
     with pytest.raises(TooManyOtps):
-        decide(given.order(PENDING, sent[2]), given.resend(max_otp_sends=2), given.NOW)
+        decide(factories.order(PENDING, sent[2]), factories.resend(max_otp_sends=2), factories.NOW)
 
 
 @pytest.mark.parametrize(("status", "expected"), BEGINNING_ANOTHER.items())
@@ -300,33 +302,33 @@ def test_at_most_one_attempt_of_an_order_is_live(
     status: AttemptStatus, expected: AttemptStatus | type[Refusal]
 ) -> None:
     """A new attempt replaces one that waits for the payer, and is refused beside one in flight."""
-    order = given.order(PENDING, given.attempt(status))
+    order = factories.order(PENDING, factories.attempt(status))
     if isinstance(expected, AttemptStatus):
-        old, new = decide(order, given.begin(), given.NOW).after.attempts
+        old, new = decide(order, factories.begin(), factories.NOW).after.attempts
         assert (old.status, new.status, new.transaction_id) == (expected, S.CALLING, "T-new")
-        assert old.updated_at == (given.NOW if expected is not status else given.CREATED_AT)
-        assert (new.amount, new.started_at, new.updated_at) == (order.amount, given.NOW, given.NOW)
+        assert old.updated_at == (factories.NOW if expected is not status else factories.CREATED_AT)
+        assert (new.amount, new.started_at, new.updated_at) == (order.amount, factories.NOW, factories.NOW)
         assert (new.confirmations, new.otp_sends, new.challenge) == (0, 0, None)
         return
     with pytest.raises(expected):
-        decide(order, given.begin(), given.NOW)
+        decide(order, factories.begin(), factories.NOW)
 
 
-@pytest.mark.parametrize("command", [given.begin(), given.cancel()])
+@pytest.mark.parametrize("command", [factories.begin(), factories.cancel()])
 def test_a_challenge_ends_with_its_attempt(command: Command) -> None:
     """An attempt that is replaced, or dies with its order, keeps nothing of its challenge."""
-    order = given.order(PENDING, given.attempt(S.AWAITING_3DS))
-    ended = decide(order, command, given.NOW).after.attempts[0]
+    order = factories.order(PENDING, factories.attempt(S.AWAITING_3DS))
+    ended = decide(order, command, factories.NOW).after.attempts[0]
     assert (ended.status, ended.challenge) == (S.CANCELLED, None)
 
 
 def test_the_number_of_attempts_is_limited() -> None:
     """An order takes as many attempts as the command allows, and refuses the next."""
-    two = [given.attempt(S.DECLINED, transaction_id=t) for t in ("T1", "T2")]
-    order = given.order(PENDING, *two)
-    assert decide(order, given.begin(max_attempts=3), given.NOW).after.attempt_count == 3
+    two = [factories.attempt(S.DECLINED, transaction_id=t) for t in ("T1", "T2")]
+    order = factories.order(PENDING, *two)
+    assert decide(order, factories.begin(max_attempts=3), factories.NOW).after.attempt_count == 3
     with pytest.raises(TooManyAttempts):
-        decide(order, given.begin(max_attempts=2), given.NOW)
+        decide(order, factories.begin(max_attempts=2), factories.NOW)
 
 
 @pytest.mark.parametrize(
@@ -334,9 +336,9 @@ def test_the_number_of_attempts_is_limited() -> None:
 )
 def test_wrong_otps_are_limited(tries: int, to: AttemptStatus) -> None:
     """The last wrong OTP that is allowed declines the attempt; the order can be paid by another."""
-    order = given.order(PENDING, given.attempt(S.CALLING, confirmations=tries))
+    order = factories.order(PENDING, factories.attempt(S.CALLING, confirmations=tries))
     after = decide(
-        order, given.settle(RailOutcome.OTP_REJECTED, answers_try=tries, max_otp_tries=3), given.NOW
+        order, factories.settle(RailOutcome.OTP_REJECTED, answers_try=tries, max_otp_tries=3), factories.NOW
     ).after
     assert (after.status, after.attempts[0].status) == (PENDING, to)
 
@@ -351,9 +353,9 @@ def test_wrong_otps_are_limited(tries: int, to: AttemptStatus) -> None:
 )
 def test_only_a_wrong_otp_can_be_one_too_many(outcome: RailOutcome, to: AttemptStatus) -> None:
     """What else the rail answers to the last OTP that is allowed counts as it does at any other try."""
-    order = given.order(PENDING, given.attempt(S.CALLING, confirmations=3))
+    order = factories.order(PENDING, factories.attempt(S.CALLING, confirmations=3))
     (settled,) = decide(
-        order, given.settle(outcome, answers_try=3, max_otp_tries=3), given.NOW
+        order, factories.settle(outcome, answers_try=3, max_otp_tries=3), factories.NOW
     ).after.attempts
     assert settled.status is to
 
@@ -361,9 +363,9 @@ def test_only_a_wrong_otp_can_be_one_too_many(outcome: RailOutcome, to: AttemptS
 @pytest.mark.parametrize("order_status", [PENDING, *ENDED])
 def test_silence_leaves_the_call_to_the_worker_and_frees_the_key(order_status: OrderStatus) -> None:
     """An unanswered call stays on the attempt for the worker; the caller's key does not wait for it."""
-    calling = given.attempt(S.CALLING)
+    calling = factories.attempt(S.CALLING)
     (unknown,) = decide(
-        given.order(order_status, calling), given.settle(RailOutcome.SILENT), given.NOW
+        factories.order(order_status, calling), factories.settle(RailOutcome.SILENT), factories.NOW
     ).after.attempts
     assert calling.call is not None
     assert unknown.call == replace(calling.call, key=None)
@@ -372,113 +374,135 @@ def test_silence_leaves_the_call_to_the_worker_and_frees_the_key(order_status: O
 @pytest.mark.parametrize("outcome", [RailOutcome.DECLINED, RailOutcome.OTP_REQUIRED, RailOutcome.APPROVED])
 def test_an_answer_ends_the_call_and_is_remembered(outcome: RailOutcome) -> None:
     """An answered attempt waits for no call and keeps the rail's code and message."""
-    order = given.order(PENDING, given.attempt(S.CALLING))
-    (settled,) = decide(order, given.settle(outcome), given.NOW).after.attempts
+    order = factories.order(PENDING, factories.attempt(S.CALLING))
+    (settled,) = decide(order, factories.settle(outcome), factories.NOW).after.attempts
     assert (settled.call, settled.response_code, settled.message) == (None, "51", "what the rail said")
 
 
 def test_an_unwanted_approval_is_voided_until_its_money_is_back() -> None:
     """Cancel wins over a call in flight: the approval is booked, voided, and returned, all in the open."""
-    cancelled = decide(given.order(PENDING, given.attempt(S.CALLING)), given.cancel(), given.NOW).after
+    cancelled = decide(
+        factories.order(PENDING, factories.attempt(S.CALLING)), factories.cancel(), factories.NOW
+    ).after
     assert cancelled.attempts[0].status is S.CALLING
-    voiding = decide(cancelled, given.settle(RailOutcome.APPROVED, number=2), given.NOW)
+    voiding = decide(cancelled, factories.settle(RailOutcome.APPROVED, number=2), factories.NOW)
     call = voiding.after.attempts[0].call
     assert call is not None
     assert call.kind is CallKind.VOID
-    assert (voiding.after.totals.received, voiding.after.totals.returning) == (given.AMOUNT, given.AMOUNT)
-    back = decide(voiding.after, given.settle(RailOutcome.VOIDED, number=3), given.NOW)
-    assert (back.after.totals.returning, back.after.totals.returned) == (0, given.AMOUNT)
+    assert (voiding.after.totals.received, voiding.after.totals.returning) == (
+        factories.AMOUNT,
+        factories.AMOUNT,
+    )
+    back = decide(voiding.after, factories.settle(RailOutcome.VOIDED, number=3), factories.NOW)
+    assert (back.after.totals.returning, back.after.totals.returned) == (0, factories.AMOUNT)
     assert back.after.attempts[0].call is None
     assert [(e.type, e.reason, e.amount) for e in back.events] == [
-        (EventType.PAYMENT_REVERSAL, "void", given.AMOUNT)
+        (EventType.PAYMENT_REVERSAL, "void", factories.AMOUNT)
     ]
 
 
 def test_a_late_approval_of_a_replaced_attempt_does_not_pay_twice() -> None:
     """The order is paid by the attempt that won; the other's approval goes back and changes no ending."""
-    attempts = [given.attempt(S.CANCELLED, transaction_id="old"), given.attempt(S.CALLING)]
-    paid = decide(given.order(PENDING, *attempts), given.settle(RailOutcome.APPROVED), given.NOW).after
-    late = decide(paid, given.settle(RailOutcome.APPROVED, number=2, transaction_id="old"), given.NOW).after
+    attempts = [factories.attempt(S.CANCELLED, transaction_id="old"), factories.attempt(S.CALLING)]
+    paid = decide(
+        factories.order(PENDING, *attempts), factories.settle(RailOutcome.APPROVED), factories.NOW
+    ).after
+    late = decide(
+        paid, factories.settle(RailOutcome.APPROVED, number=2, transaction_id="old"), factories.NOW
+    ).after
     assert (late.status, late.paid_by) == (OrderStatus.PAID, "T")
-    assert (late.totals.applied, late.totals.returning) == (given.AMOUNT, given.AMOUNT)
+    assert (late.totals.applied, late.totals.returning) == (factories.AMOUNT, factories.AMOUNT)
 
 
 def test_the_intention_of_a_call_is_recorded_before_it_is_made() -> None:
     """Charge, confirm and void each leave their kind, their deadline and the caller's key on the attempt."""
-    begin, otp = given.begin(transaction_id="T"), replace(given.submit_otp(), reply_key="key-2")
-    calling = decide(given.order(PENDING), begin, given.NOW).after
-    waiting = decide(calling, given.settle(RailOutcome.OTP_REQUIRED), given.NOW).after
-    confirming = decide(waiting, otp, given.NOW).after
-    cancelled = decide(confirming, given.cancel(), given.NOW).after
-    voiding = decide(cancelled, given.settle(RailOutcome.APPROVED), given.NOW).after
+    begin, otp = (
+        factories.begin(transaction_id="T"),
+        replace(factories.submit_otp(), reply_key="key-2"),
+    )
+    calling = decide(factories.order(PENDING), begin, factories.NOW).after
+    waiting = decide(calling, factories.settle(RailOutcome.OTP_REQUIRED), factories.NOW).after
+    confirming = decide(waiting, otp, factories.NOW).after
+    cancelled = decide(confirming, factories.cancel(), factories.NOW).after
+    voiding = decide(cancelled, factories.settle(RailOutcome.APPROVED), factories.NOW).after
     calls = [o.attempts[0].call for o in (calling, waiting, confirming, cancelled, voiding)]
     confirm = RailCall(CallKind.CONFIRM, otp.call_until, "key-2")
-    void = RailCall(CallKind.VOID, given.NOW + 30_000)
+    void = RailCall(CallKind.VOID, factories.NOW + 30_000)
     assert calls == [RailCall(CallKind.CHARGE, begin.call_until, "key-1"), None, confirm, confirm, void]
 
 
 def test_coming_back_from_a_challenge_notes_its_call() -> None:
     """The call that asks how a challenge ended has its kind, its deadline and nobody's key."""
-    command = given.return_from_challenge()
-    (asking,) = decide(given.order(PENDING, given.attempt(S.AWAITING_3DS)), command, given.NOW).after.attempts
+    command = factories.return_from_challenge()
+    (asking,) = decide(
+        factories.order(PENDING, factories.attempt(S.AWAITING_3DS)), command, factories.NOW
+    ).after.attempts
     assert asking.call == RailCall(CallKind.CHALLENGE, command.call_until)
 
 
 @pytest.mark.parametrize(
-    "command", [given.cancel_attempt(transaction_id="?"), given.submit_otp(transaction_id="?")]
+    "command", [factories.cancel_attempt(transaction_id="?"), factories.submit_otp(transaction_id="?")]
 )
 def test_an_attempt_of_another_order_is_unknown(command: Command) -> None:
     """A transaction that this order never had is told like any other unknown record."""
     with pytest.raises(RecordNotFound):
-        decide(given.order(PENDING, given.attempt(S.AWAITING_OTP)), command, given.NOW)
+        decide(factories.order(PENDING, factories.attempt(S.AWAITING_OTP)), command, factories.NOW)
 
 
 def test_a_cancelled_attempt_makes_room_and_its_approval_goes_back() -> None:
     """After cancelling an attempt in flight another may pay; what the first still takes is returned."""
-    first = decide(given.order(PENDING, given.attempt(S.CALLING)), given.cancel_attempt(), given.NOW).after
-    second = decide(first, given.begin(number=2), given.NOW).after
-    late = decide(second, given.settle(RailOutcome.APPROVED, number=3), given.NOW).after
+    first = decide(
+        factories.order(PENDING, factories.attempt(S.CALLING)), factories.cancel_attempt(), factories.NOW
+    ).after
+    second = decide(first, factories.begin(number=2), factories.NOW).after
+    late = decide(second, factories.settle(RailOutcome.APPROVED, number=3), factories.NOW).after
     assert (late.status, [a.status for a in late.attempts]) == (PENDING, [S.VOIDING, S.CALLING])
-    won = given.settle(RailOutcome.APPROVED, number=4, transaction_id="T-new")
-    paid = decide(late, won, given.NOW).after
+    won = factories.settle(RailOutcome.APPROVED, number=4, transaction_id="T-new")
+    paid = decide(late, won, factories.NOW).after
     assert (paid.status, paid.paid_by) == (OrderStatus.PAID, "T-new")
-    assert paid.totals == Totals(received=2 * given.AMOUNT, applied=given.AMOUNT, returning=given.AMOUNT)
+    assert paid.totals == Totals(
+        received=2 * factories.AMOUNT, applied=factories.AMOUNT, returning=factories.AMOUNT
+    )
 
 
 def test_silence_leaves_the_call_of_a_cancelled_attempt_to_the_worker() -> None:
     """Nobody knows yet whether money was taken: call and key stay until the rail is asked again."""
-    order = given.order(PENDING, _attempt("CANCELLED+"))
-    silent = decide(order, given.settle(RailOutcome.SILENT), given.NOW)
+    order = factories.order(PENDING, _attempt("CANCELLED+"))
+    silent = decide(order, factories.settle(RailOutcome.SILENT), factories.NOW)
     assert (silent.after, silent.events) == (order, ())
-    found = decide(order, given.settle(RailOutcome.NEVER_HAPPENED), given.NOW)
+    found = decide(order, factories.settle(RailOutcome.NEVER_HAPPENED), factories.NOW)
     assert found.after.attempts[0].call is None
     assert [(e.type, e.reason) for e in found.events] == [(EventType.ATTEMPT_CLOSED, "51")]
 
 
 def test_an_attempt_keeps_of_the_card_only_what_may_be_kept() -> None:
     """Masked number and brand come from the command and stand on the attempt."""
-    (attempt,) = decide(given.order(PENDING), given.begin(), given.NOW).after.attempts
+    (attempt,) = decide(factories.order(PENDING), factories.begin(), factories.NOW).after.attempts
     assert (attempt.card_masked, attempt.card_brand) == ("543462******2808", "Mastercard")
 
 
 def test_a_decline_says_why() -> None:
     """The event of a failed attempt carries the rail's code as its reason, or none where there is no code."""
-    order = given.order(PENDING, given.attempt(S.CALLING))
-    answer = given.settle(RailOutcome.DECLINED)
+    order = factories.order(PENDING, factories.attempt(S.CALLING))
+    answer = factories.settle(RailOutcome.DECLINED)
     wordless = replace(answer, response_code="")
-    reasons = [decide(order, command, given.NOW).events[0].reason for command in (answer, wordless)]
+    reasons = [decide(order, command, factories.NOW).events[0].reason for command in (answer, wordless)]
     assert reasons == ["51", None]
 
 
 def test_several_unwanted_payments_are_returned_beside_each_other() -> None:
     """Two late approvals of one order are both on their way back, and come back one by one."""
     attempts = [
-        given.attempt(S.VOIDING, transaction_id="first"),
-        given.attempt(S.VOIDED, transaction_id="done"),
-        given.attempt(S.CANCELLED),
+        factories.attempt(S.VOIDING, transaction_id="first"),
+        factories.attempt(S.VOIDED, transaction_id="done"),
+        factories.attempt(S.CANCELLED),
     ]
-    order = given.order(OrderStatus.CANCELLED, *attempts)
-    both = decide(order, given.settle(RailOutcome.APPROVED), given.NOW).after
-    assert both.totals == Totals(received=3 * given.AMOUNT, returning=2 * given.AMOUNT, returned=given.AMOUNT)
-    one = decide(both, given.settle(RailOutcome.VOIDED, transaction_id="first"), given.NOW).after
-    assert one.totals == Totals(received=3 * given.AMOUNT, returning=given.AMOUNT, returned=2 * given.AMOUNT)
+    order = factories.order(OrderStatus.CANCELLED, *attempts)
+    both = decide(order, factories.settle(RailOutcome.APPROVED), factories.NOW).after
+    assert both.totals == Totals(
+        received=3 * factories.AMOUNT, returning=2 * factories.AMOUNT, returned=factories.AMOUNT
+    )
+    one = decide(both, factories.settle(RailOutcome.VOIDED, transaction_id="first"), factories.NOW).after
+    assert one.totals == Totals(
+        received=3 * factories.AMOUNT, returning=factories.AMOUNT, returned=2 * factories.AMOUNT
+    )

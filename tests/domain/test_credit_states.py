@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from domain import given, given_transfers
-from domain.given_transfers import credit, receive, with_held
+from domain import factories, transfer_factories
+from domain.transfer_factories import credit, receive, with_held
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.decisions import decide
 from opentill.domain.lifecycle import CREDIT_TABLE, LATE_COLUMN, CreditInput
@@ -33,7 +33,7 @@ from opentill.domain.refusals import (
 )
 
 PENDING, PAID, CANCELLED, EXPIRED = OrderStatus
-A, DUE = given.AMOUNT, given.CREATED_AT
+A, DUE = factories.AMOUNT, factories.CREATED_AT
 ON_TIME, LATE = DUE, DUE + 1
 FULL, SHORT, OVER = A, A - 1, A + 1
 back, accept, hold = LateMoney
@@ -69,7 +69,7 @@ CELLS = [
 
 
 def _order(status: OrderStatus, policy: LateMoney = back, due_at: int | None = None) -> Order:
-    return given.order(status, late_money=policy, due_at=DUE if status is EXPIRED else due_at)
+    return factories.order(status, late_money=policy, due_at=DUE if status is EXPIRED else due_at)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -79,7 +79,7 @@ def test_a_credit_does_what_the_table_of_the_design_says(
     """Status, disposition and the place of every kobo follow from status, policy, sum and the bank's time."""
     status, policy, amount, transferred_at, to, disposition, applied, held, returning, kind = cell
     before = _order(status, policy)
-    after = decide(before, receive(amount, transferred_at=transferred_at), given.NOW).after
+    after = decide(before, receive(amount, transferred_at=transferred_at), factories.NOW).after
     assert (after.status, after.credits[0].disposition) == (to, disposition)
     totals = after.totals
     assert (totals.applied, totals.held, totals.returning) == (applied, held, returning)
@@ -103,13 +103,13 @@ def test_every_cell_has_a_case() -> None:
 
 
 def _events(order: Order, command: Command) -> list[tuple[str, int, str | None]]:
-    return [(e.type.value, e.amount, e.reason) for e in decide(order, command, given.NOW).events]
+    return [(e.type.value, e.amount, e.reason) for e in decide(order, command, factories.NOW).events]
 
 
 def test_a_payment_by_transfer_is_told_by_its_completing_credit() -> None:
     """Two credits of which the second completes: its transactionId is the payment's, its excess goes back."""
     order = with_held(_order(PENDING), credit(400))
-    change = decide(order, receive(A), given.NOW)
+    change = decide(order, receive(A), factories.NOW)
     assert [(e.type, e.amount, e.transaction_id, e.method) for e in change.events] == [
         ("credit_received", A, "C-new", "transfer"),
         ("payment_success", A, "C-new", "transfer"),
@@ -122,7 +122,7 @@ def test_a_payment_by_transfer_is_told_by_its_completing_credit() -> None:
 def test_credits_apply_oldest_first() -> None:
     """The older credits are used whole; what is too much comes out of the last."""
     order = with_held(_order(PENDING), credit(400, transaction_id="C1"), credit(500, transaction_id="C2"))
-    after = decide(order, receive(A), given.NOW).after
+    after = decide(order, receive(A), factories.NOW).after
     assert [(c.transaction_id, c.applied) for c in after.credits] == [
         ("C1", 400),
         ("C2", 500),
@@ -133,8 +133,8 @@ def test_credits_apply_oldest_first() -> None:
 
 def test_the_same_credit_again_changes_nothing() -> None:
     """A second advice of one transfer, also after the order has ended, has no effect."""
-    order = decide(_order(PENDING), receive(A), given.NOW).after
-    again = decide(order, receive(A, number=2), given.NOW + 5)
+    order = decide(_order(PENDING), receive(A), factories.NOW).after
+    again = decide(order, receive(A, number=2), factories.NOW + 5)
     assert again.events == ()
     assert again.after is order
 
@@ -142,14 +142,14 @@ def test_the_same_credit_again_changes_nothing() -> None:
 def test_money_of_another_currency_is_not_booked_on_the_order() -> None:
     """A credit in dollars is refused by a naira order, whatever its amount."""
     with pytest.raises(CurrencyMismatch):
-        decide(_order(PENDING), receive(A, currency="USD"), given.NOW)
+        decide(_order(PENDING), receive(A, currency="USD"), factories.NOW)
 
 
 @pytest.mark.parametrize(("status", "to"), [(PENDING, CANCELLED), (EXPIRED, CANCELLED)])
 def test_a_cancel_sends_held_money_back_in_its_own_commit(status: OrderStatus, to: OrderStatus) -> None:
     """Each held credit becomes a return of its own, due at once, in the change that cancels."""
     held = (credit(400, transaction_id="C1"), credit(500, transaction_id="C2"))
-    change = decide(with_held(_order(status), *held), given.cancel(), given.NOW)
+    change = decide(with_held(_order(status), *held), factories.cancel(), factories.NOW)
     assert change.after.status is to
     assert [e.type.value for e in change.events] == ["order_cancelled", "return_started", "return_started"]
     assert [(r.amount, r.kind, r.status) for r in change.after.returns] == [
@@ -163,16 +163,16 @@ def test_a_cancel_sends_held_money_back_in_its_own_commit(status: OrderStatus, t
 def test_expiry_sends_partial_money_back_whatever_the_policy(policy: LateMoney) -> None:
     """The policy is about money that arrives late; what was held before the due time goes back."""
     order = with_held(_order(PENDING, policy, due_at=DUE), credit(400))
-    after = decide(order, given.expire(), given.NOW).after
+    after = decide(order, factories.expire(), factories.NOW).after
     assert after.status is EXPIRED
     assert after.totals == Totals(received=400, returning=400)
 
 
 def test_a_card_that_pays_sends_held_money_back() -> None:
     """The card is charged in full, and the partial transfer goes back in the commit of the approval."""
-    waiting = given.attempt(AttemptStatus.CALLING)
-    order = with_held(given.order(PENDING, waiting), credit(400))
-    after = decide(order, given.settle(RailOutcome.APPROVED), given.NOW).after
+    waiting = factories.attempt(AttemptStatus.CALLING)
+    order = with_held(factories.order(PENDING, waiting), credit(400))
+    after = decide(order, factories.settle(RailOutcome.APPROVED), factories.NOW).after
     assert (after.status, after.paid_by) == (PAID, "T")
     assert after.totals == Totals(received=A + 400, applied=A, returning=400)
 
@@ -194,32 +194,32 @@ def test_only_a_credit_on_time_finds_an_overdue_order_open(
 ) -> None:
     """A stopped worker lets no late money pay, and a transfer that was on time is not expired first."""
     order = _order(PENDING, due_at=DUE)
-    change = decide(order, receive(amount, transferred_at=transferred_at), given.NOW)
+    change = decide(order, receive(amount, transferred_at=transferred_at), factories.NOW)
     assert (change.after.status, [e.type.value for e in change.events]) == (to, types)
 
 
 def test_no_credit_opens_an_order_that_is_cancelled_when_due() -> None:
     """An order that asked to be cancelled at its due time is, before a credit that was on time is booked."""
     order = replace(_order(PENDING, due_at=DUE), due_action=DueAction.CANCEL)
-    after = decide(order, receive(FULL, transferred_at=DUE), given.NOW).after
+    after = decide(order, receive(FULL, transferred_at=DUE), factories.NOW).after
     assert (after.status, after.credits[0].disposition) == (CANCELLED, Disposition.LATE)
 
 
 def test_the_banks_time_can_not_be_after_the_arrival() -> None:
     """A transfer dated in the future counts as of its arrival, which may be on time."""
     order = _order(EXPIRED)
-    after = decide(order, receive(FULL, transferred_at=DUE + 500, arrived_at=DUE), given.NOW).after
+    after = decide(order, receive(FULL, transferred_at=DUE + 500, arrived_at=DUE), factories.NOW).after
     assert (after.status, after.credits[0].transferred_at) == (PAID, DUE)
 
 
 # --- what a person decides ------------------------------------------------------------------------
 
-HELD = with_held(given.order(EXPIRED, late_money=hold), credit(A + 5), credit(400, transaction_id="C2"))
+HELD = with_held(factories.order(EXPIRED, late_money=hold), credit(A + 5), credit(400, transaction_id="C2"))
 
 
 def test_accepted_money_pays_and_all_other_held_money_goes_back() -> None:
     """One held credit of at least the amount pays; its excess and every other held credit are returned."""
-    change = decide(HELD, given_transfers.accept(), given.NOW)
+    change = decide(HELD, transfer_factories.accept(), factories.NOW)
     assert (change.after.status, change.after.paid_by) == (PAID, "C")
     assert change.after.totals == Totals(received=A + 405, applied=A, returning=405)
     assert [(r.transaction_id, r.kind, r.amount) for r in change.after.returns] == [
@@ -230,13 +230,13 @@ def test_accepted_money_pays_and_all_other_held_money_goes_back() -> None:
 
 def test_returned_money_goes_back_and_the_order_stays_expired() -> None:
     """A person sends one held credit back; the other goes on waiting."""
-    after = decide(HELD, given_transfers.give_back("C2"), given.NOW).after
+    after = decide(HELD, transfer_factories.give_back("C2"), factories.NOW).after
     assert (after.status, after.totals) == (EXPIRED, Totals(received=A + 405, held=A + 5, returning=400))
 
 
 def test_attached_money_has_left_at_once() -> None:
     """An attached credit is returned by no bank: its return is done at once and names the order."""
-    change = decide(HELD, given_transfers.attach("C2"), given.NOW)
+    change = decide(HELD, transfer_factories.attach("C2"), factories.NOW)
     (left,) = change.after.returns
     assert (left.status, left.kind, left.call) == (ReturnStatus.DONE, ReturnKind.ATTACHED, None)
     assert left.bank_reference == "M/other"
@@ -246,18 +246,18 @@ def test_attached_money_has_left_at_once() -> None:
 @pytest.mark.parametrize(
     ("order", "command", "refusal"),
     [
-        (HELD, given_transfers.accept("C2"), CreditBelowAmount),
-        (HELD, given_transfers.accept("C3"), RecordNotFound),
+        (HELD, transfer_factories.accept("C2"), CreditBelowAmount),
+        (HELD, transfer_factories.accept("C3"), RecordNotFound),
         *(
-            (with_held(given.order(status), credit(0, amount=A)), command, CreditNotHeld)
+            (with_held(factories.order(status), credit(0, amount=A)), command, CreditNotHeld)
             for status in OrderStatus
             for command in (
-                given_transfers.accept(),
-                given_transfers.give_back(),
-                given_transfers.attach(),
+                transfer_factories.accept(),
+                transfer_factories.give_back(),
+                transfer_factories.attach(),
             )
         ),
-        (with_held(given.order(PENDING), credit(400)), given_transfers.give_back(), CreditNotHeld),
+        (with_held(factories.order(PENDING), credit(400)), transfer_factories.give_back(), CreditNotHeld),
     ],
 )
 def test_only_money_that_waits_for_a_person_is_decided_on(
@@ -265,24 +265,24 @@ def test_only_money_that_waits_for_a_person_is_decided_on(
 ) -> None:
     """Partial money of an open order, and money that was applied or sent back, is nobody's to decide on."""
     with pytest.raises(refusal):
-        decide(order, command, given.NOW)
+        decide(order, command, factories.NOW)
 
 
 # --- refunds of a payment by transfers --------------------------------------------------------------
 
-OLD, NEW = given.command_id(90), given.command_id(91)
+OLD, NEW = factories.command_id(90), factories.command_id(91)
 
 
 def _paid() -> Order:
-    order = with_held(given.order(PENDING), credit(A - 300, transaction_id=OLD))
-    return decide(order, receive(300, transaction_id=NEW), given.NOW).after
+    order = with_held(factories.order(PENDING), credit(A - 300, transaction_id=OLD))
+    return decide(order, receive(300, transaction_id=NEW), factories.NOW).after
 
 
 def _refund(order: Order, amount: int | None, number: int, **to: Any) -> Order:
-    command = given.begin_refund(
-        amount, number=number, refund_id=given.command_id(number), transaction_id=NEW
+    command = factories.begin_refund(
+        amount, number=number, refund_id=factories.command_id(number), transaction_id=NEW
     )
-    return decide(order, replace(command, **to), given.NOW).after
+    return decide(order, replace(command, **to), factories.NOW).after
 
 
 def test_a_refund_goes_to_the_newest_sender_first() -> None:
@@ -300,10 +300,10 @@ def test_a_refund_goes_to_the_newest_sender_first() -> None:
 def test_a_refused_refund_can_go_to_its_sender_again() -> None:
     """What a bank would not pay counts no more against what that sender brought."""
     first = _refund(_paid(), 300, 1)
-    refused = given.settle_refund(
+    refused = factories.settle_refund(
         RefundOutcome.REFUSED, refund_id=first.refunds[0].refund_id, transaction_id=NEW
     )
-    after = _refund(decide(first, refused, given.NOW).after, 300, 2)
+    after = _refund(decide(first, refused, factories.NOW).after, 300, 2)
     assert [(r.from_credit, r.status) for r in after.refunds] == [
         (NEW, RefundStatus.REFUSED),
         (NEW, RefundStatus.RUNNING),
@@ -324,24 +324,24 @@ def test_only_the_first_part_of_a_refund_answers_the_request() -> None:
 
 def test_a_transfer_that_pays_ends_attempts_that_wait_for_the_payer() -> None:
     """No attempt waits for its password for ever once the order is paid in another way."""
-    waiting = given.attempt(AttemptStatus.AWAITING_OTP)
-    after = decide(given.order(PENDING, waiting), receive(FULL), DUE).after
+    waiting = factories.attempt(AttemptStatus.AWAITING_OTP)
+    after = decide(factories.order(PENDING, waiting), receive(FULL), DUE).after
     assert after.status is PAID
     assert [attempt.status for attempt in after.attempts] == [AttemptStatus.CANCELLED]
 
 
 def test_a_refund_in_parts_is_told_as_one() -> None:
     """Its amount is the sum, and it is done only when every sender has its money."""
-    refund_id = given.command_id(900)
-    order = decide(given.order(PENDING), receive(A // 2, transaction_id="C1"), DUE).after
+    refund_id = factories.command_id(900)
+    order = decide(factories.order(PENDING), receive(A // 2, transaction_id="C1"), DUE).after
     order = decide(order, receive(A - A // 2, number=2, transaction_id="C2"), DUE).after
-    begun = given.begin_refund(number=3, refund_id=refund_id, transaction_id="C2")
+    begun = factories.begin_refund(number=3, refund_id=refund_id, transaction_id="C2")
     order = decide(order, begun, DUE).after
     assert len(order.refunds) == 2
     for number, (refund, told) in enumerate(
         zip(order.refunds, (RefundStatus.RUNNING, RefundStatus.DONE), strict=True), start=4
     ):
-        done = given.settle_refund(
+        done = factories.settle_refund(
             RefundOutcome.DONE, number=number, refund_id=refund.refund_id, transaction_id="C2"
         )
         order = decide(order, done, DUE).after

@@ -5,27 +5,27 @@ import uuid
 import pytest
 from msgspec.structs import replace
 
-from domain import given
+from domain import factories
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import TOLD_TO_MERCHANTS, EventType, event_id
 from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, RETURNS_DUE, Entry, entries_for, merchant_balance
 from opentill.domain.order import AttemptStatus, Order, OrderStatus, RefundStatus
 
-CALLING, VOIDING = given.attempt(AttemptStatus.CALLING), given.attempt(AttemptStatus.VOIDING)
-APPROVED, VOIDED = given.settle(RailOutcome.APPROVED), given.settle(RailOutcome.VOIDED)
+CALLING, VOIDING = factories.attempt(AttemptStatus.CALLING), factories.attempt(AttemptStatus.VOIDING)
+APPROVED, VOIDED = factories.settle(RailOutcome.APPROVED), factories.settle(RailOutcome.VOIDED)
 PENDING, PAID, CANCELLED = OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.CANCELLED
-RUNNING = given.refund(RefundStatus.RUNNING, amount=given.AMOUNT)
-REFUNDING = given.order(PAID, refunds=(RUNNING,))
-DONE, REFUSED = given.settle_refund(RefundOutcome.DONE), given.settle_refund(RefundOutcome.REFUSED)
+RUNNING = factories.refund(RefundStatus.RUNNING, amount=factories.AMOUNT)
+REFUNDING = factories.order(PAID, refunds=(RUNNING,))
+DONE, REFUSED = factories.settle_refund(RefundOutcome.DONE), factories.settle_refund(RefundOutcome.REFUSED)
 
 BOOKED = [
-    (given.order(PENDING, CALLING), APPROVED, "card_rail", "merchant:M"),
-    (given.order(PENDING, CALLING, sub_account_id="S"), APPROVED, "card_rail", "merchant:S"),
-    (given.order(CANCELLED, CALLING), APPROVED, "card_rail", "returns_due"),
-    (given.order(CANCELLED, VOIDING), VOIDED, "returns_due", "card_rail"),
-    (given.order(PAID), given.begin_refund(), "merchant:M", "refunds_due"),
-    (given.order(PAID, sub_account_id="S"), given.begin_refund(), "merchant:S", "refunds_due"),
+    (factories.order(PENDING, CALLING), APPROVED, "card_rail", "merchant:M"),
+    (factories.order(PENDING, CALLING, sub_account_id="S"), APPROVED, "card_rail", "merchant:S"),
+    (factories.order(CANCELLED, CALLING), APPROVED, "card_rail", "returns_due"),
+    (factories.order(CANCELLED, VOIDING), VOIDED, "returns_due", "card_rail"),
+    (factories.order(PAID), factories.begin_refund(), "merchant:M", "refunds_due"),
+    (factories.order(PAID, sub_account_id="S"), factories.begin_refund(), "merchant:S", "refunds_due"),
     (REFUNDING, DONE, "refunds_due", "card_rail"),
     (REFUNDING, REFUSED, "refunds_due", "merchant:M"),
     (replace(REFUNDING, sub_account_id="S"), REFUSED, "refunds_due", "merchant:S"),
@@ -37,16 +37,16 @@ def test_money_is_booked_from_one_account_to_another(
     order: Order, command: Command, debit: str, credit: str
 ) -> None:
     """Money that moves is one debit and one credit of the same amount, on the accounts it belongs to."""
-    (event,) = decide(order, command, given.NOW).events
+    (event,) = decide(order, command, factories.NOW).events
     assert entries_for(event) == (
-        Entry(debit, "NGN", given.AMOUNT),
-        Entry(credit, "NGN", -given.AMOUNT),
+        Entry(debit, "NGN", factories.AMOUNT),
+        Entry(credit, "NGN", -factories.AMOUNT),
     )
 
 
 def test_only_eight_kinds_of_event_move_money() -> None:
     """A payment, money that arrives, and the steps of a void, refund and return are booked; nothing else."""
-    (event,) = create(given.create_order(), given.NOW).events
+    (event,) = create(factories.create_order(), factories.NOW).events
     booked = {kind for kind in EventType if entries_for(replace(event, type=kind, amount=1))}
     assert sorted(booked) == [
         "credit_received",
@@ -93,7 +93,9 @@ def test_event_ids_follow_from_the_command_id() -> None:
 
 def test_a_command_judged_again_gives_its_events_the_same_ids() -> None:
     """A retry finds its own events by id: judging at another moment fixes the same ids (laws 2)."""
-    order = given.order(PENDING, due_at=given.NOW)
-    first, again = (decide(order, given.cancel(), at).events for at in (given.NOW, given.NOW + 500))
+    order = factories.order(PENDING, due_at=factories.NOW)
+    first, again = (
+        decide(order, factories.cancel(), at).events for at in (factories.NOW, factories.NOW + 500)
+    )
     assert [e.event_id for e in first] == [e.event_id for e in again]
-    assert [e.event_id for e in first] == [event_id(given.command_id(1), n) for n in (0, 1)]
+    assert [e.event_id for e in first] == [event_id(factories.command_id(1), n) for n in (0, 1)]

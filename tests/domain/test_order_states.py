@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 from msgspec.structs import replace
 
-from domain import given
+from domain import factories
 from opentill.domain import commands
 from opentill.domain.commands import (
     ChargeSavedCard,
@@ -50,34 +50,34 @@ from opentill.domain.refusals import (
 
 PENDING, PAID, CANCELLED, EXPIRED = (OrderStatus(s) for s in ("PENDING", "PAID", "CANCELLED", "EXPIRED"))
 
-WAITING = given.attempt(AttemptStatus.AWAITING_OTP)
-CHALLENGED = given.attempt(AttemptStatus.AWAITING_3DS, transaction_id="T-3ds")
-CALLING = given.attempt(AttemptStatus.CALLING)
-RUNNING = given.refund(RefundStatus.RUNNING, amount=100)
-A = given.AMOUNT
-RETURNED = given.return_from_challenge(transaction_id="T-3ds")
-REFUND_DONE = given.settle_refund(RefundOutcome.DONE)
+WAITING = factories.attempt(AttemptStatus.AWAITING_OTP)
+CHALLENGED = factories.attempt(AttemptStatus.AWAITING_3DS, transaction_id="T-3ds")
+CALLING = factories.attempt(AttemptStatus.CALLING)
+RUNNING = factories.refund(RefundStatus.RUNNING, amount=100)
+A = factories.AMOUNT
+RETURNED = factories.return_from_challenge(transaction_id="T-3ds")
+REFUND_DONE = factories.settle_refund(RefundOutcome.DONE)
 
 ACCEPTED: list[tuple[OrderStatus, Command, OrderStatus, EventType, dict[str, int]]] = [
     # status, command, status afterwards, event, by how much the totals grow
-    (PENDING, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, {}),
-    (EXPIRED, given.cancel(), CANCELLED, EventType.ORDER_CANCELLED, {}),
-    (PENDING, given.ensure_cancelled(), CANCELLED, EventType.ORDER_CANCELLED, {}),
-    (EXPIRED, given.ensure_cancelled(), CANCELLED, EventType.ORDER_CANCELLED, {}),
-    (PENDING, given.cancel_or_refund(), CANCELLED, EventType.ORDER_CANCELLED, {}),
-    (EXPIRED, given.cancel_or_refund(), CANCELLED, EventType.ORDER_CANCELLED, {}),
-    (PAID, given.cancel_or_refund(), PAID, EventType.REFUND_STARTED, {"refunded": A - 100}),
-    (PENDING, given.begin(), PENDING, EventType.ATTEMPT_STARTED, {}),
-    (PENDING, given.submit_otp(), PENDING, EventType.ATTEMPT_RESUMED, {}),
-    (PENDING, given.resend(), PENDING, EventType.OTP_RESENT, {}),
+    (PENDING, factories.cancel(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (EXPIRED, factories.cancel(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (PENDING, factories.ensure_cancelled(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (EXPIRED, factories.ensure_cancelled(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (PENDING, factories.cancel_or_refund(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (EXPIRED, factories.cancel_or_refund(), CANCELLED, EventType.ORDER_CANCELLED, {}),
+    (PAID, factories.cancel_or_refund(), PAID, EventType.REFUND_STARTED, {"refunded": A - 100}),
+    (PENDING, factories.begin(), PENDING, EventType.ATTEMPT_STARTED, {}),
+    (PENDING, factories.submit_otp(), PENDING, EventType.ATTEMPT_RESUMED, {}),
+    (PENDING, factories.resend(), PENDING, EventType.OTP_RESENT, {}),
     (PENDING, RETURNED, PENDING, EventType.ATTEMPT_RESUMED, {}),
-    (PENDING, given.cancel_attempt(), PENDING, EventType.ATTEMPT_CANCELLED, {}),
-    (PAID, given.cancel_attempt(), PAID, EventType.ATTEMPT_CANCELLED, {}),
-    (CANCELLED, given.cancel_attempt(), CANCELLED, EventType.ATTEMPT_CANCELLED, {}),
-    (EXPIRED, given.cancel_attempt(), EXPIRED, EventType.ATTEMPT_CANCELLED, {}),
+    (PENDING, factories.cancel_attempt(), PENDING, EventType.ATTEMPT_CANCELLED, {}),
+    (PAID, factories.cancel_attempt(), PAID, EventType.ATTEMPT_CANCELLED, {}),
+    (CANCELLED, factories.cancel_attempt(), CANCELLED, EventType.ATTEMPT_CANCELLED, {}),
+    (EXPIRED, factories.cancel_attempt(), EXPIRED, EventType.ATTEMPT_CANCELLED, {}),
     (
         PENDING,
-        given.settle(RailOutcome.APPROVED),
+        factories.settle(RailOutcome.APPROVED),
         PAID,
         EventType.PAYMENT_SUCCESS,
         {"received": A, "applied": A},
@@ -85,39 +85,39 @@ ACCEPTED: list[tuple[OrderStatus, Command, OrderStatus, EventType, dict[str, int
     *(
         (
             ended,
-            given.settle(RailOutcome.APPROVED),
+            factories.settle(RailOutcome.APPROVED),
             ended,
             EventType.VOID_STARTED,
             {"received": A, "returning": A},
         )
         for ended in (PAID, CANCELLED, EXPIRED)
     ),
-    (PAID, given.begin_refund(), PAID, EventType.REFUND_STARTED, {"refunded": A - 100}),
+    (PAID, factories.begin_refund(), PAID, EventType.REFUND_STARTED, {"refunded": A - 100}),
     (PAID, REFUND_DONE, PAID, EventType.PAYMENT_REFUNDED, {}),
 ]
 
-UNCHANGED = [(CANCELLED, given.ensure_cancelled()), (CANCELLED, given.cancel_or_refund())]
+UNCHANGED = [(CANCELLED, factories.ensure_cancelled()), (CANCELLED, factories.cancel_or_refund())]
 
 REFUSED = [
-    (PAID, given.cancel(), OrderAlreadyPaid),
-    (PAID, given.ensure_cancelled(), OrderAlreadyPaid),
-    (CANCELLED, given.cancel(), OrderAlreadyCancelled),
-    (PENDING, given.expire(), OrderNotDue),
-    (PAID, given.expire(), OrderAlreadyPaid),
-    (CANCELLED, given.expire(), OrderAlreadyCancelled),
-    (EXPIRED, given.expire(), OrderExpired),
+    (PAID, factories.cancel(), OrderAlreadyPaid),
+    (PAID, factories.ensure_cancelled(), OrderAlreadyPaid),
+    (CANCELLED, factories.cancel(), OrderAlreadyCancelled),
+    (PENDING, factories.expire(), OrderNotDue),
+    (PAID, factories.expire(), OrderAlreadyPaid),
+    (CANCELLED, factories.expire(), OrderAlreadyCancelled),
+    (EXPIRED, factories.expire(), OrderExpired),
     *(
         (status, command, refusal)
-        for command in (given.begin(), given.submit_otp(), given.resend(), RETURNED)
+        for command in (factories.begin(), factories.submit_otp(), factories.resend(), RETURNED)
         for status, refusal in [
             (PAID, OrderAlreadyPaid),
             (CANCELLED, OrderAlreadyCancelled),
             (EXPIRED, OrderExpired),
         ]
     ),
-    (PENDING, given.begin_refund(), OrderNotPaid),
-    (CANCELLED, given.begin_refund(), OrderNotPaid),
-    (EXPIRED, given.begin_refund(), OrderNotPaid),
+    (PENDING, factories.begin_refund(), OrderNotPaid),
+    (CANCELLED, factories.begin_refund(), OrderNotPaid),
+    (EXPIRED, factories.begin_refund(), OrderNotPaid),
     (PENDING, REFUND_DONE, RecordNotFound),
     (CANCELLED, REFUND_DONE, RecordNotFound),
     (EXPIRED, REFUND_DONE, RecordNotFound),
@@ -126,7 +126,7 @@ REFUSED = [
 
 def _order(status: OrderStatus) -> Order:
     """An order with something for every command: attempts that wait, and a refund where one can be."""
-    return given.order(status, WAITING, CHALLENGED, refunds=(RUNNING,) if status is PAID else ())
+    return factories.order(status, WAITING, CHALLENGED, refunds=(RUNNING,) if status is PAID else ())
 
 
 OF_TRANSFERS = {
@@ -155,13 +155,13 @@ def test_an_accepted_command_leads_where_the_table_says(
 ) -> None:
     """An accepted command takes one step: status, version, event and money change as the table here says."""
     before = _order(status)
-    change = decide(before, command, given.NOW)
+    change = decide(before, command, factories.NOW)
     assert change.before is before
     assert (change.after.status, change.after.version) == (to, 8)
     assert [(e.type, e.before, e.after, e.sequence) for e in change.events] == [(event, status, to, 8)]
     assert change.events[0].amount == (100 if command is REFUND_DONE else max(growth.values(), default=0))
-    assert {(e.account_id, e.order_id, e.at) for e in change.events} == {("M", "O", given.NOW)}
-    assert change.after.updated_at == given.NOW
+    assert {(e.account_id, e.order_id, e.at) for e in change.events} == {("M", "O", factories.NOW)}
+    assert change.after.updated_at == factories.NOW
     grown = {name: getattr(before.totals, name) + by for name, by in growth.items()}
     assert change.after.totals == replace(before.totals, **grown)
 
@@ -170,7 +170,7 @@ def test_an_accepted_command_leads_where_the_table_says(
 def test_what_is_so_already_is_left_as_it_is(status: OrderStatus, command: Command) -> None:
     """A cancel of a cancelled order that may be repeated is granted, and changes nothing."""
     order = _order(status)
-    change = decide(order, command, given.NOW)
+    change = decide(order, command, factories.NOW)
     assert (change.events, change.after, change.met) == ((), order, status)
 
 
@@ -182,7 +182,7 @@ def test_a_refusal_names_its_reason_and_changes_nothing(
     order = _order(status)
     untouched = deepcopy(order)
     with pytest.raises(Refusal) as caught:
-        decide(order, command, given.NOW)
+        decide(order, command, factories.NOW)
     assert type(caught.value) is refusal
     assert order == untouched
     with pytest.raises(AttributeError):
@@ -190,61 +190,68 @@ def test_a_refusal_names_its_reason_and_changes_nothing(
 
 
 ENDING = [
-    (PENDING, given.cancel(), "cancelled_at"),
-    (EXPIRED, given.cancel(), "cancelled_at"),
-    (PENDING, given.settle(RailOutcome.APPROVED), "paid_at"),
+    (PENDING, factories.cancel(), "cancelled_at"),
+    (EXPIRED, factories.cancel(), "cancelled_at"),
+    (PENDING, factories.settle(RailOutcome.APPROVED), "paid_at"),
 ]
 
 
 @pytest.mark.parametrize(("status", "command", "timestamp"), ENDING)
 def test_an_ending_is_dated_once(status: OrderStatus, command: OrderCommand, timestamp: str) -> None:
     """The change that ends an order sets the ending's timestamp and no other ending's."""
-    before = given.order(status, WAITING)
-    after = decide(before, command, given.NOW).after
+    before = factories.order(status, WAITING)
+    after = decide(before, command, factories.NOW).after
     dates = {"paid_at", "cancelled_at", "expired_at"}
-    assert getattr(after, timestamp) == given.NOW
+    assert getattr(after, timestamp) == factories.NOW
     assert all(getattr(after, d) == getattr(before, d) for d in dates - {timestamp})
 
 
 def test_a_payment_names_the_transaction_that_paid() -> None:
     """PAID remembers the transactionId of the payment that did it (ruling 19)."""
-    assert decide(given.order(PENDING, WAITING), given.settle(RailOutcome.APPROVED), 9).after.paid_by == "T"
+    assert (
+        decide(factories.order(PENDING, WAITING), factories.settle(RailOutcome.APPROVED), 9).after.paid_by
+        == "T"
+    )
 
 
 def test_a_cancel_keeps_the_reason_and_the_note_that_came_with_it() -> None:
     """The event of a cancel carries who asked, why, and the note."""
-    command = given.cancel(reason="customer_request", note="changed his mind")
-    (event,) = decide(given.order(PENDING), command, given.NOW).events
-    assert (event.actor, event.reason, event.note) == (given.ACTOR, "customer_request", "changed his mind")
+    command = factories.cancel(reason="customer_request", note="changed his mind")
+    (event,) = decide(factories.order(PENDING), command, factories.NOW).events
+    assert (event.actor, event.reason, event.note) == (
+        factories.ACTOR,
+        "customer_request",
+        "changed his mind",
+    )
 
 
 @pytest.mark.parametrize("status", [PENDING, PAID])
 def test_what_a_merchant_keeps_with_a_cancel_stands_in_its_event(status: OrderStatus) -> None:
     """Reason, note and metadata are those of the cancel, also where it began a refund instead."""
     said: dict[str, Any] = {"reason": "test", "note": "n", "metadata": (("k", "v"),)}
-    (event,) = decide(given.order(status), given.cancel_or_refund(**said), given.NOW).events
+    (event,) = decide(factories.order(status), factories.cancel_or_refund(**said), factories.NOW).events
     assert {name: getattr(event, name) for name in said} == said
 
 
 def test_a_cancel_that_refunds_gives_back_what_is_left_to_who_paid() -> None:
     """The refund is of the payment, by what was not refunded yet, and its answer completes the cancel's."""
-    after = decide(_order(PAID), given.cancel_or_refund(), given.NOW).after
+    after = decide(_order(PAID), factories.cancel_or_refund(), factories.NOW).after
     refund = after.refunds[-1]
     assert (refund.refund_id, refund.transaction_id, refund.amount) == ("F-new", "T-paid", A - 100)
     assert (refund.status, refund.account_number) == (RefundStatus.RUNNING, None)
-    assert refund.call == RailCall(CallKind.CANCEL_OR_REFUND, given.NOW + 30_000, "key-1")
+    assert refund.call == RailCall(CallKind.CANCEL_OR_REFUND, factories.NOW + 30_000, "key-1")
     assert after.refund_count == 2
 
 
 @pytest.mark.parametrize("status", [RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.DONE])
 def test_of_a_payment_that_is_all_refunded_nothing_more_is_given_back(status: RefundStatus) -> None:
     """A refund of all of it counts from its beginning; a cancel then leaves the order as it is."""
-    order = given.order(PAID, refunds=(given.refund(status, amount=A),))
-    change = decide(order, given.cancel_or_refund(), given.NOW)
+    order = factories.order(PAID, refunds=(factories.refund(status, amount=A),))
+    change = decide(order, factories.cancel_or_refund(), factories.NOW)
     assert (change.events, change.after) == ((), order)
 
 
-CANCELS = [given.cancel, given.ensure_cancelled, given.cancel_or_refund]
+CANCELS = [factories.cancel, factories.ensure_cancelled, factories.cancel_or_refund]
 
 
 @pytest.mark.parametrize("version", [6, 8])
@@ -255,21 +262,21 @@ def test_a_cancel_of_another_version_is_refused_whatever_the_order_is(
 ) -> None:
     """The order is at version 7; whoever saw another one is told so before anything else."""
     with pytest.raises(VersionChanged):
-        decide(_order(status), command(if_version=version), given.NOW)
+        decide(_order(status), command(if_version=version), factories.NOW)
 
 
 @pytest.mark.parametrize("action", DueAction)
 def test_the_version_that_counts_is_the_one_that_could_be_seen(action: DueAction) -> None:
     """What falls due in the same change does not make the caller's version an old one."""
-    order = given.order(PENDING, due_at=given.NOW, due_action=action)
-    change = decide(order, given.ensure_cancelled(if_version=7), given.NOW)
+    order = factories.order(PENDING, due_at=factories.NOW, due_action=action)
+    change = decide(order, factories.ensure_cancelled(if_version=7), factories.NOW)
     assert change.after.status is CANCELLED
 
 
 def test_an_order_that_was_due_to_be_cancelled_was_cancelled_before() -> None:
     """The due cancel comes first, with its own reason; the merchant's finds it done, as met says."""
-    order = given.order(PENDING, due_at=given.NOW, due_action=DueAction.CANCEL)
-    change = decide(order, given.ensure_cancelled(reason="test"), given.NOW)
+    order = factories.order(PENDING, due_at=factories.NOW, due_action=DueAction.CANCEL)
+    change = decide(order, factories.ensure_cancelled(reason="test"), factories.NOW)
     assert [event.reason for event in change.events] == ["expired"]
     assert change.met is CANCELLED
 
@@ -277,10 +284,10 @@ def test_an_order_that_was_due_to_be_cancelled_was_cancelled_before() -> None:
 @pytest.mark.parametrize("status", [PENDING, EXPIRED])
 def test_a_cancel_ends_the_attempts_that_wait_for_the_payer_and_no_other(status: OrderStatus) -> None:
     """Attempts waiting for OTP or 3-D Secure die with the order; a call in flight goes on."""
-    attempts = [given.attempt(s, transaction_id=s) for s in AttemptStatus]
-    after = decide(given.order(status, *attempts), given.cancel(), given.NOW).after
+    attempts = [factories.attempt(s, transaction_id=s) for s in AttemptStatus]
+    after = decide(factories.order(status, *attempts), factories.cancel(), factories.NOW).after
     changed = {a.transaction_id: (a.status, a.updated_at) for a in after.attempts if a not in attempts}
-    ended = (AttemptStatus.CANCELLED, given.NOW)
+    ended = (AttemptStatus.CANCELLED, factories.NOW)
     assert changed == {"AWAITING_OTP": ended, "AWAITING_3DS": ended}
 
 
@@ -297,8 +304,8 @@ def test_a_due_order_ends_as_it_was_asked_to(
     action: DueAction, to: OrderStatus, event: EventType, reason: str | None, late_ms: int
 ) -> None:
     """From its due time on, a pending order expires, or is cancelled where it asked for that."""
-    order = given.order(PENDING, WAITING, due_at=given.NOW, due_action=action)
-    change = decide(order, given.expire(), given.NOW + late_ms)
+    order = factories.order(PENDING, WAITING, due_at=factories.NOW, due_action=action)
+    change = decide(order, factories.expire(), factories.NOW + late_ms)
     assert [(e.type, e.before, e.after, e.reason) for e in change.events] == [(event, PENDING, to, reason)]
     assert change.after.status is to
     assert change.after.attempts[0].status is AttemptStatus.CANCELLED
@@ -306,19 +313,19 @@ def test_a_due_order_ends_as_it_was_asked_to(
 
 def test_an_order_is_not_due_a_millisecond_early() -> None:
     """One millisecond before its due time a pending order does not expire and can be paid."""
-    order = given.order(PENDING, WAITING, due_at=given.NOW)
+    order = factories.order(PENDING, WAITING, due_at=factories.NOW)
     with pytest.raises(OrderNotDue):
-        decide(order, given.expire(), given.NOW - 1)
-    assert decide(order, given.settle(RailOutcome.APPROVED), given.NOW - 1).after.status is PAID
+        decide(order, factories.expire(), factories.NOW - 1)
+    assert decide(order, factories.settle(RailOutcome.APPROVED), factories.NOW - 1).after.status is PAID
 
 
 A_VOID = [EventType.VOID_STARTED, EventType.PAYMENT_REVERSAL]
 UNSWEPT = [
     # a command at the due time of an order that no worker came by, and the status and events it leads to
-    (given.cancel(), CANCELLED, [EventType.ORDER_EXPIRED, EventType.ORDER_CANCELLED]),
-    (given.settle(RailOutcome.APPROVED), EXPIRED, [EventType.ORDER_EXPIRED, EventType.VOID_STARTED]),
-    (given.settle(RailOutcome.SILENT), EXPIRED, [EventType.ORDER_EXPIRED]),
-    (given.settle(RailOutcome.VOIDED), EXPIRED, [EventType.ORDER_EXPIRED, *A_VOID]),
+    (factories.cancel(), CANCELLED, [EventType.ORDER_EXPIRED, EventType.ORDER_CANCELLED]),
+    (factories.settle(RailOutcome.APPROVED), EXPIRED, [EventType.ORDER_EXPIRED, EventType.VOID_STARTED]),
+    (factories.settle(RailOutcome.SILENT), EXPIRED, [EventType.ORDER_EXPIRED]),
+    (factories.settle(RailOutcome.VOIDED), EXPIRED, [EventType.ORDER_EXPIRED, *A_VOID]),
 ]
 
 
@@ -327,13 +334,13 @@ def test_what_is_due_happens_first_in_the_same_change(
     command: OrderCommand, to: OrderStatus, events: list[EventType]
 ) -> None:
     """A stopped worker never lets a card pay late: the expiry is a first event of the same change."""
-    change = decide(given.order(PENDING, WAITING, due_at=given.NOW), command, given.NOW)
+    change = decide(factories.order(PENDING, WAITING, due_at=factories.NOW), command, factories.NOW)
     assert [e.type for e in change.events] == events
     assert [e.sequence for e in change.events] == [8, 9, 10][: len(events)]
     assert (change.after.status, change.after.totals.applied) == (to, 0)
 
 
-@pytest.mark.parametrize("command", [given.begin(), given.submit_otp(), given.resend(), RETURNED])
+@pytest.mark.parametrize("command", [factories.begin(), factories.submit_otp(), factories.resend(), RETURNED])
 @pytest.mark.parametrize(
     ("action", "refusal"),
     [(DueAction.EXPIRE, OrderExpired), (DueAction.CANCEL, OrderAlreadyCancelled)],
@@ -342,51 +349,59 @@ def test_card_entry_is_refused_on_an_order_that_is_due(
     command: Command, action: DueAction, refusal: type[Refusal]
 ) -> None:
     """A payer who comes too late is refused although nobody has swept the order, and nothing is written."""
-    order = given.order(PENDING, WAITING, CHALLENGED, due_at=given.NOW, due_action=action)
+    order = factories.order(PENDING, WAITING, CHALLENGED, due_at=factories.NOW, due_action=action)
     with pytest.raises(refusal):
-        decide(order, command, given.NOW)
+        decide(order, command, factories.NOW)
     assert order.status is PENDING
 
 
 FIRST_TOLD = [
     # the order, a command that several refusals fit, the one that is told
-    (given.order(PAID), given.submit_otp(transaction_id="?"), RecordNotFound),
-    (given.order(CANCELLED), given.settle(RailOutcome.APPROVED, transaction_id="?"), RecordNotFound),
-    (given.order(PAID, given.attempt(AttemptStatus.APPROVED)), given.submit_otp(), AttemptAlreadyCompleted),
-    (given.order(PAID, given.attempt(AttemptStatus.DECLINED)), given.submit_otp(), OrderAlreadyPaid),
+    (factories.order(PAID), factories.submit_otp(transaction_id="?"), RecordNotFound),
+    (factories.order(CANCELLED), factories.settle(RailOutcome.APPROVED, transaction_id="?"), RecordNotFound),
     (
-        given.order(CANCELLED, given.attempt(AttemptStatus.CANCELLED)),
-        given.submit_otp(),
-        OrderAlreadyCancelled,
-    ),
-    (given.order(CANCELLED, CALLING), given.submit_otp(), OrderAlreadyCancelled),
-    (given.order(EXPIRED, given.attempt(AttemptStatus.FAILED)), given.submit_otp(), OrderExpired),
-    (given.order(PAID, CALLING), given.begin(max_attempts=1), OrderAlreadyPaid),
-    (given.order(CANCELLED, CALLING), given.begin(max_attempts=1), OrderAlreadyCancelled),
-    (given.order(EXPIRED, CALLING), given.begin(max_attempts=1), OrderExpired),
-    (given.order(PENDING, CALLING, due_at=1), given.begin(max_attempts=1), OrderExpired),
-    (given.order(PENDING, CALLING), given.begin(max_attempts=1), AttemptInProgress),
-    (given.order(PENDING, WAITING), given.begin(max_attempts=1), TooManyAttempts),
-    (given.order(PAID), given.return_from_challenge(transaction_id="?"), RecordNotFound),
-    (
-        given.order(PAID, given.attempt(AttemptStatus.APPROVED)),
-        given.return_from_challenge(),
+        factories.order(PAID, factories.attempt(AttemptStatus.APPROVED)),
+        factories.submit_otp(),
         AttemptAlreadyCompleted,
     ),
-    (given.order(PAID, CALLING), given.return_from_challenge(), OrderAlreadyPaid),
-    (given.order(PENDING), given.cancel_attempt(), RecordNotFound),
-    (given.order(CANCELLED), given.cancel_attempt(), RecordNotFound),
-    (given.order(PENDING, WAITING, due_at=1), given.cancel_attempt(), AttemptEnded),
-    (given.order(PENDING, WAITING, due_at=1), given.resend(max_otp_sends=0), OrderExpired),
-    (given.order(CANCELLED), given.resend(max_otp_sends=0), OrderAlreadyCancelled),
-    (given.order(PAID), given.ensure_cancelled(if_version=1), VersionChanged),
-    (given.order(PENDING), given.resend(max_otp_sends=0), AttemptEnded),
-    (given.order(PENDING, WAITING), given.resend(max_otp_sends=0), TooManyOtps),
-    (given.order(PENDING, due_at=1), given.begin_refund(0), OrderNotPaid),
-    (given.order(CANCELLED), given.begin_refund(A + 1), OrderNotPaid),
-    (given.order(PAID), given.begin_refund(A + 1, transaction_id="T"), OrderNotPaid),
-    (given.order(PAID), given.begin_refund(A + 1), RefundExceedsPaid),
-    (given.order(PAID), given.settle_refund(RefundOutcome.DONE, refund_id="?"), RecordNotFound),
+    (
+        factories.order(PAID, factories.attempt(AttemptStatus.DECLINED)),
+        factories.submit_otp(),
+        OrderAlreadyPaid,
+    ),
+    (
+        factories.order(CANCELLED, factories.attempt(AttemptStatus.CANCELLED)),
+        factories.submit_otp(),
+        OrderAlreadyCancelled,
+    ),
+    (factories.order(CANCELLED, CALLING), factories.submit_otp(), OrderAlreadyCancelled),
+    (factories.order(EXPIRED, factories.attempt(AttemptStatus.FAILED)), factories.submit_otp(), OrderExpired),
+    (factories.order(PAID, CALLING), factories.begin(max_attempts=1), OrderAlreadyPaid),
+    (factories.order(CANCELLED, CALLING), factories.begin(max_attempts=1), OrderAlreadyCancelled),
+    (factories.order(EXPIRED, CALLING), factories.begin(max_attempts=1), OrderExpired),
+    (factories.order(PENDING, CALLING, due_at=1), factories.begin(max_attempts=1), OrderExpired),
+    (factories.order(PENDING, CALLING), factories.begin(max_attempts=1), AttemptInProgress),
+    (factories.order(PENDING, WAITING), factories.begin(max_attempts=1), TooManyAttempts),
+    (factories.order(PAID), factories.return_from_challenge(transaction_id="?"), RecordNotFound),
+    (
+        factories.order(PAID, factories.attempt(AttemptStatus.APPROVED)),
+        factories.return_from_challenge(),
+        AttemptAlreadyCompleted,
+    ),
+    (factories.order(PAID, CALLING), factories.return_from_challenge(), OrderAlreadyPaid),
+    (factories.order(PENDING), factories.cancel_attempt(), RecordNotFound),
+    (factories.order(CANCELLED), factories.cancel_attempt(), RecordNotFound),
+    (factories.order(PENDING, WAITING, due_at=1), factories.cancel_attempt(), AttemptEnded),
+    (factories.order(PENDING, WAITING, due_at=1), factories.resend(max_otp_sends=0), OrderExpired),
+    (factories.order(CANCELLED), factories.resend(max_otp_sends=0), OrderAlreadyCancelled),
+    (factories.order(PAID), factories.ensure_cancelled(if_version=1), VersionChanged),
+    (factories.order(PENDING), factories.resend(max_otp_sends=0), AttemptEnded),
+    (factories.order(PENDING, WAITING), factories.resend(max_otp_sends=0), TooManyOtps),
+    (factories.order(PENDING, due_at=1), factories.begin_refund(0), OrderNotPaid),
+    (factories.order(CANCELLED), factories.begin_refund(A + 1), OrderNotPaid),
+    (factories.order(PAID), factories.begin_refund(A + 1, transaction_id="T"), OrderNotPaid),
+    (factories.order(PAID), factories.begin_refund(A + 1), RefundExceedsPaid),
+    (factories.order(PAID), factories.settle_refund(RefundOutcome.DONE, refund_id="?"), RecordNotFound),
 ]
 
 
@@ -396,25 +411,25 @@ def test_of_several_refusals_the_first_in_precedence_is_told(
 ) -> None:
     """Where several refusals fit, the one that the written precedence puts first is told."""
     with pytest.raises(Refusal) as caught:
-        decide(order, command, given.NOW)
+        decide(order, command, factories.NOW)
     assert type(caught.value) is refusal
 
 
 def test_a_new_order_is_pending_and_owes_nothing() -> None:
     """Creating makes version 1 with one event, no money, and every term that was asked for."""
-    command = given.create_order(
+    command = factories.create_order(
         sub_account_id="S", due_at=99, due_action=DueAction.CANCEL, late_money=LateMoney.HOLD
     )
-    change = create(command, given.CREATED_AT)
+    change = create(command, factories.CREATED_AT)
     after = change.after
     assert change.before is None
     assert change.terms is command.terms
     assert (after.status, after.version, after.totals) == (PENDING, 1, Totals())
     assert (after.attempts, after.refunds, after.attempt_count, after.refund_count) == ((), (), 0, 0)
     assert (after.account_id, after.order_id, after.reference, after.sub_account_id) == ("M", "O", "R", "S")
-    assert (after.amount, after.currency) == (given.AMOUNT, "NGN")
+    assert (after.amount, after.currency) == (factories.AMOUNT, "NGN")
     assert (after.due_at, after.due_action, after.late_money) == (99, DueAction.CANCEL, LateMoney.HOLD)
-    assert (after.created_at, after.updated_at) == (given.CREATED_AT, given.CREATED_AT)
+    assert (after.created_at, after.updated_at) == (factories.CREATED_AT, factories.CREATED_AT)
     (event,) = change.events
     assert (event.type, event.before, event.after) == (EventType.ORDER_CREATED, None, PENDING)
 
@@ -424,4 +439,4 @@ def test_an_order_is_not_opened_twice(status: OrderStatus) -> None:
     """A command that opens an order meets one of its reference: the reference is used, in every status."""
     order = _order(status)
     with pytest.raises(OrderReferenceUsed):
-        decide(order, given.create_order(), given.NOW)
+        decide(order, factories.create_order(), factories.NOW)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain import given
+from domain import factories
 from opentill.domain.decisions import decide
 from opentill.domain.order import OrderStatus
 from opentill.domain.preview import Preview
@@ -35,7 +35,7 @@ def test_a_preview_says_what_each_command_would_meet(
     status: OrderStatus, cancel: object, cancel_or_refund: object, charge: object, refund: object
 ) -> None:
     """Of an order in each status it is told where a command leads, or why it is refused."""
-    preview = Preview(given.order(status), given.NOW)
+    preview = Preview(factories.order(status), factories.NOW)
     assert _end(preview.cancel()) == cancel
     assert _end(preview.cancel_or_refund()) == cancel_or_refund
     assert _end(preview.charge(max_attempts=3)) == charge
@@ -45,14 +45,14 @@ def test_a_preview_says_what_each_command_would_meet(
 @pytest.mark.parametrize("status", [PENDING, CANCELLED, EXPIRED])
 def test_a_preview_of_a_cancel_is_its_outcome(status: OrderStatus) -> None:
     """The order that a preview shows differs from the one that a real cancel leaves in nothing."""
-    order = given.order(status)
-    outcome = Preview(order, given.NOW).ensure_cancelled()
+    order = factories.order(status)
+    outcome = Preview(order, factories.NOW).ensure_cancelled()
     assert isinstance(outcome, Change)
-    assert outcome.after == decide(order, given.ensure_cancelled(), given.NOW).after
+    assert outcome.after == decide(order, factories.ensure_cancelled(), factories.NOW).after
 
 
 def test_an_order_is_shown_as_due_from_its_due_time_on() -> None:
     """A millisecond before it is due an order is shown as it is, and from then on as expired."""
-    order = given.order(PENDING, due_at=given.NOW)
-    assert Preview(order, given.NOW - 1).as_due() is order
-    assert Preview(order, given.NOW).as_due().status is EXPIRED
+    order = factories.order(PENDING, due_at=factories.NOW)
+    assert Preview(order, factories.NOW - 1).as_due() is order
+    assert Preview(order, factories.NOW).as_due().status is EXPIRED

@@ -8,7 +8,7 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from domain import given, given_transfers
+from domain import factories, transfer_factories
 from opentill.domain.commands import Command, RailOutcome, ReceiveCredit, RefundOutcome
 from opentill.domain.credits import comes_in_time
 from opentill.domain.decisions import Change, create, decide
@@ -99,30 +99,32 @@ def _command(order: Order, asked: str | RailOutcome | RefundOutcome, back: int, 
     name = f"T{order.attempt_count - back}"
     if isinstance(asked, RefundOutcome):
         known = order.refunds[back].refund_id if back < order.refund_count else "none"
-        return given.settle_refund(asked, number=number, refund_id=known)
+        return factories.settle_refund(asked, number=number, refund_id=known)
     if asked.startswith("credit ") and not isinstance(asked, RailOutcome):
         return _credit(order, asked, back, number)
     if isinstance(asked, RailOutcome):
         attempt = order.attempt(name)
         tries = attempt.confirmations if attempt else 0
         answers = tries - (number % 4 == 0)
-        return given.settle(asked, number=number, transaction_id=name, answers_try=answers, max_otp_tries=2)
+        return factories.settle(
+            asked, number=number, transaction_id=name, answers_try=answers, max_otp_tries=2
+        )
     plain: dict[str, Callable[[], Command]] = {
-        "cancel": lambda: given.cancel(number=number),
-        "ensure cancelled": lambda: given.ensure_cancelled(number=number),
-        "cancel or refund": lambda: given.cancel_or_refund(
-            number=number, refund_id=given.command_id(1000 + number)
+        "cancel": lambda: factories.cancel(number=number),
+        "ensure cancelled": lambda: factories.ensure_cancelled(number=number),
+        "cancel or refund": lambda: factories.cancel_or_refund(
+            number=number, refund_id=factories.command_id(1000 + number)
         ),
-        "expire": lambda: given.expire(number=number),
-        "begin": lambda: given.begin(
+        "expire": lambda: factories.expire(number=number),
+        "begin": lambda: factories.begin(
             number=number, transaction_id=f"T{order.attempt_count + 1}", max_attempts=4
         ),
-        "otp": lambda: given.submit_otp(number=number, transaction_id=name),
-        "return": lambda: given.return_from_challenge(number=number, transaction_id=name),
-        "resend": lambda: given.resend(number=number, max_otp_sends=2),
-        "cancel attempt": lambda: given.cancel_attempt(number=number, transaction_id=name),
-        "refund most": lambda: _refund(order, given.AMOUNT * 6 // 10, number),
-        "refund some": lambda: _refund(order, given.AMOUNT // 4, number),
+        "otp": lambda: factories.submit_otp(number=number, transaction_id=name),
+        "return": lambda: factories.return_from_challenge(number=number, transaction_id=name),
+        "resend": lambda: factories.resend(number=number, max_otp_sends=2),
+        "cancel attempt": lambda: factories.cancel_attempt(number=number, transaction_id=name),
+        "refund most": lambda: _refund(order, factories.AMOUNT * 6 // 10, number),
+        "refund some": lambda: _refund(order, factories.AMOUNT // 4, number),
         "refund the rest": lambda: _refund(order, None, number),
     }
     return plain[asked]() if asked in plain else _of_credit(order, asked, back, number)
@@ -133,12 +135,12 @@ def _credit(order: Order, asked: str, back: int, number: int) -> Command:
     if asked == "credit again":
         at = max(0, order.credit_count - 1 - back)
         name = order.credits[at].transaction_id if order.credits else "C0"
-        return given_transfers.receive(given.AMOUNT, number=number, transaction_id=name)
+        return transfer_factories.receive(factories.AMOUNT, number=number, transaction_id=name)
     share = {"credit 40 %": 40, "credit 70 %": 70, "credit in full": 100, "credit too much": 130}[asked]
-    return given_transfers.receive(
-        given.AMOUNT * share // 100,
+    return transfer_factories.receive(
+        factories.AMOUNT * share // 100,
         number=number,
-        transaction_id=given.command_id(500 + order.credit_count),
+        transaction_id=factories.command_id(500 + order.credit_count),
         transferred_at=6 if back else None,
         arrived_at=41,
     )
@@ -151,28 +153,28 @@ def _of_credit(order: Order, asked: str, back: int, number: int) -> Command:
     if outcome is not None:
         sent = order.return_of(credit)
         until = sent.call.until if sent and sent.call else 0
-        return given_transfers.settle_return(outcome, credit, number=number, answers_until=until)
+        return transfer_factories.settle_return(outcome, credit, number=number, answers_until=until)
     if asked == "try return":
-        return given_transfers.try_return(credit, number=number, now=given.NOW + 1_000_000 * number)
+        return transfer_factories.try_return(credit, number=number, now=factories.NOW + 1_000_000 * number)
     makes: dict[str, Callable[..., Command]] = {
-        "accept": given_transfers.accept,
-        "give back": given_transfers.give_back,
-        "attach": given_transfers.attach,
-        "retry": given_transfers.retry,
-        "by hand": given_transfers.by_hand,
+        "accept": transfer_factories.accept,
+        "give back": transfer_factories.give_back,
+        "attach": transfer_factories.attach,
+        "retry": transfer_factories.retry,
+        "by hand": transfer_factories.by_hand,
     }
     return makes[asked](credit, number=number)
 
 
 def _refund(order: Order, amount: int | None, number: int) -> Command:
-    refund_id = given.command_id(1000 + number)
-    return given.begin_refund(
+    refund_id = factories.command_id(1000 + number)
+    return factories.begin_refund(
         amount, number=number, refund_id=refund_id, transaction_id=order.paid_by or "T1"
     )
 
 
 def _tell(steps: list[Step], due_at: int | None, action: DueAction, late: LateMoney) -> Story:
-    opens = given.create_order(due_at=due_at, due_action=action, late_money=late, split=SPLIT)
+    opens = factories.create_order(due_at=due_at, due_action=action, late_money=late, split=SPLIT)
     changes = [create(opens, 5)]
     times, refused = [5], 0
     for number, (asked, back, at) in enumerate(steps, start=1):
@@ -199,7 +201,7 @@ stories = st.builds(_tell, steps, DUE_AT, st.sampled_from(DueAction), st.sampled
 def test_no_kobo_is_ever_unaccounted_for(story: Story) -> None:
     """After every change received = applied + held + returning + returned, and nothing is negative."""
     assert all(change.after.totals.balanced() for change in story.changes)
-    assert story.end.totals.applied == (given.AMOUNT if story.end.status is PAID else 0)
+    assert story.end.totals.applied == (factories.AMOUNT if story.end.status is PAID else 0)
 
 
 @for_all(stories)
@@ -259,9 +261,9 @@ def test_a_payment_is_shared_and_its_shares_go_back_pro_rata(story: Story) -> No
     for number, change in enumerate(story.changes, start=1):
         balances = _balances([e for c in story.changes[:number] for e in c.events])
         paid, refunded = change.after.status is PAID, change.after.totals.refunded
-        assert balances[FEES] == (-FEE.of(given.AMOUNT) if paid else 0)
+        assert balances[FEES] == (-FEE.of(factories.AMOUNT) if paid else 0)
         for account, share in (("A", 3_333_16), ("B", 1_250_06)):
-            kept = share - share * refunded // given.AMOUNT if paid else 0
+            kept = share - share * refunded // factories.AMOUNT if paid else 0
             assert balances[merchant_balance(account)] == -kept
 
 
@@ -325,7 +327,7 @@ def test_event_ids_are_distinct_and_fixed_by_the_command_id(story: Story) -> Non
     ids = [e.event_id for e in story.events]
     assert len(set(ids)) == len(ids)
     own = [change.events[0].event_id for change in story.changes if change.events]
-    assert set(own) <= {given.command_id(number) for number in range(MOST_STEPS + 1)}
+    assert set(own) <= {factories.command_id(number) for number in range(MOST_STEPS + 1)}
 
 
 @for_all(stories)
@@ -370,7 +372,7 @@ def test_due_but_unswept_counts_as_due(story: Story, step: Step, late_ms: int) -
     command = _command(order, step[0], step[1], 100)
     if isinstance(command, ReceiveCredit) and comes_in_time(order, command):
         return  # the one command that finds the order as it was
-    swept = decide(order, given.expire(number=99), at).after
+    swept = decide(order, factories.expire(number=99), at).after
     assert _outcome(order, command, at) == _outcome(swept, command, at)
 
 

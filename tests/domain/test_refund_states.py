@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from domain import given
-from domain.given import AMOUNT
+from domain import factories
+from domain.factories import AMOUNT
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.decisions import decide
 from opentill.domain.events import EventType
@@ -53,9 +53,9 @@ def test_an_answer_of_the_rail_leads_where_the_table_says(
     status: RefundStatus, outcome: RefundOutcome, to: RefundStatus | None
 ) -> None:
     """An answer is never refused: it takes the written step and event, or changes nothing."""
-    before = given.refund(status)
-    order = given.order(PAID, refunds=(before,))
-    change = decide(order, given.settle_refund(outcome), given.NOW)
+    before = factories.refund(status)
+    order = factories.order(PAID, refunds=(before,))
+    change = decide(order, factories.settle_refund(outcome), factories.NOW)
     if to is None:
         assert (change.after, change.events) == (order, ())
         return
@@ -63,8 +63,8 @@ def test_an_answer_of_the_rail_leads_where_the_table_says(
     assert after == replace(
         before,
         status=to,
-        updated_at=given.NOW,
-        call=RailCall(CallKind.REFUND, given.NOW) if to is S.UNKNOWN else None,
+        updated_at=factories.NOW,
+        call=RailCall(CallKind.REFUND, factories.NOW) if to is S.UNKNOWN else None,
         response_code="61",
         message="what the rail said",
     )
@@ -80,30 +80,30 @@ def test_an_answer_given_twice_counts_once(
     status: RefundStatus, outcome: RefundOutcome, to: RefundStatus | None
 ) -> None:
     """A rail may repeat itself: the same answer a second time changes nothing."""
-    order = given.order(PAID, refunds=(given.refund(status),))
-    once = decide(order, given.settle_refund(outcome), given.NOW).after
-    twice = decide(once, given.settle_refund(outcome, number=2), given.NOW)
+    order = factories.order(PAID, refunds=(factories.refund(status),))
+    once = decide(order, factories.settle_refund(outcome), factories.NOW).after
+    twice = decide(once, factories.settle_refund(outcome, number=2), factories.NOW)
     assert (twice.after, twice.events) == (once, ())
 
 
 def test_an_answer_settles_its_own_refund_and_no_other() -> None:
     """Of two refunds under way only the one that was answered changes."""
-    other = given.refund(S.RUNNING, refund_id="other", amount=7)
-    order = given.order(PAID, refunds=(other, given.refund(S.RUNNING)))
-    after = decide(order, given.settle_refund(RefundOutcome.REFUSED), given.NOW).after
+    other = factories.refund(S.RUNNING, refund_id="other", amount=7)
+    order = factories.order(PAID, refunds=(other, factories.refund(S.RUNNING)))
+    after = decide(order, factories.settle_refund(RefundOutcome.REFUSED), factories.NOW).after
     assert [r.status for r in after.refunds] == [S.RUNNING, S.REFUSED]
     assert (after.refunds[0], after.totals.refunded) == (other, 7)
 
 
 def test_the_intention_of_a_refund_is_recorded_before_the_rail_is_asked() -> None:
     """A refund begins as running, with its one id, where it goes, its deadline and the caller's key."""
-    command = replace(given.begin_refund(40), account_number="0123456789", bank_code="058")
-    change = decide(given.order(PAID), command, given.NOW)
+    command = replace(factories.begin_refund(40), account_number="0123456789", bank_code="058")
+    change = decide(factories.order(PAID), command, factories.NOW)
     (refund,) = change.after.refunds
     assert (refund.refund_id, refund.transaction_id, refund.amount) == ("F-new", "T-paid", 40)
     assert (refund.status, refund.response_code, refund.message) == (S.RUNNING, "", "")
     assert (refund.account_number, refund.bank_code) == ("0123456789", "058")
-    assert (refund.started_at, refund.updated_at) == (given.NOW, given.NOW)
+    assert (refund.started_at, refund.updated_at) == (factories.NOW, factories.NOW)
     assert refund.call == RailCall(CallKind.REFUND, command.call_until, "key-1")
     assert (change.after.refund_count, change.after.totals.refunded) == (1, 40)
     (event,) = change.events
@@ -111,7 +111,7 @@ def test_the_intention_of_a_refund_is_recorded_before_the_rail_is_asked() -> Non
 
 
 def _beside(status: RefundStatus, amount: int) -> Order:
-    return given.order(PAID, refunds=(given.refund(status, amount=amount),))
+    return factories.order(PAID, refunds=(factories.refund(status, amount=amount),))
 
 
 COUNTED = [(S.RUNNING, True), (S.UNKNOWN, True), (S.DONE, True), (S.REFUSED, False)]
@@ -125,15 +125,15 @@ def test_running_unknown_and_done_refunds_count_against_the_cap(
     most = AMOUNT * 60 // 100
     order = _beside(status, most)
     left = AMOUNT - most if counts else AMOUNT
-    everything = decide(order, given.begin_refund(), given.NOW).after
+    everything = decide(order, factories.begin_refund(), factories.NOW).after
     assert [r.amount for r in everything.refunds] == [most, left]
     assert (everything.totals.refunded, everything.refund_count) == (AMOUNT, 2)
-    assert decide(order, given.begin_refund(left), given.NOW).after == everything
+    assert decide(order, factories.begin_refund(left), factories.NOW).after == everything
     with pytest.raises(RefundExceedsPaid):
-        decide(order, given.begin_refund(left + 1), given.NOW)
+        decide(order, factories.begin_refund(left + 1), factories.NOW)
     if counts:
         with pytest.raises(RefundExceedsPaid):
-            decide(order, given.begin_refund(most), given.NOW)
+            decide(order, factories.begin_refund(most), factories.NOW)
 
 
 @pytest.mark.parametrize("amount", [None, 1])
@@ -141,29 +141,29 @@ def test_running_unknown_and_done_refunds_count_against_the_cap(
 def test_nothing_is_refunded_when_nothing_is_left(status: RefundStatus, amount: int | None) -> None:
     """Once everything is refunded, or on its way, neither the rest nor a kobo can be."""
     with pytest.raises(RefundExceedsPaid):
-        decide(_beside(status, AMOUNT), given.begin_refund(amount), given.NOW)
+        decide(_beside(status, AMOUNT), factories.begin_refund(amount), factories.NOW)
 
 
 def test_a_refund_may_be_as_small_as_money_gets() -> None:
     """One minor unit can be refunded."""
-    assert decide(given.order(PAID), given.begin_refund(1), given.NOW).after.totals.refunded == 1
+    assert decide(factories.order(PAID), factories.begin_refund(1), factories.NOW).after.totals.refunded == 1
 
 
 @pytest.mark.parametrize("amount", [0, -1])
 def test_a_refund_gives_something_back(amount: int) -> None:
     """A refund of nothing, or of less, is refused like one that is too large."""
     with pytest.raises(RefundExceedsPaid):
-        decide(given.order(PAID), given.begin_refund(amount), given.NOW)
+        decide(factories.order(PAID), factories.begin_refund(amount), factories.NOW)
 
 
 def test_what_a_refused_refund_frees_can_be_refunded_again() -> None:
     """A refund of everything that the rail refuses drops out of the cap, and the next one takes its place."""
-    running = decide(given.order(PAID), given.begin_refund(refund_id="F"), given.NOW).after
+    running = decide(factories.order(PAID), factories.begin_refund(refund_id="F"), factories.NOW).after
     with pytest.raises(RefundExceedsPaid):
-        decide(running, given.begin_refund(1, number=2), given.NOW)
-    refused = decide(running, given.settle_refund(RefundOutcome.REFUSED, number=3), given.NOW).after
+        decide(running, factories.begin_refund(1, number=2), factories.NOW)
+    refused = decide(running, factories.settle_refund(RefundOutcome.REFUSED, number=3), factories.NOW).after
     assert refused.totals.refunded == 0
-    again = decide(refused, given.begin_refund(number=4), given.NOW).after
+    again = decide(refused, factories.begin_refund(number=4), factories.NOW).after
     assert [(r.refund_id, r.status, r.amount) for r in again.refunds] == [
         ("F", S.REFUSED, AMOUNT),
         ("F-new", S.RUNNING, AMOUNT),
@@ -172,34 +172,34 @@ def test_what_a_refused_refund_frees_can_be_refunded_again() -> None:
 
 def test_a_refund_counts_what_was_applied_and_nothing_else() -> None:
     """Money that is on its way back, or back, beside the payment can not be refunded."""
-    order = given.order(PAID)
+    order = factories.order(PAID)
     totals = replace(order.totals, received=3 * AMOUNT, returning=AMOUNT, returned=AMOUNT)
     with pytest.raises(RefundExceedsPaid):
-        decide(replace(order, totals=totals), given.begin_refund(AMOUNT + 1), given.NOW)
+        decide(replace(order, totals=totals), factories.begin_refund(AMOUNT + 1), factories.NOW)
 
 
 def test_a_wordless_refusal_has_no_reason() -> None:
     """The event of a refused refund carries the rail's code as its reason, or none where there is no code."""
-    answer = replace(given.settle_refund(RefundOutcome.REFUSED), response_code="")
-    (event,) = decide(_beside(S.RUNNING, 100), answer, given.NOW).events
+    answer = replace(factories.settle_refund(RefundOutcome.REFUSED), response_code="")
+    (event,) = decide(_beside(S.RUNNING, 100), answer, factories.NOW).events
     assert event.reason is None
 
 
 def test_a_payment_that_the_rail_gave_back_by_itself_is_booked_as_a_refund() -> None:
     """Voided after its approval, the order stays PAID; what was left of it is refunded and booked, once."""
-    order = given.order(OrderStatus.PAID, given.attempt(AttemptStatus.APPROVED), paid_by="T")
-    change = decide(order, given.settle(RailOutcome.VOIDED), given.NOW)
+    order = factories.order(OrderStatus.PAID, factories.attempt(AttemptStatus.APPROVED), paid_by="T")
+    change = decide(order, factories.settle(RailOutcome.VOIDED), factories.NOW)
     assert change.after.status is OrderStatus.PAID
-    assert (change.after.totals.applied, change.after.totals.refunded) == (given.AMOUNT, given.AMOUNT)
+    assert (change.after.totals.applied, change.after.totals.refunded) == (factories.AMOUNT, factories.AMOUNT)
     assert [e.type for e in change.events] == [EventType.REFUND_STARTED, EventType.PAYMENT_REFUNDED]
     (refund,) = change.after.refunds
-    assert (refund.status, refund.amount) == (RefundStatus.DONE, given.AMOUNT)
+    assert (refund.status, refund.amount) == (RefundStatus.DONE, factories.AMOUNT)
     booked = [(e.account, e.amount) for event in change.events for e in entries_for(event)]
     assert booked == [
-        ("merchant:M", given.AMOUNT),
-        ("refunds_due", -given.AMOUNT),
-        ("refunds_due", given.AMOUNT),
-        ("card_rail", -given.AMOUNT),
+        ("merchant:M", factories.AMOUNT),
+        ("refunds_due", -factories.AMOUNT),
+        ("refunds_due", factories.AMOUNT),
+        ("card_rail", -factories.AMOUNT),
     ]
-    again = decide(change.after, given.settle(RailOutcome.VOIDED, number=2), given.NOW)
+    again = decide(change.after, factories.settle(RailOutcome.VOIDED, number=2), factories.NOW)
     assert again.events == ()

@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from domain import given, given_transfers
-from domain.given_transfers import with_return
+from domain import factories, transfer_factories
+from domain.transfer_factories import with_return
 from opentill.domain.commands import Command, RefundOutcome
 from opentill.domain.decisions import decide
 from opentill.domain.order import OrderStatus, ReturnStatus, Totals
@@ -17,10 +17,14 @@ from opentill.domain.refusals import (
 )
 
 DUE, RUNNING, UNKNOWN, PARKED, DONE = ReturnStatus
-TRY, RETRY, BY_HAND = given_transfers.try_return(), given_transfers.retry(), given_transfers.by_hand()
-PAID, SILENT = (given_transfers.settle_return(o) for o in (RefundOutcome.DONE, RefundOutcome.SILENT))
-NO = given_transfers.settle_return(RefundOutcome.REFUSED)
-NO_AT_LAST = given_transfers.settle_return(RefundOutcome.REFUSED, max_tries=1)
+TRY, RETRY, BY_HAND = (
+    transfer_factories.try_return(),
+    transfer_factories.retry(),
+    transfer_factories.by_hand(),
+)
+PAID, SILENT = (transfer_factories.settle_return(o) for o in (RefundOutcome.DONE, RefundOutcome.SILENT))
+NO = transfer_factories.settle_return(RefundOutcome.REFUSED)
+NO_AT_LAST = transfer_factories.settle_return(RefundOutcome.REFUSED, max_tries=1)
 
 STEPS = [
     (DUE, TRY, RUNNING, "return_tried"),
@@ -62,7 +66,7 @@ def test_a_return_takes_the_step_of_its_table(
     status: ReturnStatus, command: Command, to: ReturnStatus, event: str
 ) -> None:
     """Each answer and each wish leads where the table says; the money is back only when it is done."""
-    change = decide(with_return(status), command, given.NOW)
+    change = decide(with_return(status), command, factories.NOW)
     (after,) = change.after.returns
     assert after.status is to
     assert [(e.type.value, e.reason, e.transaction_id) for e in change.events] == [(event, "late", "C")]
@@ -74,7 +78,7 @@ def test_a_return_takes_the_step_of_its_table(
 @pytest.mark.parametrize(("status", "command"), KNOWN)
 def test_an_answer_that_tells_nothing_new_changes_nothing(status: ReturnStatus, command: Command) -> None:
     """An answer is a fact and never refused; one that is known or comes too late has no effect."""
-    assert decide(with_return(status), command, given.NOW).events == ()
+    assert decide(with_return(status), command, factories.NOW).events == ()
 
 
 @pytest.mark.parametrize(("status", "command", "refusal"), REFUSED)
@@ -83,7 +87,7 @@ def test_what_may_not_be_done_with_a_return_is_refused(
 ) -> None:
     """Nobody settles a return while the outcome of a try is unknown, nor one that is back already."""
     with pytest.raises(refusal):
-        decide(with_return(status), command, given.NOW)
+        decide(with_return(status), command, factories.NOW)
 
 
 def test_every_cell_has_a_case() -> None:
@@ -96,13 +100,13 @@ def test_every_cell_has_a_case() -> None:
 def test_a_return_that_somebody_has_is_left_to_them() -> None:
     """A second worker who comes by while the first is asking the bank does not ask it as well."""
     with pytest.raises(ReturnInProgress):
-        decide(with_return(RUNNING, until=given.NOW + 1), TRY, given.NOW)
+        decide(with_return(RUNNING, until=factories.NOW + 1), TRY, factories.NOW)
 
 
 def test_refusals_are_counted_until_a_person_retries() -> None:
     """The second refusal of two parks the return; a person gives it two more."""
     order = with_return(RUNNING)
-    again = given_transfers.try_return(now=given.NOW + 60_000)
+    again = transfer_factories.try_return(now=factories.NOW + 60_000)
     steps: list[tuple[Command, ReturnStatus, int]] = [
         (NO, DUE, 1),
         (again, RUNNING, 1),
@@ -110,29 +114,29 @@ def test_refusals_are_counted_until_a_person_retries() -> None:
         (RETRY, DUE, 0),
     ]
     for command, status, tries in steps:
-        order = decide(order, command, given.NOW).after
+        order = decide(order, command, factories.NOW).after
         assert (order.returns[0].status, order.returns[0].tries) == (status, tries)
 
 
 @pytest.mark.parametrize("late", [NO, NO_AT_LAST, SILENT])
 def test_a_late_answer_of_an_earlier_try_says_nothing_of_a_newer_one(late: Command) -> None:
     """The newer one may be paying at this moment, so a person must not yet settle the return by hand."""
-    order = decide(with_return(RUNNING), TRY, given.NOW).after
-    assert decide(order, late, given.NOW).events == ()
+    order = decide(with_return(RUNNING), TRY, factories.NOW).after
+    assert decide(order, late, factories.NOW).events == ()
     with pytest.raises(ReturnInProgress):
-        decide(decide(order, late, given.NOW).after, BY_HAND, given.NOW)
+        decide(decide(order, late, factories.NOW).after, BY_HAND, factories.NOW)
 
 
 def test_what_was_settled_by_hand_names_the_banks_reference() -> None:
     """The event of a return that a person settled says under which reference the money left."""
-    change = decide(with_return(PARKED), BY_HAND, given.NOW)
+    change = decide(with_return(PARKED), BY_HAND, factories.NOW)
     assert change.after.returns[0].bank_reference == "REF 1"
     assert change.events[0].note == "REF 1"
 
 
 def test_a_credit_without_a_return_has_none_to_settle() -> None:
     """Commands about a return of a credit that was not sent back find nothing."""
-    order = given_transfers.with_held(given.order(OrderStatus.PENDING), given_transfers.credit(100))
+    order = transfer_factories.with_held(factories.order(OrderStatus.PENDING), transfer_factories.credit(100))
     for command in (TRY, RETRY, BY_HAND, PAID):
         with pytest.raises(RecordNotFound):
-            decide(order, command, given.NOW)
+            decide(order, command, factories.NOW)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain import given, given_transfers
-from domain.given import AMOUNT
+from domain import factories, transfer_factories
+from domain.factories import AMOUNT
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import Event, EventType
@@ -20,12 +20,12 @@ from opentill.domain.sharing import FeeTerms, shares_of
 
 FEE = FeeTerms(basis_points=140, cap=1_800_00)
 PERCENT = Split(SplitKind.PERCENTAGE, (("A", 33_33), ("B", 10_01)))
-CALLING = given.attempt(AttemptStatus.CALLING)
-APPROVED = given.settle(RailOutcome.APPROVED)
+CALLING = factories.attempt(AttemptStatus.CALLING)
+APPROVED = factories.settle(RailOutcome.APPROVED)
 
 
-def pays(order: Order, fee: FeeTerms = FEE) -> tuple[Order, Event]:
-    change = decide(order, APPROVED, given.NOW, fee)
+def pays(order: Order) -> tuple[Order, Event]:
+    change = decide(order, APPROVED, factories.NOW, FEE)
     (event,) = change.events
     return change.after, event
 
@@ -39,7 +39,7 @@ def booked(event: Event) -> dict[str, int]:
 
 def test_a_payment_is_booked_with_its_fee_and_shares() -> None:
     """The rail owes all of it: the shares to their accounts, the fee to the house, the rest to M."""
-    order, event = pays(given.order(OrderStatus.PENDING, CALLING, split=PERCENT))
+    order, event = pays(factories.order(OrderStatus.PENDING, CALLING, split=PERCENT))
     assert entries_for(event) == (
         Entry("card_rail", "NGN", 10_000_50),
         Entry("merchant:M", "NGN", -5_526_28),
@@ -52,8 +52,8 @@ def test_a_payment_is_booked_with_its_fee_and_shares() -> None:
 
 def test_a_payment_by_transfer_is_shared_as_one_by_card() -> None:
     """The credit that makes an order full pays for it less the fee, and shared."""
-    order = given.order(OrderStatus.PENDING, split=PERCENT)
-    change = decide(order, given_transfers.receive(AMOUNT + 5, number=1), given.NOW, FEE)
+    order = factories.order(OrderStatus.PENDING, split=PERCENT)
+    change = decide(order, transfer_factories.receive(AMOUNT + 5, number=1), factories.NOW, FEE)
     paid = next(event for event in change.events if event.type is EventType.PAYMENT_SUCCESS)
     assert booked(paid) == {
         "held_money": 10_000_50,
@@ -77,7 +77,7 @@ def test_shares_by_amount_of_all_and_to_the_beneficiary(
     split: Split | None, shares: tuple[tuple[str, int], ...]
 ) -> None:
     """A share in money is that money; all of it may be shared; what the beneficiary shares in is its rest."""
-    pending = given.order(OrderStatus.PENDING, CALLING, split=split, sub_account_id="S")
+    pending = factories.order(OrderStatus.PENDING, CALLING, split=split, sub_account_id="S")
     order, event = pays(pending)
     assert order.parts.shares == shares
     lines = booked(event)
@@ -92,7 +92,7 @@ def test_a_share_that_rounds_down_to_nothing_is_not_booked() -> None:
 
 def test_a_new_order_keeps_how_it_will_be_shared() -> None:
     """The split of a create is the order's; nothing is shared before it is paid."""
-    order = create(given.create_order(split=PERCENT), given.NOW).after
+    order = create(factories.create_order(split=PERCENT), factories.NOW).after
     assert (order.split, order.parts) == (PERCENT, Parts())
 
 
@@ -108,12 +108,12 @@ def test_a_fee_is_its_share_or_the_cap(amount: int, basis_points: int, cap: int)
 
 
 def paid(shares: tuple[tuple[str, int], ...] = (("A", 3_333_16), ("B", 1_001_05))) -> Order:
-    return given.order(OrderStatus.PAID, parts=Parts(140_01, shares), split=PERCENT)
+    return factories.order(OrderStatus.PAID, parts=Parts(140_01, shares), split=PERCENT)
 
 
 def test_a_refund_takes_the_shares_back_pro_rata_and_keeps_the_fee() -> None:
     """A tenth takes a tenth of each share, rounded down; the rest comes from the beneficiary (ruling 19)."""
-    (event,) = decide(paid(), given.begin_refund(1_000_05), given.NOW, FEE).events
+    (event,) = decide(paid(), factories.begin_refund(1_000_05), factories.NOW, FEE).events
     assert event.parts == Parts(0, (("A", 333_31), ("B", 100_10)))
     assert booked(event) == {
         "merchant:M": 566_64,
@@ -126,14 +126,14 @@ def test_a_refund_takes_the_shares_back_pro_rata_and_keeps_the_fee() -> None:
 def test_a_whole_refund_takes_the_shares_back_whole() -> None:
     """The accounts of the shares are where they were before; the beneficiary has paid the fee."""
     order = paid()
-    (event,) = decide(order, given.begin_refund(), given.NOW, FEE).events
+    (event,) = decide(order, factories.begin_refund(), factories.NOW, FEE).events
     assert event.parts == Parts(0, order.parts.shares)
     assert booked(event)["merchant:M"] == AMOUNT - 4_334_21
 
 
 def test_what_was_paid_without_shares_gives_none_back() -> None:
     """A split that was not booked with the payment is not booked with its refund."""
-    (event,) = decide(paid(shares=()), given.begin_refund(1_000_05), given.NOW, FEE).events
+    (event,) = decide(paid(shares=()), factories.begin_refund(1_000_05), factories.NOW, FEE).events
     assert booked(event) == {"merchant:M": 1_000_05, "refunds_due": -1_000_05}
 
 
@@ -146,13 +146,17 @@ def test_shares_depend_on_what_is_refunded_and_on_no_order_of_events(
 ) -> None:
     """Refunds that begin, end and are refused in any order leave each share less its part of ``refunded``."""
     order, moved = paid(), {"A": 3_333_16, "B": 1_001_05}
-    steps = [given.begin_refund(amount, number=n, refund_id=f"F{n}") for n, (amount, _) in enumerate(begun)]
-    answers = [given.settle_refund(o, number=20 + n, refund_id=f"F{n}") for n, (_, o) in enumerate(begun)]
-    answers += [given.settle_refund(o, number=40 + k, refund_id=f"F{n}") for k, (n, o) in enumerate(answered)]
+    steps = [
+        factories.begin_refund(amount, number=n, refund_id=f"F{n}") for n, (amount, _) in enumerate(begun)
+    ]
+    answers = [factories.settle_refund(o, number=20 + n, refund_id=f"F{n}") for n, (_, o) in enumerate(begun)]
+    answers += [
+        factories.settle_refund(o, number=40 + k, refund_id=f"F{n}") for k, (n, o) in enumerate(answered)
+    ]
     commands: list[Command] = [*steps, *answers]
     for command in commands:
         try:
-            change = decide(order, command, given.NOW, FEE)
+            change = decide(order, command, factories.NOW, FEE)
         except Refusal:
             continue  # it changes nothing
         order = change.after
@@ -166,7 +170,9 @@ def test_shares_depend_on_what_is_refunded_and_on_no_order_of_events(
 
 def test_a_payment_that_the_rail_gave_back_is_refunded_with_its_shares() -> None:
     """Nobody asked for it; the shares go back all the same."""
-    order = replace(paid(), attempts=(given.attempt(AttemptStatus.APPROVED, transaction_id="T-paid"),))
-    events = decide(order, given.settle(RailOutcome.VOIDED, transaction_id="T-paid"), given.NOW).events
+    order = replace(paid(), attempts=(factories.attempt(AttemptStatus.APPROVED, transaction_id="T-paid"),))
+    events = decide(
+        order, factories.settle(RailOutcome.VOIDED, transaction_id="T-paid"), factories.NOW
+    ).events
     assert [event.type for event in events] == [EventType.REFUND_STARTED, EventType.PAYMENT_REFUNDED]
     assert events[0].parts.shares == order.parts.shares

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from databases import POSTGRES, SQLITE, Place
-from engine.given import FaultyStore, faulty_store
+from engine.harness import FaultyStore, faulty_store
 
 
 @pytest.fixture(scope="module", params=[SQLITE, POSTGRES], ids=str)

@@ -6,11 +6,11 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-import given_store
+import store_factories
 from databases import Place
-from engine.given import ending, served, together
-from given_store import CountingIds, add_orders, cancel, open_store
+from engine.harness import ending, served, together
 from opentill.engine.engine import Engine, EngineSettings
+from store_factories import CountingIds, add_orders, cancel, open_store
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -42,7 +42,7 @@ def cancel_in_turn(number: int, place: Place, start: Barrier, told: "Queue[Any]"
 
 def _own_ids(number: int) -> None:
     """Every process counts its ids from a place of its own."""
-    given_store.IDS = CountingIds(start=(number + 2) << 40)
+    store_factories.IDS = CountingIds(start=(number + 2) << 40)
 
 
 def run_together(

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from databases import Contents, Kind, Place, contents
-from engine.asked import (
+from engine.builders import (
     answer,
+    begin,
     begin_refund,
     cancel_attempt,
     cancel_or_refund,
@@ -27,11 +28,11 @@ from engine.asked import (
     resend_otp,
     return_from_challenge,
     settle_refund,
+    submit_otp,
     transfer,
 )
-from engine.given import begin, faulty_store, submit_otp
+from engine.harness import faulty_store
 from engine.test_promise import empty
-from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, TOKEN, ToldClock, add_token, cancel, new_order
 from opentill.api.nomba.replies import cancel_reply, refund_reply
 from opentill.domain.commands import (
     AcceptCredit,
@@ -63,6 +64,7 @@ from opentill.engine.metrics import EngineMetrics
 from opentill.store.interface import Store
 from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
 from opentill.store.transfers.contract import TransferNotice
+from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, TOKEN, ToldClock, add_token, cancel, new_order
 
 AMOUNT = new_order("any").amount
 FEE = FeeTerms(basis_points=140, cap=100_00)
@@ -107,7 +109,6 @@ CREATED: list[Ask] = [("create", None, DueAction.EXPIRE, LateMoney.RETURN, False
 SHARED: list[Ask] = [("create", None, DueAction.EXPIRE, LateMoney.RETURN, True)]
 TRANSFERS: list[Ask] = [("credit", 1, 0.4, "reference"), ("credit", 2, 0.7, "order id")]
 CHARGED: list[Ask] = [("begin", 1), ("answer", 1, A.APPROVED, 0)]
-ASKED_FOR_OTP: list[Ask] = [("begin", 1), ("answer", 1, A.OTP_REQUIRED, 0)]
 STORIES: list[list[Ask]] = [
     [],
     CREATED,

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from engine.given import (
+from engine.builders import claim
+from engine.harness import (
     Fault,
     FaultyStore,
     Renderer,
     ask,
-    claim,
     ending,
     event_types,
     poison,
@@ -20,10 +20,10 @@ from engine.given import (
     together,
     traced,
 )
-from given_store import NOW, ToldClock, add_orders, cancel, new_order
 from opentill.domain.commands import Command
 from opentill.domain.order import Terms
 from opentill.engine.engine import Engine, Result
+from store_factories import NOW, ToldClock, add_orders, cancel, new_order
 
 # --- poison -------------------------------------------------------------------------------------------
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from engine.given import (
+from engine.builders import claim
+from engine.harness import (
     FaultyStore,
     Renderer,
     ask,
-    claim,
     ending,
     event_types,
     running,
@@ -20,9 +20,9 @@ from engine.given import (
     together,
     traced,
 )
-from given_store import ACCOUNT, OTHER, TOKEN, add_orders, add_token, cancel, new_order
 from opentill.domain.commands import Command
 from opentill.engine.engine import Engine, EngineSettings
+from store_factories import ACCOUNT, OTHER, TOKEN, add_orders, add_token, cancel, new_order
 
 
 def _cancels(count: int, prefix: str = "r") -> list[Command]:

@@ -3,28 +3,25 @@
 import asyncio
 from typing import Any
 
-from engine.asked import begin_refund, cancel_attempt, resend_otp, settle_refund
-from engine.given import (
+from engine.builders import begin, begin_refund, cancel_attempt, claim, resend_otp, settle, settle_refund
+from engine.harness import (
     FaultyStore,
     Renderer,
     ask,
-    begin,
-    claim,
     ending,
     event_types,
     poison,
     rendered_later,
     served,
-    settle,
     status,
     together,
     traced,
 )
-from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token, cancel, new_order
 from opentill.domain.commands import Command, RailOutcome, RefundOutcome
 from opentill.domain.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, TokenRevoked
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
+from store_factories import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token, cancel, new_order
 
 DAY = 86_400_000
 
@@ -35,11 +32,9 @@ async def _one_after_another(
     return [await engine.submit(command, render=render, claim=key) for command, key in asked]
 
 
-def _replies(
-    store: FaultyStore, *asked: tuple[Command, KeyClaim], clock: ToldClock | None = None
-) -> list[Result]:
+def _replies(store: FaultyStore, *asked: tuple[Command, KeyClaim]) -> list[Result]:
     render = Renderer()
-    return served(store, lambda engine: _one_after_another(engine, *asked, render=render), clock)
+    return served(store, lambda engine: _one_after_another(engine, *asked, render=render))
 
 
 def test_a_repeated_request_gets_the_first_reply_byte_for_byte(store: FaultyStore) -> None:

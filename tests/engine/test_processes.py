@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from databases import SQLITE, Place
-from engine.given import FaultyStore, ask, event_types
+from engine.harness import FaultyStore, ask, event_types
 from engine.processes import cancel_in_turn, run_together, write_in_turn
-from given_store import add_orders
+from store_factories import add_orders
 
 PROCESSES, COMMITS, ORDERS = 3, 200, 40
 

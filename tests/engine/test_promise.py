@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from databases import FILE, POSTGRES, SQLITE, Kind, Place, emptied, url_of
-from engine.asked import (
+from engine.builders import (
     answer,
+    begin,
     begin_refund,
     cancel_attempt,
     cancel_or_refund,
@@ -25,11 +26,11 @@ from engine.asked import (
     resend_otp,
     return_from_challenge,
     settle_refund,
+    submit_otp,
     transfer,
 )
-from engine.given import Fault, ask, begin, ending, faulty_store, submit_otp, together
+from engine.harness import Fault, ask, ending, faulty_store, together
 from engine.promise import DONE, REFUSED, Promise, Promised
-from given_store import ACCOUNT, IDS, NOW, OTHER, ToldClock, cancel, new_order
 from opentill.domain.commands import (
     AcceptCredit,
     Actor,
@@ -60,6 +61,7 @@ from opentill.domain.sharing import FeeTerms
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.threads import StoreThreads
 from opentill.store.audit.examination import audit, open_read_only
+from store_factories import ACCOUNT, IDS, NOW, OTHER, ToldClock, cancel, new_order
 
 REFUSALS = {refusal.__name__ for refusal in PRECEDENCE}
 MAX_OTP_TRIES = 2

@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import pytest
 
-from engine.given import FaultyStore, ending, running, served, status, together
-from given_store import OTHER, add_orders, cancel, new_order
+from engine.harness import FaultyStore, ending, running, served, status, together
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.errors import EngineError, Overloaded
 from opentill.engine.queue import Queue, QueueLimits
+from store_factories import OTHER, add_orders, cancel, new_order
 
 T = TypeVar("T")
 

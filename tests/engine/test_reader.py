@@ -6,13 +6,13 @@ from typing import TypeVar
 
 import pytest
 
-from engine.given import FaultyStore, together, traced
-from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, write
+from engine.harness import FaultyStore, together, traced
 from opentill.domain.refusals import TokenRevoked
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.orders.contract import Snapshot, TokenId
+from store_factories import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, write
 
 T = TypeVar("T")
 DEAD = TokenId(ACCOUNT, "dead")

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from engine.given import FaultyStore, ask, begin, event_types, served, settle, status, submitted
-from given_store import NOW, ToldClock, add_orders, cancel, new_order
+from engine.builders import begin, settle
+from engine.harness import FaultyStore, ask, event_types, served, status, submitted
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder, RailOutcome
 from opentill.domain.order import DueAction
 from opentill.engine.engine import Engine
+from store_factories import NOW, ToldClock, add_orders, cancel, new_order
 
 
 def _expire(name: str) -> ExpireOrder:

@@ -39,7 +39,7 @@ APPROVING_MILLISECONDS: Final = 300
 
 
 class Point(Enum):
-    """Where the calls are cut off; the value tells the rail: an outcome, and how late it answers."""
+    """A point where calls are cut off; the value tells the rail: an outcome, and how late it answers."""
 
     BEFORE_THE_RAIL = ("timeout", 0)
     """The intention is committed; the call never arrives."""
@@ -81,7 +81,7 @@ def died_at(point: Point, folder: Path) -> Death:
 
 
 def call_of(books: Books, operation: str) -> str | None:
-    """Which call to the rail the books say is under way for the operation's one attempt or refund."""
+    """Return which call to the rail the books say is under way for the operation's one attempt or refund."""
     order_id = books.by_reference[operation]["order_id"]
     about = books.refunds if operation == "refund" else books.attempts
     calls = [row["call_kind"] for row in about.get(order_id, [])]
@@ -89,7 +89,7 @@ def call_of(books: Books, operation: str) -> str | None:
 
 
 def done_by_rail(books: Books, operation: str) -> bool:
-    """Whether the rail remembers to have moved the money of the operation."""
+    """Tell whether the rail remembers to have moved the money of the operation."""
     order_id = books.by_reference[operation]["order_id"]
     if operation == "refund":
         [refund] = books.refunds[order_id]
@@ -167,7 +167,7 @@ def _kill_there(server: Server, point: Point) -> None:
 
 
 def _all_there(books: Books, point: Point) -> bool:
-    """Whether all intentions are committed and, where it may, the rail has carried them out."""
+    """Tell whether all intentions are committed and, where it may, the rail has carried them out."""
     done = point is not Point.BEFORE_THE_RAIL
     return all(call_of(books, each) == each and done_by_rail(books, each) is done for each in OPERATIONS)
 
@@ -182,7 +182,7 @@ def _locked_books(server: Server) -> Iterator[None]:
 
 
 def _answers_held_up(server: Server) -> int:
-    """How many commands could not be committed so far; a batch says so at each of its tries."""
+    """Return how many commands could not be committed so far; a batch says so at each of its tries."""
     said = [json.loads(line) for line in server.log_file.read_text().splitlines() if line.endswith("}")]
     batches = [line for line in said if line.get("event") == "batch_runs_again"][::TRIES]
     return sum(batch["commands"] for batch in batches)

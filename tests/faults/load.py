@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeAlias
 
 import httpx2
 
@@ -17,7 +16,6 @@ from server import Server, signed_in
 SHOPPERS = 12
 TOLD_TO_SHOPPERS = (Told.CREATED, Told.CANCELLED, Told.PAID)
 PATIENCE_SECONDS = 30
-Act: TypeAlias = Callable[[Line], Awaitable[httpx2.Response]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Deed:
 
 @dataclass
 class Diary:
-    """What all shoppers heard, and what they asked without getting an answer."""
+    """All that shoppers heard, and what they asked without getting an answer."""
 
     heard: list[Heard] = field(default_factory=list)
     silences: list[Deed] = field(default_factory=list)
@@ -62,7 +60,7 @@ class Diary:
         await asyncio.wait_for(reached.wait(), PATIENCE_SECONDS)
 
     def told(self, told: Told) -> int:
-        """How many heard this."""
+        """Count who heard this."""
         return sum(each.told is told for each in self.heard)
 
     def write(self, deed: Deed, answer: httpx2.Response) -> None:

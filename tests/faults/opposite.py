@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import psycopg
 
-import given_store
-from engine.given import Renderer, begin, claim, ending, rendered_later, running, settle
-from given_store import ACCOUNT, NOW, CountingIds, cancel, new_order, read
+import store_factories
+from engine.builders import begin, claim, settle
+from engine.harness import Renderer, ending, rendered_later, running
 from opentill.domain.commands import Command, RailOutcome
 from opentill.domain.decisions import Change, create, decide
 from opentill.domain.order import Order
@@ -26,6 +26,7 @@ from opentill.store.databases.postgres import open_postgres
 from opentill.store.errors import Transient
 from opentill.store.interface import Store
 from opentill.store.orders.contract import KeyClaim, KeyRecord, StoredReply
+from store_factories import ACCOUNT, NOW, CountingIds, cancel, new_order, read
 
 SPAWN: Final = multiprocessing.get_context("spawn")
 PROCESSES, ROUNDS, ORDERS = 3, 5, 40
@@ -50,7 +51,7 @@ class Side:
         return names if self.number else names[::-1]
 
     def called(self, store: Store, references: Sequence[str]) -> list[str]:
-        """What this process calls these orders: by reference, some by order id, or all of them."""
+        """Return what this process calls these orders: by reference, some by order id, or all of them."""
         found = read(store, *((ACCOUNT, reference) for reference in references))
         ids = [order.order_id for order in found if order is not None]
         return [ids[i] if i % 2 < self.number else reference for i, reference in enumerate(references)]
@@ -83,7 +84,7 @@ def run_opposed(work: Work, url: str) -> list[Any]:
 
 
 def _process(work: Callable[[Side, Store], Any], side: Side, told: "Queue[Any]") -> None:
-    given_store.IDS = CountingIds(start=(side.number + 2) << 40)
+    store_factories.IDS = CountingIds(start=(side.number + 2) << 40)
     with closing(open_postgres(side.url)) as store:
         told.put(work(side, store))
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import dict_row
 
-from clusters import _HASTY, _SETTINGS, Cluster, cluster
-from given_store import NOW
+from clusters import _HASTY, _SETTINGS, WHEEL_VERSION, Cluster, cluster
 from opentill.store.accounts.contract import Mode
 from opentill.store.databases.postgres import open_postgres
 from races.books import Books, Row, _by_order, until
+from store_factories import NOW
 
 LOOK_SECONDS: Final = 0.01
 KILLED_SECONDS: Final = 10
@@ -36,8 +36,8 @@ def install(url: str) -> str:
 class MortalCluster(Cluster):
     """A server of its own that a test may kill and start again on the same data and port."""
 
-    def __init__(self, version: int = 18) -> None:
-        super().__init__(version, _SETTINGS | _HASTY)
+    def __init__(self) -> None:
+        super().__init__(WHEEL_VERSION, _SETTINGS | _HASTY)
 
     close = Cluster.stop
 
@@ -78,7 +78,7 @@ def ask(url: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
 
 
 def waiting_for_locks(url: str) -> int:
-    """How many sessions of this database wait for a lock that another one holds."""
+    """Return how many sessions of this database wait for a lock that another one holds."""
     [(count,)] = ask(
         url,
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -124,7 +124,7 @@ def meanwhile(look: Callable[[], object]) -> Iterator[None]:
 
 
 def deadlocks(url: str) -> int:
-    """How many deadlocks this database has had to break."""
+    """Return how many deadlocks this database has had to break."""
     [(count,)] = ask(
         url, "SELECT pg_stat_get_db_deadlocks(oid) FROM pg_database WHERE datname = current_database()"
     )
@@ -132,7 +132,7 @@ def deadlocks(url: str) -> int:
 
 
 def event_types(url: str, reference: str) -> list[str]:
-    """What happened to the order, in its order."""
+    """Return what happened to the order, in its order."""
     found = ask(
         url,
         "SELECT e.type FROM events AS e JOIN orders AS o USING (account_id, order_id)"
@@ -162,7 +162,7 @@ def read_books(url: str) -> Books:
 
 
 def calls_under_way(url: str) -> int:
-    """How many attempts wait for a rail's answer, or for their money to be given back; refunds as well."""
+    """Count the attempts that wait for a rail's answer or for their money to go back; refunds as well."""
     [(count,)] = ask(
         url,
         "SELECT count(a.call_until) FROM (SELECT call_until FROM attempts"

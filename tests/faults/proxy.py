@@ -27,7 +27,7 @@ _READY: Final = b"Z\x00\x00\x00\x05I"
 
 
 class Fate(Enum):
-    """What happens to a COMMIT."""
+    """A way in which a COMMIT may end."""
 
     CUT_BEFORE = "the connection breaks before the COMMIT reaches the database"
     CUT_AFTER = "the COMMIT takes effect, and the connection breaks before its answer comes back"
@@ -77,7 +77,7 @@ class Proxy(AbstractContextManager["Proxy"]):
 
     @property
     def holding(self) -> bool:
-        """Whether a COMMIT waits to be released."""
+        """Tell whether a COMMIT waits to be released."""
         return bool(self._held)
 
     def _accept(self) -> None:
@@ -130,7 +130,7 @@ class _Session:
         threading.Thread(target=self._answer, daemon=True).start()
 
     def asked(self) -> Iterator[bytes]:
-        """What the client sends, message by message."""
+        """Return what the client sends, message by message."""
         stream = self._client.makefile("rb")
         started = False
         while head := stream.read(5 if started else 4):

@@ -49,7 +49,7 @@ class Run:
             self.calls[f"{self.name}-{start}"] = shuffled[start : start + IN_A_CALL]
 
     async def ask(self, line: Line, key: str) -> bool:
-        """Whether the call was answered; what it said is written down, and may not differ from before."""
+        """Tell whether the call was answered; what it said is noted, and may not differ from before."""
         try:
             answer = await line.cancel_many(self.calls[key], self.name, key)
         except httpx2.TransportError:

@@ -39,7 +39,7 @@ def cancel(http: httpx2.Client, reference: str) -> httpx2.Response:
 
 
 def is_unavailable(answer: httpx2.Response) -> bool:
-    """Whether it is the envelope's 503 that invites to try again and refuses nothing."""
+    """Tell whether it is the envelope's 503 that invites to try again and refuses nothing."""
     if answer.status_code != 503:
         return False
     assert answer.json() == UNAVAILABLE

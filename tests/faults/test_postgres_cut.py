@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import pytest
 
 from clusters import cluster
-from engine.given import Renderer, claim, ending, running, submitted, together
+from engine.builders import claim
+from engine.harness import Renderer, ending, running, submitted, together
 from faults.load import Diary, asked_again, shopping
 from faults.postgres import ask, calls_under_way, event_types, installed, read_books, terminate
 from faults.proxy import Proxy
 from faults.test_kill import QUICK
-from given_store import ACCOUNT, add_orders, cancel
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
@@ -26,6 +26,7 @@ from opentill.store.interface import Store
 from races.books import ledger_check, until
 from races.laws import complaints, unsettled
 from server import Server
+from store_factories import ACCOUNT, add_orders, cancel
 
 T = TypeVar("T")
 MOST_POINTS = 60
@@ -134,7 +135,7 @@ def _claim_for_a_moment(store: Store, key: str) -> None:
 
 
 def _cancelled_under(store: Store, key: str) -> list[str]:
-    """How a cancel ends that is asked twice under the key that is its reference."""
+    """Return how a cancel ends that is asked twice under the key that is its reference."""
 
     async def work() -> list[str]:
         async with running(store) as engine:

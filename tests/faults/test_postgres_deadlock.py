@@ -9,7 +9,8 @@ from typing import Any
 
 import psycopg
 
-from engine.given import begin, claim, rendered_later, running, together
+from engine.builders import begin, claim
+from engine.harness import rendered_later, running, together
 from faults.opposite import (
     KINDS,
     ORDERS,
@@ -23,9 +24,9 @@ from faults.opposite import (
     run_opposed,
 )
 from faults.postgres import ask, deadlocks, installed, sessions, waiting_for_locks
-from given_store import add_orders
 from opentill.store.databases.postgres import open_postgres
 from races.books import until
+from store_factories import add_orders
 
 EACH = ROUNDS * ORDERS
 _SLOWLY = """
@@ -64,7 +65,7 @@ def _prepared() -> str:
 
 
 def _deadlocks_of(work: Work, url: str) -> tuple[int, list[Any]]:
-    """How many deadlocks the database broke while the processes were at work, and what they told."""
+    """Return how many deadlocks the database broke while the processes were at work, and what they told."""
     before = deadlocks(url)
     told = run_opposed(work, url)
     until(lambda: not sessions(url))  # a session tells what it counted when it ends

@@ -12,10 +12,10 @@ import httpx2
 import pytest
 
 from clusters import cluster
-from engine.given import Renderer, begin, claim, ending, running, settle
+from engine.builders import begin, claim, settle
+from engine.harness import Renderer, ending, running
 from faults.postgres import ask, event_types, installed, meanwhile, read_books, waiting_for_locks
 from faults.proxy import Fate, Proxy
-from given_store import ACCOUNT, add_orders, cancel, cancelled, new_order, read, write
 from opentill.domain.commands import Command, RailOutcome
 from opentill.engine.engine import Engine, Result
 from opentill.store.databases import postgres
@@ -25,11 +25,22 @@ from races.books import ledger_check
 from races.laws import Heard, Told, complaints, unsettled
 from races.lines import CANCELLED_BODY, Line, paid
 from server import Server, signed_in
+from store_factories import ACCOUNT, add_orders, cancel, cancelled, new_order, read, write
 
 CREATED, CANCELLED = "order_created", "order_cancelled"
 CUTS = (Fate.CUT_BEFORE, Fate.CUT_AFTER)
 MOST_POINTS = 60
 Submit = Callable[[Engine, str], Coroutine[Any, Any, Result]]
+
+
+def _reference(_store: Store, reference: str) -> str:
+    return reference
+
+
+def _order_id(store: Store, reference: str) -> str:
+    [order] = read(store, (ACCOUNT, reference))
+    assert order is not None
+    return order.order_id
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Deed:
     answer: str = "done"
     events: tuple[str, ...] = (CREATED, CANCELLED)
     given: Callable[[Store, str], object] = add_orders
+    called: Callable[[Store, str], str] = _reference
+    """By what name the command calls the order of a reference."""
 
 
 def _ended(store: Store, reference: str) -> None:
@@ -49,12 +62,6 @@ def _ended(store: Store, reference: str) -> None:
 
 def _nothing(store: Store, reference: str) -> None:
     """The order is still to be created."""
-
-
-def _by_order_id(engine: Engine, reference: str) -> Coroutine[Any, Any, Result]:
-    [order] = read(engine._threads.store, (ACCOUNT, reference))
-    assert order is not None
-    return engine.submit(cancel(order.order_id))
 
 
 def _with_an_attempt(store: Store, reference: str) -> None:
@@ -75,6 +82,7 @@ DEEDS = {
     "create under a key": Deed(_keyed(new_order), events=(CREATED,), given=_nothing),
     "cancel": Deed(lambda engine, r: engine.submit(cancel(r))),
     "cancel under a key": Deed(_keyed(cancel)),
+    "cancel by order id": Deed(lambda engine, id_: engine.submit(cancel(id_)), called=_order_id),
     "charge": Deed(lambda engine, r: engine.submit(begin(r, f"T-{r}")), events=(CREATED, "attempt_started")),
     "payment": Deed(
         lambda engine, r: engine.submit(settle(r, f"T-{r}", RailOutcome.APPROVED)),
@@ -105,12 +113,12 @@ def store(proxy: Proxy) -> Iterator[Store]:
         proxy.before_each = len
 
 
-def _carried_out(store: Store, deed: Deed, reference: str) -> str:
-    """How the command ended."""
+def _carried_out(store: Store, deed: Deed, name: str) -> str:
+    """Return how the command about the order of this name ended."""
 
     async def work() -> str:
         async with running(store) as engine:
-            [answer] = await asyncio.gather(deed.submit(engine, reference), return_exceptions=True)
+            [answer] = await asyncio.gather(deed.submit(engine, name), return_exceptions=True)
             return ending(answer)
 
     return asyncio.run(work())
@@ -124,9 +132,10 @@ def test_a_commit_whose_answer_is_lost_is_answered_truly(
     """Cut before or after it takes effect, once or twice over: the caller's own outcome, carried out once."""
     reference = next(references)
     deed.given(store, reference)
+    name = deed.called(store, reference)
     met = len(proxy.met)
-    proxy.doom(reference, *fates)
-    assert _carried_out(store, deed, reference) == deed.answer
+    proxy.doom(name, *fates)
+    assert _carried_out(store, deed, name) == deed.answer
     assert proxy.met[met] is fates[0]
     assert tuple(event_types(proxy.direct, reference)) == deed.events
 
@@ -137,9 +146,10 @@ def test_a_commit_that_arrives_late_is_answered_truly(proxy: Proxy, store: Store
     for point in range(1, MOST_POINTS):
         reference = next(references)
         deed.given(store, reference)
-        proxy.doom(reference, Fate.HELD)
+        name = deed.called(store, reference)
+        proxy.doom(name, Fate.HELD)
         with _released(proxy, point) as waited:
-            answer = _carried_out(store, deed, reference)
+            answer = _carried_out(store, deed, name)
         assert (point, answer) == (point, deed.answer)
         assert tuple(event_types(proxy.direct, reference)) == deed.events
         if waited:

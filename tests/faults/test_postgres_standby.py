@@ -10,17 +10,17 @@ from time import monotonic
 import psycopg
 import pytest
 
-from engine.given import submitted
+from engine.harness import submitted
 from faults.load import UNAVAILABLE
 from faults.postgres import MortalCluster, ask, event_types, install, meanwhile
 from faults.test_foreign_lock import cancel as http_cancel
 from faults.test_foreign_lock import create
-from given_store import add_orders, cancel, new_order
 from opentill.domain.commands import Command
 from opentill.store.databases.postgres import open_postgres
 from opentill.store.interface import Store
 from races.books import until
 from server import Server, client
+from store_factories import add_orders, cancel, new_order
 
 MOST_STOP_SECONDS = 6
 CREATED, CANCELLED = "order_created", "order_cancelled"
@@ -76,7 +76,7 @@ def _standby_is_away(url: str) -> Iterator[None]:
 
 
 def _a_commit_waits(url: str) -> bool:
-    """Whether the demand is in force, found out by a commit; it is called off again."""
+    """Tell whether the demand is in force, found out by a commit; it is called off again."""
     with psycopg.connect(url, autocommit=True) as probe:
         probe.pgconn.send_query(b"SELECT pg_logical_emit_message(true, 'probe', '')")
         until(lambda: bool(_waiting_for_a_standby(url)) or _is_idle(url, probe.info.backend_pid))

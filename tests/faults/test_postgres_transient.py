@@ -7,11 +7,11 @@ from time import monotonic
 import psycopg
 import pytest
 
-from engine.given import submitted
+from engine.harness import submitted
 from faults.postgres import ask, event_types, installed
-from given_store import add_orders, cancel
 from opentill.store.databases import postgres
 from opentill.store.databases.postgres import open_postgres
+from store_factories import add_orders, cancel
 
 references = map("order-{}".format, count())
 

@@ -17,7 +17,7 @@ VERSION = versions()[0]
 
 
 async def ended_in_every_way(server: Server) -> dict[str, object]:
-    """What a merchant's program hears of one order that it cancels and one that is paid and refunded."""
+    """Return what a merchant's program hears of one order that it cancels and one paid and refunded."""
     line = Line(server.url, await asyncio.to_thread(signed_in, server))
     heard: dict[str, object] = {}
     for reference in ("cancelled", "paid"):
@@ -35,7 +35,7 @@ async def ended_in_every_way(server: Server) -> dict[str, object]:
 
 
 async def contested(server: Server) -> list[tuple[int, str]]:
-    """How many endings were granted of each order that is paid and cancelled at once, and how it ended.
+    """Count the endings granted of each order that is paid and cancelled at once, and say how it ended.
 
     Payment and cancel always come in by different processes.
     """

@@ -11,13 +11,13 @@ import httpx2
 import pytest
 
 from databases import NewDatabase
-from given_store import NOW, new_order
 from opentill.domain.decisions import create
 from opentill.keys.keyring import Keyring, open_keyring
 from opentill.payer.links import callback_location
 from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD
 from opentill.settings import load_settings
 from server import Server, client
+from store_factories import NOW, new_order
 
 SHOP = "https://shop.example/back?a=b%20c#top"
 UNPAID = "You have not been charged for this try."

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from given_store import ACCOUNT, NOW, OTHER, add_orders, cancelled, write
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
 from opentill.payer.live import MOST_OF_ONE_ORDER, OpenPage, OpenPages, Pace
@@ -14,6 +13,7 @@ from opentill.store.accounts.contract import Mode
 from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.errors import Transient
 from opentill.store.orders.contract import Name, Snapshot
+from store_factories import ACCOUNT, NOW, OTHER, add_orders, cancelled, write
 
 QUICK = Pace(look_seconds=0.005, heartbeat_seconds=0.05, patience_seconds=0.02)
 LONG_SECONDS = 10

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from given_store import NOW, new_order
 from opentill.domain.decisions import create
 from opentill.domain.order import (
     Attempt,
@@ -35,6 +34,7 @@ from opentill.payer.messages import (
     money_of,
     truth_of,
 )
+from store_factories import NOW, new_order
 
 NOT_CHARGED = "You have not been charged."
 PENDING, PAID, CANCELLED, EXPIRED = OrderStatus

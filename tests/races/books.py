@@ -56,7 +56,7 @@ def read_books(place: Place) -> Books:
 
 
 def calls_under_way(place: Place) -> int:
-    """How many attempts wait for a rail's answer, or for their money to be given back; refunds as well."""
+    """Count the attempts that wait for a rail's answer or for their money to go back; refunds as well."""
     with reading(place) as run:
         [found] = run(
             "SELECT count(a.call_until) AS calls FROM (SELECT call_until FROM attempts"
@@ -66,13 +66,13 @@ def calls_under_way(place: Place) -> int:
 
 
 def sound_file(folder: Path) -> bool:
-    """Whether the database file is whole, down to its last page and index."""
+    """Tell whether the database file is whole, down to its last page and index."""
     with closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)) as database:
         return database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def ledger_check(server: Server) -> str:
-    """What the program's own check of the server's books complains of; empty when all holds."""
+    """Return what the program's own check of the server's books complains of; empty when all holds."""
     try:
         operate(server, "ledger", "check")
     except subprocess.CalledProcessError as broken:

@@ -18,7 +18,6 @@ from threading import BrokenBarrierError
 from typing import Any, Final
 
 from databases import Place
-from given_store import ACCOUNT, ACTOR, NOW, new_order, open_store, write
 from opentill.clock import SystemClock
 from opentill.domain.commands import (
     BeginAttempt,
@@ -37,6 +36,7 @@ from opentill.engine.errors import EngineError
 from opentill.engine.threads import StoreThreads
 from races.laws import Heard, Told
 from races.stores import OpenContested
+from store_factories import ACCOUNT, ACTOR, NOW, new_order, open_store, write
 
 ROUNDS: Final = 12
 GATHER_SECONDS: Final = 0.25
@@ -168,7 +168,7 @@ def _refund_of_transfer(name: str, amount: int) -> Command:
 
 @dataclass(frozen=True)
 class Contest:
-    """What is fought for. Its functions are found by name in every process."""
+    """A prize to fight for. Its functions are found by name in every process."""
 
     beforehand: Sequence[Ask]
     """What is done with each order, one after the other, before the processes meet at it."""
@@ -244,7 +244,7 @@ class _Judging:
 
 @dataclass(frozen=True)
 class Report:
-    """What one contestant, or all of them, took away."""
+    """The report of what one contestant, or all of them, took away."""
 
     won: list[Heard]
     together: set[str]

@@ -13,7 +13,7 @@ from races.books import Books, Row
 
 
 class Told(Enum):
-    """What an answer acknowledged; the value is what the order's status must be from then on."""
+    """An acknowledgement; the value is what the order's status must be from then on."""
 
     CREATED = None
     CANCELLED = "CANCELLED"
@@ -142,7 +142,7 @@ def _of_voids(books: Books, order: Row, events: list[Row]) -> Iterator[str]:
 
 
 def _refunded(books: Books, order: Row) -> tuple[int, int]:
-    """How much has been given back, and how much is about to be, going by the refunds themselves."""
+    """Return how much has been given back, and how much is about to be, going by the refunds themselves."""
     sums: Counter[str] = Counter()
     for refund in books.refunds.get(order["order_id"], []):
         sums[refund["status"]] += refund["amount"]

@@ -81,17 +81,17 @@ class Line(race.Line[httpx2.Response]):
 
 
 def process_of(answer: httpx2.Response) -> str:
-    """Which process gave this answer: a process begins all its request ids alike."""
+    """Return which process gave this answer: a process begins all its request ids alike."""
     return answer.headers["x-request-id"].rpartition("-")[0]
 
 
 def came_back_paid(answer: httpx2.Response) -> bool:
-    """Whether the page that the payer comes back to says that the order is paid."""
+    """Tell whether the page that the payer comes back to says that the order is paid."""
     return answer.status_code == 200 and "Payment successful" in answer.text
 
 
 def paid(answer: httpx2.Response) -> bool:
-    """Whether the answer to a one-time password says that the order is paid."""
+    """Tell whether the answer to a one-time password says that the order is paid."""
     return answer.status_code == 200 and answer.json()["data"]["status"]
 
 

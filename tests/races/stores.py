@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final, TypeAlias, cast
 
 from databases import Place, drop_constraints, url_of
-from doubled import doubled
+from doubling_store import doubled
 from opentill.domain.decisions import Change
 from opentill.domain.order import Order
 from opentill.store.databases.dialect import POSTGRES, SQLITE

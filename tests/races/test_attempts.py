@@ -39,11 +39,11 @@ class Fight:
 
     @property
     def told_paid(self) -> bool:
-        """Whether the payer was told so, by the API or by the page that the payer came back to."""
+        """Tell whether the payer was told so, by the API or by the page that the payer came back to."""
         return any(map(paid if self.way == "password" else came_back_paid, self.payments))
 
     def granted(self, end: str) -> bool:
-        """Whether this cancel was asked for and carried out."""
+        """Tell whether this cancel was asked for and carried out."""
         return end in self.cancels and self.cancels[end].status_code == 200
 
     @property
@@ -148,7 +148,7 @@ def misinformed(fight: Fight, status: str) -> list[str]:
 
 
 def endings(fights: Sequence[Fight], books: Books, way: str) -> Counter[str]:
-    """How the attempts ended of those who paid in this way; there is one for each order."""
+    """Return how the attempts ended of those who paid in this way; there is one for each order."""
     orders = [books.by_reference[fight.reference]["order_id"] for fight in fights if fight.way == way]
     return Counter(attempt["status"] for order_id in orders for attempt in books.attempts[order_id])
 

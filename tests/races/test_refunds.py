@@ -72,7 +72,7 @@ def settled(server: Server, heard: Answers) -> Books:
 
 
 def granted(answer: httpx2.Response) -> bool:
-    """Whether the refund was begun; all others must have heard that the money does not suffice."""
+    """Tell whether the refund was begun; all others must have heard that the money does not suffice."""
     if answer.status_code == 200:
         return True
     assert (answer.status_code, answer.content) == (400, EXCEEDS)

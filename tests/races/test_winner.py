@@ -29,7 +29,7 @@ Fought: TypeAlias = Fight[httpx2.Response]
 
 
 def cancels(fight: Fought) -> list[httpx2.Response]:
-    """What the cancellers were told."""
+    """Return what the cancellers were told."""
     return [each.answer for each in fight.by("cancel")]
 
 
@@ -39,7 +39,7 @@ def payment(fight: Fought) -> httpx2.Response:
 
 
 def heard(fight: Fought) -> list[Heard]:
-    """What was granted."""
+    """Return what was granted."""
     return [Heard(fight.reference, Told(each.won.value)) for each in fight.tries if each.won]
 
 

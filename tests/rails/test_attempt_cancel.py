@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.given import ask, claim, ending
-from given_store import add_orders, cancel
+from engine.builders import claim
+from engine.harness import ask, ending
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from opentill.rails.rail import Card
-from rails.given import BAD_CARD, BANK_CARD, CARD, LATER, VOID_BOOKINGS, Till, at_the_till
+from rails.till import BAD_CARD, BANK_CARD, CARD, LATER, VOID_BOOKINGS, Till, at_the_till
+from store_factories import add_orders, cancel
 
 
 @pytest.mark.parametrize("card", [CARD, BANK_CARD])

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.asked import cancel_or_refund
-from engine.given import ask, claim, ending, settle, together
-from given_store import add_orders
+from engine.builders import cancel_or_refund, claim, settle
+from engine.harness import ask, ending, together
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from opentill.rails.card_payments import Asking
 from opentill.store.orders.contract import KeyClaim
-from rails.given import LATER, Till, at_the_till
+from rails.till import LATER, Till, at_the_till
+from store_factories import add_orders
 
 
 async def cancel(till: Till, refund_id: str = "F1", key: KeyClaim | None = None) -> Result:

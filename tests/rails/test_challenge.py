@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.given import ask, claim, ending
-from given_store import NOW, add_orders, cancel
+from engine.builders import claim
+from engine.harness import ask, ending
 from opentill.domain.commands import RailOutcome
 from opentill.domain.decisions import Change
-from rails.given import (
+from rails.till import (
     BANK_CARD,
     LATER,
     PAID_BOOKINGS,
@@ -19,6 +19,7 @@ from rails.given import (
     at_the_till,
     make_challenge,
 )
+from store_factories import NOW, add_orders, cancel
 
 
 async def _at_the_bank(till: Till) -> None:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.given import ask, claim, ending
-from given_store import ACCOUNT, NOW, add_orders, cancel
+from engine.builders import claim
+from engine.harness import ask, ending
 from opentill.domain.commands import RefundOutcome
 from opentill.domain.decisions import Change
 from opentill.domain.order import RefundStatus
 from opentill.engine.engine import Result
 from opentill.rails.rail import BankAccount
-from rails.given import BAD_CARD, CUT_SHORT, LATER, LONG, PAID_BOOKINGS, REFUND_BOOKINGS, Till, at_the_till
+from rails.till import BAD_CARD, CUT_SHORT, LATER, LONG, PAID_BOOKINGS, REFUND_BOOKINGS, Till, at_the_till
+from store_factories import ACCOUNT, NOW, add_orders, cancel
 
 PRICE = 10_000_50
 BANK = BankAccount("0123456789", "058")

@@ -12,7 +12,7 @@ from opentill.domain.commands import RailOutcome
 from opentill.rails.rail import Card, RailAnswer
 from opentill.rails.sandbox.card import SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal
-from rails.given import CARD, RETURN_URL, make_challenge, make_token
+from rails.till import CARD, RETURN_URL, make_challenge, make_token
 
 T = TypeVar("T")
 APPROVED, DECLINED, OTP_REQUIRED = RailOutcome.APPROVED, RailOutcome.DECLINED, RailOutcome.OTP_REQUIRED
@@ -39,8 +39,8 @@ def _confirm(place: Place, otp: str, number: int = 1, transaction_id: str = "T")
     return _at_the_rail(place, lambda rail: rail.confirm(transaction_id, number, otp))
 
 
-def _void(place: Place, transaction_id: str = "T") -> RailAnswer:
-    return _at_the_rail(place, lambda rail: rail.void(transaction_id))
+def _void(place: Place) -> RailAnswer:
+    return _at_the_rail(place, lambda rail: rail.void("T"))
 
 
 def _look_up(place: Place, transaction_id: str = "T") -> RailAnswer | None:

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from databases import Place, rail_of, reading_rail
-from given_store import add_orders
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.rails.rail import BankAccount
 from opentill.rails.sandbox.card import OPERATIONS, SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
-from rails.given import (
+from rails.till import (
     BAD_CARD,
     CARD,
     CUT_SHORT,
@@ -24,6 +23,7 @@ from rails.given import (
     make_challenge,
     make_token,
 )
+from store_factories import add_orders
 
 A, F = RailOutcome, RefundOutcome
 OUTCOMES = ("approve", "decline", "refuse", "timeout", "unknown")

@@ -8,9 +8,8 @@ from typing import TypeVar
 import pytest
 
 from databases import Place, rail_of, url_of
-from engine.asked import transfer
-from engine.given import FaultyStore, ask, faulty_store, running
-from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, CountingIds, ToldClock, cancel, new_order
+from engine.builders import transfer
+from engine.harness import FaultyStore, ask, faulty_store, running
 from opentill.domain.commands import (
     BeginRefund,
     ExpireOrder,
@@ -45,7 +44,8 @@ from opentill.rails.transfer_payments import (
 )
 from opentill.store.audit.examination import audit, open_read_only
 from opentill.store.transfers.contract import TransferNotice
-from rails.given import VAULT, render_late
+from rails.till import VAULT, render_late
+from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, CountingIds, ToldClock, cancel, new_order
 
 T = TypeVar("T")
 AMOUNT = 10_000_50

@@ -6,11 +6,12 @@ from collections.abc import Awaitable
 import pytest
 
 from databases import Place
-from engine.given import ask, claim, ending, settle
-from given_store import NOW, add_orders, cancel
+from engine.builders import claim, settle
+from engine.harness import ask, ending
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
-from rails.given import CARD, CUT_SHORT, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKINGS, Till, at_the_till
+from rails.till import CARD, CUT_SHORT, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKINGS, Till, at_the_till
+from store_factories import NOW, add_orders, cancel
 
 # --- a rail that does not answer ----------------------------------------------------------------------
 

@@ -13,20 +13,6 @@ from typing import Any, Final
 import pytest
 from msgspec import structs
 
-from given_store import (
-    ACCOUNT,
-    ACTOR,
-    IDS,
-    NOW,
-    OTHER,
-    TOKEN,
-    add_orders,
-    add_token,
-    cancelled,
-    new_order,
-    read,
-    write,
-)
 from opentill.domain.commands import (
     BeginAttempt,
     BeginRefund,
@@ -59,6 +45,20 @@ from opentill.store.orders.contract import (
     OrderFilter,
     TransactionFilter,
     Versions,
+)
+from store_factories import (
+    ACCOUNT,
+    ACTOR,
+    IDS,
+    NOW,
+    OTHER,
+    TOKEN,
+    add_orders,
+    add_token,
+    cancelled,
+    new_order,
+    read,
+    write,
 )
 
 LAW: Final[list[Callable[[OpenStore], None]]] = []

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from given_store import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
 from opentill.domain.order import LateMoney, OrderStatus
 from opentill.store.accounts.contract import (
     MOST_CLOCK_OFFSET_MILLISECONDS,
@@ -18,6 +17,7 @@ from opentill.store.interface import Store
 from opentill.store.orders.contract import TokenId
 from store.conformance import DAY, claim, law
 from store.conformance_keys import LAW
+from store_factories import ACCOUNT, NOW, OTHER, TOKEN, add_orders, add_token, cancelled, read
 
 __all__ = ["LAW"]
 

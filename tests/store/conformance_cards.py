@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, new_order, write
 from opentill.domain.cards import KeptCard
 from opentill.domain.commands import BeginAttempt, RailOutcome, SettleAttempt
 from opentill.domain.decisions import create, decide
@@ -11,6 +10,7 @@ from opentill.store.cards.contract import CardFilter, CardView, PasswordOf, Pass
 from opentill.store.interface import Store
 from store.conformance import law
 from store.conformance_endpoints import LAW
+from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, new_order, write
 
 __all__ = ["LAW"]
 DAY = 24 * 3_600_000
@@ -22,11 +22,11 @@ def kept(name: str) -> KeptCard:
     return KeptCard(f"hash-{name}", f"token key of {name}", f"rail token of {name}", "10/30")
 
 
-def pay(store: Store, name: str, *, tokenize: bool, account_id: str = ACCOUNT, at: int = NOW) -> None:
+def pay(store: Store, name: str, *, tokenize: bool, at: int = NOW) -> None:
     """A card pays for a new order of this name, and is kept."""
-    created = create(new_order(name, account_id, tokenize_card=tokenize), at)
+    created = create(new_order(name, ACCOUNT, tokenize_card=tokenize), at)
     common: dict[str, Any] = {
-        "account_id": account_id,
+        "account_id": ACCOUNT,
         "actor": ACTOR,
         "name": name,
         "transaction_id": f"T-{name}",

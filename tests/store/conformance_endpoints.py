@@ -5,7 +5,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 
-from given_store import ACCOUNT, OTHER
 from opentill.domain.commands import Actor, ActorKind
 from opentill.store.interface import OpenStore, Store
 from opentill.store.outbox.contract import (
@@ -34,18 +33,19 @@ from store.conformance_outbox import (
     queue,
     tried,
 )
+from store_factories import ACCOUNT, OTHER
 
 __all__ = ["LAW"]
 
 AT_ONCE = Patience(milliseconds=0, tries=1)
 
 
-def failures(store: Store, *at: int, patience: Patience = PATIENCE) -> list[Endpoint]:
+def failures(store: Store, *at: int) -> list[Endpoint]:
     """Let one delivery after the other fail, at these times; returns the endpoints that the last paused."""
     paused: list[Endpoint] = []
     for moment in at:
         outgoing, *_ = claim(store, now=moment, limit=1)
-        paused = store.outbox.record_tries([failed(outgoing.delivery, at=moment, again_in=1)], patience)
+        paused = store.outbox.record_tries([failed(outgoing.delivery, at=moment, again_in=1)], PATIENCE)
     return paused
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from given_store import ACCOUNT, IDS, NOW, OTHER
 from opentill.store.errors import Transient
 from opentill.store.interface import Store
 from opentill.store.orders.contract import CommitMarker, KeyRecord, StoredReply
 from store.conformance import DAY, LAW, claim, law
+from store_factories import ACCOUNT, IDS, NOW, OTHER
 
 __all__ = ["LAW"]
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, add_orders, cancel, cancelled, new_order, write
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.domain.decisions import create, decide
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
@@ -25,6 +24,7 @@ from opentill.store.outbox.contract import (
 )
 from store.conformance import law, law_of_opening
 from store.conformance_accounts import LAW
+from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, add_orders, cancel, cancelled, new_order, write
 
 __all__ = ["LAW"]
 

@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 
-from engine.asked import answer, begin_refund, received, transfer
-from engine.given import begin
-from given_store import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_order, read, write
+from engine.builders import answer, begin, begin_refund, received, transfer
 from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.order import AttemptStatus, LateMoney, Order, Sender
@@ -13,6 +11,7 @@ from opentill.store.orders.contract import TransactionFilter, TransferState
 from opentill.store.transfers.contract import Advice, TransferNotice
 from store.conformance import DAY, law
 from store.conformance_cards import LAW
+from store_factories import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_order, read, write
 
 __all__ = ["LAW"]
 

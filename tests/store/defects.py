@@ -1,17 +1,17 @@
-"""Seeded defects: damage to one order of a played scene that exactly one check of the audit must find."""
+"""Seeded defects: damage to one order of the seed data that exactly one check of the audit must find."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from databases import Run
-from given_store import ACCOUNT, OTHER
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
 from opentill.domain.ledger import entries_for
 from opentill.domain.order import OrderStatus
 from opentill.store.orders import rows
-from store import scene
+from store import seed_data
+from store_factories import ACCOUNT, OTHER
 
 
 class Books:
@@ -426,8 +426,12 @@ DEFECTS = [
     Defect("feed-without-gaps", "cancelled when due", lambda b: b.end_feed(+1)),
     Defect("feed-without-gaps", "cancelled when due", lambda b: b.end_feed(-1)),
     Defect("feed-without-gaps", "pending", lambda b: b.set("events", "pending", "place = 999")),
-    Defect("feed-without-gaps", scene.ENDPOINT.endpoint_id, lambda b: b.copy_endpoint_event(places_on=-1)),
-    Defect("feed-without-gaps", scene.ENDPOINT.endpoint_id, lambda b: b.copy_endpoint_event(places_on=999)),
+    Defect(
+        "feed-without-gaps", seed_data.ENDPOINT.endpoint_id, lambda b: b.copy_endpoint_event(places_on=-1)
+    ),
+    Defect(
+        "feed-without-gaps", seed_data.ENDPOINT.endpoint_id, lambda b: b.copy_endpoint_event(places_on=999)
+    ),
     Defect("feed-follows-orders", "paid", _told_in_disorder),
     Defect("feed-follows-orders", "pending", _told_without_its_beginning),
 ]

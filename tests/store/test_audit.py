@@ -28,7 +28,7 @@ from databases import (
 from opentill.domain.order import AttemptStatus, OrderStatus, RefundStatus, ReturnStatus
 from opentill.store.audit.examination import ALL_CHECKS, Finding, audit, count_orders, open_read_only
 from opentill.store.errors import StoreUnusable
-from store import scene
+from store import seed_data
 from store.defects import DEFECTS, Books, Defect
 
 SHOWN = 3
@@ -49,8 +49,8 @@ def database_kind(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="module")
 def played(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    place = new_database() or tmp_path_factory.mktemp("scene")
-    return Played(place, asyncio.run(scene.play(place)))
+    place = new_database() or tmp_path_factory.mktemp("seed")
+    return Played(place, asyncio.run(seed_data.play(place)))
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from psycopg import sql
 from sqlalchemy import text
 
 from cli.program import run
-from given_store import ACCOUNT, NOW, add_orders, read
 from opentill.domain.order import OrderStatus
 from opentill.store.accounts.contract import Mode
 from opentill.store.audit.examination import audit, open_read_only
@@ -24,7 +23,7 @@ from opentill.store.databases.opening import open_store
 from opentill.store.databases.urls import is_postgres
 from opentill.store.errors import StoreUnusable
 from server import Server, client, token
-from store import scene
+from store import seed_data
 from store.migrating import (
     KINDS,
     NEXT,
@@ -40,6 +39,7 @@ from store.migrating import (
     part_of,
     upgrade,
 )
+from store_factories import ACCOUNT, NOW, add_orders, read
 
 KEY = "7d" * 32
 LOCK_TIMEOUT_SECONDS = 0.5
@@ -63,8 +63,8 @@ def url(kind: str, tmp_path: Path) -> str:
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     """The rows of a life before refunds, transfers and fees were known, in which all else has happened."""
-    folder = tmp_path_factory.mktemp("scene")
-    asyncio.run(scene.play(folder, shared=False))
+    folder = tmp_path_factory.mktemp("seed")
+    asyncio.run(seed_data.play(folder, shared=False))
     rows = all_rows(f"sqlite:///{folder / 'opentill.db'}")
     later = {row["order_id"] for table in ("refunds", "credits") for row in rows[table]}
     return {name: [row for row in of if row.get("order_id") not in later] for name, of in rows.items()}

@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing
 import pytest
 
 from databases import KINDS, NewDatabase
-from given_store import ACCOUNT, add_orders, cancelled, open_store, write
 from opentill.store.interface import OpenStore, Store
 from opentill.store.outbox.contract import (
     DeliveryState,
@@ -19,6 +18,7 @@ from opentill.store.outbox.contract import (
     Tried,
 )
 from store.conformance_outbox import E1, E2, LATER, add_cancelled, change, claim, feed, place, queue
+from store_factories import ACCOUNT, add_orders, cancelled, open_store, write
 
 
 @pytest.fixture(scope="module", params=KINDS[1:], ids=str)

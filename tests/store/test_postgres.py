@@ -22,7 +22,6 @@ from databases import (
     server_of,
     writing,
 )
-from given_store import ACCOUNT, OTHER, add_orders, cancelled, open_store, read, write
 from opentill.store import schema
 from opentill.store.databases import postgres
 from opentill.store.databases.migrate import HEAD
@@ -32,6 +31,7 @@ from opentill.store.errors import StoreUnusable, Transient
 from opentill.store.interface import OpenStore
 from polling import until
 from store.conformance_transfers import LAW
+from store_factories import ACCOUNT, OTHER, add_orders, cancelled, open_store, read, write
 
 PASSWORD: Final = "hush-Pa55word"
 EVERY: Final = [Kind(version, number) for version in versions() for number in (0, PARTITIONS)]

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import CheckConstraint, Engine, Table, create_engine, inspect
 
-from doubled import doubled
-from given_store import ACCOUNT, NOW, TOKEN, add_orders, cancelled, open_store, read, write
+from doubling_store import doubled
 from opentill.rails.sandbox.journal import RailJournal
 from opentill.store import schema
 from opentill.store.databases.migrate import HEAD
@@ -20,6 +19,7 @@ from opentill.store.databases.sqlite import SqliteStore, open_sqlite
 from opentill.store.errors import StoreUnusable
 from opentill.store.interface import OpenStore
 from store.conformance_transfers import LAW
+from store_factories import ACCOUNT, NOW, TOKEN, add_orders, cancelled, open_store, read, write
 
 
 @pytest.mark.parametrize("law", LAW, ids=lambda law: law.__name__)

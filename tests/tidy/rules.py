@@ -66,7 +66,7 @@ class Source:
 
     @cached_property
     def aliases(self) -> dict[str, str]:
-        """What each imported name really stands for: ``now`` may be ``time.time``."""
+        """Return what each imported name really stands for: ``now`` may be ``time.time``."""
         real: dict[str, str] = {}
         for node in self.nodes:
             if isinstance(node, ast.Import):
@@ -217,7 +217,7 @@ OWN_CHANCE = {
 
 
 def time_and_chance_are_injected(source: Source) -> Iterator[str]:
-    """What depends on the moment or on luck takes a Clock or Ids."""
+    """Have whatever depends on the moment or on luck take a Clock or Ids."""
     if source.path in OWN_CHANCE:
         return
     for node in source.nodes:
@@ -294,7 +294,7 @@ def decisions_are_linked(readme: str, decisions: Collection[str]) -> Iterator[st
 
 @dataclass(frozen=True)
 class LawBook:
-    """What can be cited: sections of the contract, its rulings, laws, and decisions."""
+    """All that can be cited: sections of the contract, its rulings, laws, and decisions."""
 
     contract: frozenset[str]
     ruling: frozenset[str]

@@ -2,13 +2,14 @@
 
 import pytest
 
-from tidy import layers, rules
+from tidy import dead_code, layers, rules
 from tidy.rules import ROOT, LawBook, Rule, Source
 
 SRC = rules.sources("src")
 TESTS = rules.sources("tests")
 BENCH = rules.sources("bench")
 TOOLS = rules.sources("tools")
+BESIDE = [*TESTS, *BENCH, *TOOLS, *rules.sources("ha")]
 
 CIRCLES = [
     "api.http.call",
@@ -48,6 +49,14 @@ def test_the_layer_table_permits_nothing_that_nobody_needs() -> None:
 def test_no_module_imports_itself_round_a_corner() -> None:
     """There is no circle of imports, lazy ones included, but for those that start-up time is worth."""
     assert layers.import_circles(SRC) == CIRCLES
+
+
+@pytest.mark.parametrize("rule", [dead_code.unused_definitions, dead_code.unchosen_parameters])
+def test_nothing_beside_the_package_is_dead(rule: dead_code.Rule) -> None:
+    """What tests and measurements define is used, and what can be chosen is chosen somewhere."""
+    uses = dead_code.Uses(BESIDE)
+    complaints = [f"{source.path}:{complaint}" for source in BESIDE for complaint in rule(source, uses)]
+    assert not complaints, "\n".join(complaints)
 
 
 def test_functions_are_short() -> None:

@@ -115,7 +115,7 @@ def _rewritten(told: Sequence[Arrived]) -> Iterator[str]:
 
 
 def _untrue(told: Sequence[Arrived], orders: Orders) -> Iterator[str]:
-    """What is told has happened, to that order, in that place and with that outcome."""
+    """Return what is told has happened, to that order, in that place and with that outcome."""
     happened = {
         event["id"]: (TOLD_AS.get(event["type"]), reference, event["sequence"], event["after"])
         for reference, order in orders.items()
@@ -163,7 +163,7 @@ def _two_endings(told: Sequence[Arrived]) -> Iterator[str]:
 
 
 def feed_complaints(feed: Sequence[Shown], orders: Orders) -> list[str]:
-    """What is wrong with a feed that was read from its beginning to its end."""
+    """Return what is wrong with a feed that was read from its beginning to its end."""
     by_order: dict[str, list[Shown]] = {reference: [] for reference in orders}
     for event in feed:
         by_order.setdefault(event["orderReference"], []).append(event)

@@ -30,7 +30,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """What is done about one request."""
+    """A reaction to one request."""
 
     says: bytes
     """Written as it is."""
@@ -106,7 +106,7 @@ class Receiver(AbstractContextManager["Receiver"]):
 
     @property
     def url(self) -> str:
-        """Where to post."""
+        """Return where to post."""
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/hook"
 
     async def _live(self) -> None:

@@ -4,9 +4,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from given_store import ToldClock, open_store
 from opentill.store.databases.sqlite import SqliteStore
-from webhooks.told import sending
+from store_factories import ToldClock, open_store
+from webhooks.sending import sending
 
 
 async def main() -> None:

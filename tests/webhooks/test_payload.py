@@ -11,14 +11,14 @@ import pytest
 from hypothesis import strategies as st
 from msgspec import structs
 
-from domain import given
+from domain import factories
 from opentill.domain.commands import RailOutcome, RefundOutcome
 from opentill.domain.events import TOLD_TO_MERCHANTS, EventType
 from opentill.domain.money import MAX_MINOR
 from opentill.domain.order import Terms
 from opentill.webhooks.payload import DEFAULT_EVENTS, SUBSCRIBABLE, TYPE_OF, render
 from tidy.rules import ROOT
-from webhooks import played
+from webhooks import stories
 
 told = partial(render, account_name="opentill Checkout")
 
@@ -122,14 +122,14 @@ NOT_RETURNED = (
 )  # fmt: skip
 
 STORIES = {
-    EventType.PAYMENT_SUCCESS: (played.paid(), "payment_success", SUCCESS),
-    EventType.PAYMENT_FAILED: (played.failed(), "payment_failed", FAILED),
-    EventType.PAYMENT_REVERSAL: (played.voided(), "payment_reversal", VOIDED),
-    EventType.PAYMENT_REFUNDED: (played.refunded(), "payment_reversal", REFUNDED),
-    EventType.REFUND_REFUSED: (played.refunded(RefundOutcome.REFUSED), "payment_reversal", NOT_REFUNDED),
-    EventType.RETURN_PARKED: (played.returned(RefundOutcome.REFUSED), "payment_reversal", NOT_RETURNED),
-    EventType.ORDER_CANCELLED: (played.cancelled(), "order_cancelled", CANCELLED),
-    EventType.ORDER_EXPIRED: (played.expired(), "order_expired", EXPIRED),
+    EventType.PAYMENT_SUCCESS: (stories.paid(), "payment_success", SUCCESS),
+    EventType.PAYMENT_FAILED: (stories.failed(), "payment_failed", FAILED),
+    EventType.PAYMENT_REVERSAL: (stories.voided(), "payment_reversal", VOIDED),
+    EventType.PAYMENT_REFUNDED: (stories.refunded(), "payment_reversal", REFUNDED),
+    EventType.REFUND_REFUSED: (stories.refunded(RefundOutcome.REFUSED), "payment_reversal", NOT_REFUNDED),
+    EventType.RETURN_PARKED: (stories.returned(RefundOutcome.REFUSED), "payment_reversal", NOT_RETURNED),
+    EventType.ORDER_CANCELLED: (stories.cancelled(), "order_cancelled", CANCELLED),
+    EventType.ORDER_EXPIRED: (stories.expired(), "order_expired", EXPIRED),
 }
 
 NOMBA_S = """
@@ -146,9 +146,9 @@ NOMBA_S = """
 """A body of Nomba's own (contract 5.4)."""
 
 
-def body_of(type_: EventType, story: list[played.Told]) -> dict[str, Any]:
+def body_of(type_: EventType, story: list[stories.Told]) -> dict[str, Any]:
     """What is told of the one event of this type, numbers exactly as printed."""
-    rendered = told(*played.only(story, type_))
+    rendered = told(*stories.only(story, type_))
     assert rendered is not None
     body: dict[str, Any] = json.loads(rendered.body, parse_float=Decimal)
     return body
@@ -158,7 +158,7 @@ def body_of(type_: EventType, story: list[played.Told]) -> dict[str, Any]:
 def test_each_event_has_its_body(type_: EventType) -> None:
     """What an endpoint is told of this event is, byte for byte, what stands here."""
     story, type_name, expected = STORIES[type_]
-    rendered = told(*played.only(story, type_))
+    rendered = told(*stories.only(story, type_))
     assert rendered is not None
     assert (rendered.type, rendered.body) == (type_name, expected)
 
@@ -193,19 +193,19 @@ def test_every_event_that_is_told_has_a_story_and_a_type() -> None:
 
 def test_money_that_went_back_is_told_by_its_return() -> None:
     """A return that is done is a reversal of its kind under the credit's id; an attachment is none."""
-    body = body_of(EventType.PAYMENT_REVERSAL, played.returned(RefundOutcome.DONE))
+    body = body_of(EventType.PAYMENT_REVERSAL, stories.returned(RefundOutcome.DONE))
     assert body["data"]["reversal"] == {
         "kind": "late",
         "id": "00000000-0000-4000-8000-000000000003",
         "state": "done",
     }
-    event, view = played.only(played.returned(RefundOutcome.DONE), EventType.PAYMENT_REVERSAL)
+    event, view = stories.only(stories.returned(RefundOutcome.DONE), EventType.PAYMENT_REVERSAL)
     assert told(structs.replace(event, reason="attached"), view) is None
 
 
 def test_other_events_are_told_to_nobody() -> None:
     """What happens between creation and payment makes no webhook."""
-    quiet = [told(event, view) for event, view in played.paid() if event.type not in TOLD_TO_MERCHANTS]
+    quiet = [told(event, view) for event, view in stories.paid() if event.type not in TOLD_TO_MERCHANTS]
     assert quiet == [None, None]
 
 
@@ -223,21 +223,21 @@ def test_a_new_endpoint_hears_what_nomba_tells() -> None:
 
 SECOND = "WEB-ONLINE_C-282aa-00000000-0000-4000-8000-000000000009"
 LONG_STORIES = {
-    "declined, paid, refunded": played.play(
-        played.asked(),
-        played.begin(),
-        played.settle(RailOutcome.DECLINED),
-        given.begin(number=3, transaction_id=SECOND),
-        given.settle(RailOutcome.APPROVED, number=4, transaction_id=SECOND),
-        given.begin_refund(100_00, number=5, refund_id="F-1", transaction_id=SECOND),
-        given.settle_refund(RefundOutcome.REFUSED, number=6, refund_id="F-1", transaction_id=SECOND),
-        given.begin_refund(number=7, refund_id="F-2", transaction_id=SECOND),
-        given.settle_refund(RefundOutcome.DONE, number=8, refund_id="F-2", transaction_id=SECOND),
+    "declined, paid, refunded": stories.play(
+        stories.asked(),
+        stories.begin(),
+        stories.settle(RailOutcome.DECLINED),
+        factories.begin(number=3, transaction_id=SECOND),
+        factories.settle(RailOutcome.APPROVED, number=4, transaction_id=SECOND),
+        factories.begin_refund(100_00, number=5, refund_id="F-1", transaction_id=SECOND),
+        factories.settle_refund(RefundOutcome.REFUSED, number=6, refund_id="F-1", transaction_id=SECOND),
+        factories.begin_refund(number=7, refund_id="F-2", transaction_id=SECOND),
+        factories.settle_refund(RefundOutcome.DONE, number=8, refund_id="F-2", transaction_id=SECOND),
     ),
-    "expired, cancelled": played.play(
-        played.asked(due_at=played.AT), given.expire(number=1), given.cancel(number=2)
+    "expired, cancelled": stories.play(
+        stories.asked(due_at=stories.AT), factories.expire(number=1), factories.cancel(number=2)
     ),
-    "cancelled, voided": played.voided(),
+    "cancelled, voided": stories.voided(),
 }
 
 
@@ -253,7 +253,7 @@ def test_what_happens_later_does_not_change_a_body(story: str) -> None:
 
 def test_words_of_a_later_answer_are_not_put_under_an_earlier_code() -> None:
     """Where the rail has spoken again meanwhile, the failure keeps its code and says nothing more."""
-    event, view = played.only(played.failed(), EventType.PAYMENT_FAILED)
+    event, view = stories.only(stories.failed(), EventType.PAYMENT_FAILED)
     [attempt] = view.order.attempts
     spoken = structs.replace(attempt, response_code="00", message="Approved after all")
     rendered = told(event, replace(view, order=structs.replace(view.order, attempts=(spoken,))))
@@ -264,16 +264,16 @@ def test_words_of_a_later_answer_are_not_put_under_an_earlier_code() -> None:
 
 def test_a_sub_account_that_is_credited_is_named() -> None:
     """The order names the account that it credits; the merchant stays the parent."""
-    data = body_of(EventType.PAYMENT_SUCCESS, played.paid(played.asked(sub_account_id=played.SUB_ACCOUNT)))[
-        "data"
-    ]
-    assert (data["order"]["accountId"], data["merchant"]["userId"]) == (played.SUB_ACCOUNT, played.MERCHANT)
+    data = body_of(
+        EventType.PAYMENT_SUCCESS, stories.paid(stories.asked(sub_account_id=stories.SUB_ACCOUNT))
+    )["data"]
+    assert (data["order"]["accountId"], data["merchant"]["userId"]) == (stories.SUB_ACCOUNT, stories.MERCHANT)
 
 
 def test_what_the_merchant_left_out_is_said_to_be_missing() -> None:
     """Members that the contract types as strings stay strings, and metadata an empty map."""
-    bare = played.asked(terms=Terms(customer_email="ada@example.com"))
-    order = body_of(EventType.ORDER_CANCELLED, played.cancelled(bare))["data"]["order"]
+    bare = stories.asked(terms=Terms(customer_email="ada@example.com"))
+    order = body_of(EventType.ORDER_CANCELLED, stories.cancelled(bare))["data"]["order"]
     assert (order["customerId"], order["callbackUrl"], order["orderMetaData"]) == ("N/A", "N/A", {})
 
 
@@ -295,7 +295,7 @@ def test_what_the_merchant_left_out_is_said_to_be_missing() -> None:
 )
 def test_money_is_printed_with_two_decimals(amount: int, printed: bytes, fee: bytes) -> None:
     """Amounts and the fee are JSON numbers with both decimals, the fee rounded and capped."""
-    rendered = told(*played.only(played.paid(played.asked(amount=amount)), EventType.PAYMENT_SUCCESS))
+    rendered = told(*stories.only(stories.paid(stories.asked(amount=amount)), EventType.PAYMENT_SUCCESS))
     assert rendered is not None
     assert b'"fee":' + fee + b"," in rendered.body
     assert b'"transactionAmount":' + printed + b"," in rendered.body
@@ -305,7 +305,7 @@ def test_money_is_printed_with_two_decimals(amount: int, printed: bytes, fee: by
 @hypothesis.given(st.integers(1, MAX_MINOR))
 def test_no_kobo_is_lost_in_print(amount: int) -> None:
     """Whatever the amount, the number that is read back is exactly the one that was paid."""
-    data = body_of(EventType.PAYMENT_SUCCESS, played.paid(played.asked(amount=amount)))["data"]
+    data = body_of(EventType.PAYMENT_SUCCESS, stories.paid(stories.asked(amount=amount)))["data"]
     for number in (data["transaction"]["transactionAmount"], data["order"]["amount"]):
         assert number.as_tuple().exponent == -2
         assert number * 100 == amount
@@ -325,7 +325,7 @@ TERMS = st.builds(
 @hypothesis.given(TERMS, st.text())
 def test_any_text_makes_valid_json(terms: Terms, message: str) -> None:
     """Quotes, control characters and any script come back as they were, on one line."""
-    event, view = played.only(played.failed(played.asked(terms=terms)), EventType.PAYMENT_FAILED)
+    event, view = stories.only(stories.failed(stories.asked(terms=terms)), EventType.PAYMENT_FAILED)
     [attempt] = view.order.attempts
     order = structs.replace(
         view.order, attempts=(structs.replace(attempt, message=message),), reference=terms.customer_email

@@ -4,18 +4,18 @@ from functools import partial
 
 import pytest
 
-from domain import given, given_transfers
+from domain import factories, transfer_factories
 from opentill.domain.commands import Command, RefundOutcome
 from opentill.domain.events import EventType
 from opentill.domain.names import transaction_id
 from opentill.domain.order import LateMoney
 from opentill.webhooks.payload import render
-from webhooks import played
+from webhooks import stories
 
 told = partial(render, account_name="Shops of Lagos")
 
 CREDIT_ID = "00000000-0000-4000-8000-000000000008"
-CREDIT = transaction_id(played.MERCHANT, CREDIT_ID)
+CREDIT = transaction_id(stories.MERCHANT, CREDIT_ID)
 HEAD = (
     b'"merchant":{"walletId":"N/A","walletBalance":0.00,"userId":"282aa572-0000-4000-8000-000000000002"},'
     b'"terminal":{},"tokenizedCardData":{"tokenKey":"N/A","cardType":"N/A","tokenExpiryYear":"N/A",'
@@ -52,27 +52,27 @@ def reversal(state: bytes) -> bytes:
     )
 
 
-def overpaid(outcome: RefundOutcome, tries: int = 1) -> list[played.Told]:
+def overpaid(outcome: RefundOutcome, tries: int = 1) -> list[stories.Told]:
     """A transfer of 350.00 pays an order of 300.00; the bank sends the rest back, or will not."""
     steps: list[Command] = [
-        given_transfers.receive(350_00, number=1, transaction_id=CREDIT, arrived_at=played.AT)
+        transfer_factories.receive(350_00, number=1, transaction_id=CREDIT, arrived_at=stories.AT)
     ]
     for turn in range(tries):
         number = 2 * turn + 2
-        tried = given_transfers.try_return(CREDIT, number=number, now=given.NOW + 60_000)
+        tried = transfer_factories.try_return(CREDIT, number=number, now=factories.NOW + 60_000)
         until = tried.call_until
         steps += [
             tried,
-            given_transfers.settle_return(outcome, CREDIT, number=number + 1, answers_until=until),
+            transfer_factories.settle_return(outcome, CREDIT, number=number + 1, answers_until=until),
         ]
-    return played.play(played.asked(), *steps)
+    return stories.play(stories.asked(), *steps)
 
 
-DONE, REFUSED = overpaid(RefundOutcome.DONE), overpaid(RefundOutcome.REFUSED, given_transfers.MAX_TRIES)
+DONE, REFUSED = overpaid(RefundOutcome.DONE), overpaid(RefundOutcome.REFUSED, transfer_factories.MAX_TRIES)
 
 
-def body(story: list[played.Told], type_: EventType) -> tuple[str, bytes]:
-    rendered = told(*played.only(story, type_))
+def body(story: list[stories.Told], type_: EventType) -> tuple[str, bytes]:
+    rendered = told(*stories.only(story, type_))
     assert rendered is not None
     return rendered.type, rendered.body
 
@@ -82,7 +82,7 @@ def test_a_payment_by_transfer() -> None:
     assert body(DONE, EventType.PAYMENT_SUCCESS) == (
         "payment_success",
         b'{"event_type":"payment_success","requestId":"'
-        + played.only(DONE, EventType.PAYMENT_SUCCESS)[0].event_id.encode()
+        + stories.only(DONE, EventType.PAYMENT_SUCCESS)[0].event_id.encode()
         + b'","data":{'
         + HEAD
         + transaction(b"4.20", b"", b"300.00", b"2026-02-06T04:23:06Z", ALIAS)
@@ -93,7 +93,7 @@ def test_a_payment_by_transfer() -> None:
 
 def test_money_that_is_back() -> None:
     """The reversal has the returned money, the kind of the return, and its id for life."""
-    event, _ = played.only(DONE, EventType.PAYMENT_REVERSAL)
+    event, _ = stories.only(DONE, EventType.PAYMENT_REVERSAL)
     assert body(DONE, EventType.PAYMENT_REVERSAL) == (
         "payment_reversal",
         b'{"event_type":"payment_reversal","requestId":"'
@@ -109,7 +109,7 @@ def test_money_that_is_back() -> None:
 
 def test_money_that_the_bank_will_not_send() -> None:
     """Parked, it is told as failed, with the amount that is not back and what the bank said."""
-    event, view = played.only(REFUSED, EventType.RETURN_PARKED)
+    event, view = stories.only(REFUSED, EventType.RETURN_PARKED)
     left = view.order.return_of(CREDIT)
     assert left is not None
     assert left.message
@@ -132,12 +132,12 @@ def test_money_that_the_bank_will_not_send() -> None:
 )
 def test_steps_on_the_way_are_told_to_nobody(type_: EventType) -> None:
     """That money arrived, or is being sent back, is in the feed and in no webhook (contract 5.1)."""
-    assert told(*played.only(DONE, type_)) is None
+    assert told(*stories.only(DONE, type_)) is None
 
 
 def test_a_credit_that_was_attached_elsewhere_is_told_to_nobody() -> None:
     """Money that left for another order went to no payer, so no reversal says that it did."""
-    held = given_transfers.receive(300_00, number=2, transaction_id=CREDIT, arrived_at=played.AT + 1000)
-    order = played.asked(due_at=played.AT, late_money=LateMoney.HOLD)
-    story = played.play(order, given.expire(number=1), held, given_transfers.attach(CREDIT, number=3))
-    assert told(*played.only(story, EventType.PAYMENT_REVERSAL)) is None
+    held = transfer_factories.receive(300_00, number=2, transaction_id=CREDIT, arrived_at=stories.AT + 1000)
+    order = stories.asked(due_at=stories.AT, late_money=LateMoney.HOLD)
+    story = stories.play(order, factories.expire(number=1), held, transfer_factories.attach(CREDIT, number=3))
+    assert told(*stories.only(story, EventType.PAYMENT_REVERSAL)) is None

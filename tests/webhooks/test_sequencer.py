@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from given_store import ACCOUNT, NOW, ToldClock, add_orders, open_store
 from opentill.domain.events import Event
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import Store
@@ -14,6 +13,7 @@ from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import DeliveryFilter, Told
 from opentill.webhooks.sequencer import ASK_MILLISECONDS, BATCH, LEASE_MILLISECONDS, Sequencer
 from store.conformance_outbox import E1, add_cancelled, feed, said
+from store_factories import ACCOUNT, NOW, ToldClock, add_orders, open_store
 
 
 def _on(folder: Path, work: Callable[[Store, StoreThreads, ToldClock], Awaitable[None]]) -> None:

@@ -19,14 +19,14 @@ import pytest
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain import given
+from domain import factories
 from opentill.domain.commands import RailOutcome
 from opentill.domain.events import EventType
 from opentill.webhooks.payload import render
 from opentill.webhooks.signature import SigningKeys, headers
 from polling import until
 from tidy.rules import ROOT
-from webhooks import played
+from webhooks import stories
 
 SNIPPETS = ROOT / "docs/snippets"
 OLD, NEW = "HkatexKDZg7CLWy96q5sfrVHSvtoz92B", "clé-nouvelle"
@@ -80,8 +80,8 @@ def receiver(
 
 def a_payment() -> tuple[bytes, str]:
     """The body of a payment, with letters that are more than one byte, and its request id."""
-    order = played.asked(terms=replace(played.TERMS, metadata=(("buyer", "Adébáyọ̀ 😀 </script>"),)))
-    event, view = played.only(played.paid(order), EventType.PAYMENT_SUCCESS)
+    order = stories.asked(terms=replace(stories.TERMS, metadata=(("buyer", "Adébáyọ̀ 😀 </script>"),)))
+    event, view = stories.only(stories.paid(order), EventType.PAYMENT_SUCCESS)
     rendered = told(event, view)
     assert rendered is not None
     return rendered.body, event.event_id
@@ -158,15 +158,15 @@ def test_junk_does_not_hurt_a_receiver(receiver: httpx2.Client, junk: bytes) -> 
 # --- the newest wins ------------------------------------------------------------------------------
 
 SECOND = "WEB-ONLINE_C-282aa-00000000-0000-4000-8000-000000000009"
-STORY = played.play(
-    played.asked(due_at=played.AT + 3_000),
-    played.begin(),
-    played.settle(RailOutcome.DECLINED),
-    given.begin(number=3, transaction_id=SECOND),
-    given.expire(number=4),
-    given.cancel(number=5),
-    given.settle(RailOutcome.APPROVED, number=6, transaction_id=SECOND),
-    given.settle(RailOutcome.VOIDED, number=7, transaction_id=SECOND),
+STORY = stories.play(
+    stories.asked(due_at=stories.AT + 3_000),
+    stories.begin(),
+    stories.settle(RailOutcome.DECLINED),
+    factories.begin(number=3, transaction_id=SECOND),
+    factories.expire(number=4),
+    factories.cancel(number=5),
+    factories.settle(RailOutcome.APPROVED, number=6, transaction_id=SECOND),
+    factories.settle(RailOutcome.VOIDED, number=7, transaction_id=SECOND),
 )
 """Declined, expired, cancelled, and a late approval voided: four webhooks, of three statuses."""
 ORDERS = [json.loads(each.body)["data"]["order"] for event in STORY if (each := told(*event))]

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from given_store import NOW
 from opentill.webhooks.windows import FIRST_WINDOW, WINDOWS_KEPT, Window, Windows
-from webhooks.told import endpoint
+from store_factories import NOW
+from webhooks.sending import endpoint
 
 
 @given(st.lists(st.booleans()))

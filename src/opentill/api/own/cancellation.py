@@ -12,9 +12,9 @@ from opentill.api.http.decode import Text
 from opentill.api.nomba.creation import MetadataText
 from opentill.api.nomba.replies import cancel_reply
 from opentill.api.own.allowed import CANCEL, what_is_allowed
-from opentill.api.wire import (RECORD_NOT_FOUND, Reply, WireStruct)
-from opentill.domain.commands import (CancelOrRefund, EnsureCancelled)
-from opentill.domain.decisions import (Change)
+from opentill.api.wire import RECORD_NOT_FOUND, Reply, WireStruct
+from opentill.domain.commands import CancelOrRefund, EnsureCancelled
+from opentill.domain.decisions import Change
 from opentill.domain.money import major_units
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Order, OrderStatus

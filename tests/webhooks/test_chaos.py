@@ -14,8 +14,8 @@ import pytest
 from clusters import WHEEL_VERSION, cluster
 from opentill.webhooks.signature import SigningKeys, headers
 from tidy.rules import ROOT
+from webhooks.chaos import FAILING_SHARE, KEY, Chaos, Record, survive
 from webhooks.laws import ENDINGS, PING, Arrived, complaints, feed_complaints
-from webhooks.storm import FAILING_SHARE, KEY, Record, Storm, weathered
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -24,48 +24,48 @@ LAST_WINS = NEWEST_WINS.partition("WHERE")[0]
 SHUFFLES = 3
 
 
-def on_sqlite() -> Storm:
-    """The whole storm: one process, ten deaths."""
-    return Storm(orders=2000, kills=10)
+def on_sqlite() -> Chaos:
+    """All of it: one process, ten deaths."""
+    return Chaos(orders=2000, kills=10)
 
 
-def on_postgres() -> Storm:
+def on_postgres() -> Chaos:
     """A smaller one, with two processes that share all the work."""
     url = cluster(WHEEL_VERSION).fresh_database()
-    return Storm(orders=300, kills=3, workers=2, database_url=url)
+    return Chaos(orders=300, kills=3, workers=2, database_url=url)
 
 
 @dataclass(frozen=True)
-class Weathered:
-    """A storm and what came of it."""
+class Survived:
+    """Chaos and what came of it."""
 
-    storm: Storm
+    chaos: Chaos
     record: Record
 
 
-@pytest.fixture(scope="module", params=[on_sqlite, on_postgres], ids=lambda storm: storm.__name__)
-def weather(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Weathered:
-    storm = request.param()
-    return Weathered(storm, weathered(tmp_path_factory.mktemp("storm"), storm))
+@pytest.fixture(scope="module", params=[on_sqlite, on_postgres], ids=lambda chaos: chaos.__name__)
+def survived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Survived:
+    chaos = request.param()
+    return Survived(chaos, survive(tmp_path_factory.mktemp("chaos"), chaos))
 
 
 @pytest.fixture
-def record(weather: Weathered) -> Record:
-    return weather.record
+def record(survived: Survived) -> Record:
+    return survived.record
 
 
-# --- it was a storm -------------------------------------------------------------------------------
+# --- it was chaos ----------------------------------------------------------------------------------
 
 
-def test_it_was_a_storm(weather: Weathered) -> None:
+def test_it_was_chaos(survived: Survived) -> None:
     """Every order was fought for and ended, either way often; fights, stream and deliveries were torn."""
-    storm, record = weather.storm, weather.record
+    chaos, record = survived.chaos, survived.record
     ended = Counter(order["status"] for name, order in record.orders.items() if name.startswith("order-"))
     assert ended.keys() == set(ENDINGS.values())
-    assert ended.total() == storm.orders
-    assert min(ended.values()) >= storm.orders / 20
-    assert record.torn >= storm.kills
-    assert record.streams == storm.kills + 1
+    assert ended.total() == chaos.orders
+    assert min(ended.values()) >= chaos.orders / 20
+    assert record.torn >= chaos.kills
+    assert record.streams == chaos.kills + 1
     refused = sum(not each.accepted for each in record.arrived)
     assert refused >= len(record.arrived) * FAILING_SHARE / 2
     assert max(Counter(each.request_id for each in record.arrived if each.accepted).values()) > 1

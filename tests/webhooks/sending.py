@@ -1,4 +1,4 @@
-"""A store with something to tell: merchants with endpoints, orders that were cancelled, a sender at work."""
+"""A sender at work on a store with something to tell: merchants with endpoints, and cancelled orders."""
 
 import asyncio
 import json
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from given_store import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, write
 from opentill.domain.events import Event, EventType
 from opentill.engine.threads import StoreThreads
 from opentill.store.databases.sqlite import SqliteStore
@@ -16,8 +15,10 @@ from opentill.webhooks.guard import Guard
 from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.sender import DeliverySender, Poster, SenderSettings, Signer
 from polling import until
+from store_factories import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, write
 
 TYPE = "order_cancelled"
+PATIENCE_SECONDS = 20
 QUICK = SenderSettings(poll_seconds=0.02)
 LEASE_MILLISECONDS = 60_000
 """Longer than any lease of a sender of these tests."""
@@ -47,7 +48,7 @@ def render(event: Event, _view: OrderView) -> Told | None:
 
 
 def sign(outgoing: Outgoing, at: int) -> dict[str, str]:
-    """What these tests look for instead of a signature."""
+    """Return what these tests look for instead of a signature."""
     return {"X-Signed": f"{outgoing.delivery.event_id} {at}"}
 
 
@@ -93,9 +94,9 @@ async def sending(
         threads.close()
 
 
-async def came(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
-    """As ``until``, while the loop goes on."""
-    await asyncio.to_thread(until, condition, what, seconds)
+async def came(condition: Callable[[], object], what: str) -> None:
+    """Wait as ``until`` does, while the loop goes on."""
+    await asyncio.to_thread(until, condition, what, PATIENCE_SECONDS)
 
 
 async def tried(store: SqliteStore, times: int) -> Delivery:

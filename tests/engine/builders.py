@@ -1,12 +1,11 @@
-"""What is asked about refunds, challenges, single attempts and transfers, with every detail filled in."""
+"""Builders of commands: about cards, refunds, challenges and transfers, with every detail filled in."""
 
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from engine.given import settle
-from given_store import ACCOUNT, ACTOR, IDS, NOW
 from opentill.domain.commands import (
+    BeginAttempt,
     BeginRefund,
     CancelAttempt,
     CancelOrRefund,
@@ -18,13 +17,70 @@ from opentill.domain.commands import (
     ReturnFromChallenge,
     SettleAttempt,
     SettleRefund,
+    SubmitOtp,
     TransactionCommand,
 )
 from opentill.domain.order import Challenge, Sender
+from opentill.store.orders.contract import KeyClaim
+from store_factories import ACCOUNT, ACTOR, IDS, NOW
 
-Asked = TypeVar("Asked", bound=TransactionCommand)
+C = TypeVar("C", bound=TransactionCommand)
 SENDER = Sender("Ada Obi", "0123456789", "058")
 CHALLENGE = Challenge("https://bank.example/3ds", "jwt-1", "md-1")
+
+
+def begin(name: str, transaction_id: str, account_id: str = ACCOUNT, key: str | None = None) -> BeginAttempt:
+    return BeginAttempt(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        name=name,
+        transaction_id=transaction_id,
+        card_masked="543462******2808",
+        card_brand="Mastercard",
+        call_until=NOW + 30_000,
+        max_attempts=10,
+        reply_key=key,
+    )
+
+
+def submit_otp(name: str, transaction_id: str, account_id: str = ACCOUNT) -> SubmitOtp:
+    return SubmitOtp(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        name=name,
+        transaction_id=transaction_id,
+        call_until=NOW + 30_000,
+    )
+
+
+def settle(
+    name: str,
+    transaction_id: str,
+    outcome: RailOutcome,
+    account_id: str = ACCOUNT,
+    *,
+    answers_try: int = 0,
+    max_otp_tries: int = 5,
+) -> SettleAttempt:
+    return SettleAttempt(
+        account_id=account_id,
+        command_id=IDS.uuid(),
+        actor=ACTOR,
+        name=name,
+        transaction_id=transaction_id,
+        outcome=outcome,
+        answers_try=answers_try,
+        response_code="00",
+        message="said the rail",
+        call_until=NOW + 60_000,
+        max_otp_tries=max_otp_tries,
+    )
+
+
+def claim(key: str, fingerprint: str = "f", account_id: str = ACCOUNT) -> KeyClaim:
+    return KeyClaim(account_id, key, fingerprint, IDS.uuid())
 
 
 def resend_otp(name: str, account_id: str = ACCOUNT, *, max_otp_sends: int = 2) -> ResendOtp:
@@ -58,7 +114,7 @@ def answer(
     answers_try: int = 0,
     max_otp_tries: int = 5,
 ) -> SettleAttempt:
-    """What the rail answers, with the challenge that belongs to it."""
+    """Return what the rail answers, with the challenge that belongs to it."""
     command = settle(
         name,
         transaction_id,
@@ -153,7 +209,7 @@ def received(
     )
 
 
-def transfer(kind: type[Asked], transaction_id: str, account_id: str = ACCOUNT, **members: Any) -> Asked:
+def transfer(kind: type[C], transaction_id: str, account_id: str = ACCOUNT, **members: Any) -> C:
     """A command about the credit of this name."""
     return kind(
         account_id=account_id,

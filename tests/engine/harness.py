@@ -1,4 +1,4 @@
-"""An engine over a real store, faults at the store's commit, and what the database says in SQL."""
+"""The engine's harness: an engine on a real store, faults at its commit, and what the database says."""
 
 import asyncio
 import itertools
@@ -14,8 +14,7 @@ import psycopg
 from sqlalchemy import text
 
 from databases import Place, url_of
-from given_store import ACCOUNT, ACTOR, IDS, NOW, ToldClock
-from opentill.domain.commands import BeginAttempt, Command, RailOutcome, SettleAttempt, SubmitOtp
+from opentill.domain.commands import Command
 from opentill.domain.refusals import Refusal
 from opentill.engine.batch import Outcome
 from opentill.engine.engine import Engine, EngineSettings, Result
@@ -26,7 +25,8 @@ from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.databases.urls import is_postgres, sqlite_path
 from opentill.store.errors import CommitUnknown, Transient
 from opentill.store.interface import Store
-from opentill.store.orders.contract import Batch, KeyClaim, StoredReply
+from opentill.store.orders.contract import Batch, StoredReply
+from store_factories import ACCOUNT, NOW, ToldClock
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def served(
     clock: ToldClock | None = None,
     settings: EngineSettings | None = None,
 ) -> T:
-    """What ``work`` returns when it is done with an engine on this store."""
+    """Return what ``work`` returns when it is done with an engine on this store."""
 
     async def main() -> T:
         async with running(store, clock, settings) as engine:
@@ -70,7 +70,7 @@ async def together(*submissions: Coroutine[Any, Any, T]) -> list[T | BaseExcepti
 
 
 def submitted(store: Store, *commands: Command, clock: ToldClock | None = None) -> list[str]:
-    """How commands that waited together ended, in words (see ``ending``)."""
+    """Return how commands that waited together ended, in words (see ``ending``)."""
 
     async def work(engine: Engine) -> list[str]:
         return [ending(answer) for answer in await together(*(engine.submit(c) for c in commands))]
@@ -87,61 +87,7 @@ def ending(answer: Result | BaseException) -> str:
     return type(answer.outcome).__name__ if isinstance(answer.outcome, Refusal) else "done"
 
 
-# --- what is asked --------------------------------------------------------------------------------
-
-
-def begin(name: str, transaction_id: str, account_id: str = ACCOUNT, key: str | None = None) -> BeginAttempt:
-    return BeginAttempt(
-        account_id=account_id,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
-        name=name,
-        transaction_id=transaction_id,
-        card_masked="543462******2808",
-        card_brand="Mastercard",
-        call_until=NOW + 30_000,
-        max_attempts=10,
-        reply_key=key,
-    )
-
-
-def submit_otp(name: str, transaction_id: str, account_id: str = ACCOUNT) -> SubmitOtp:
-    return SubmitOtp(
-        account_id=account_id,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
-        name=name,
-        transaction_id=transaction_id,
-        call_until=NOW + 30_000,
-    )
-
-
-def settle(
-    name: str,
-    transaction_id: str,
-    outcome: RailOutcome,
-    account_id: str = ACCOUNT,
-    *,
-    answers_try: int = 0,
-    max_otp_tries: int = 5,
-) -> SettleAttempt:
-    return SettleAttempt(
-        account_id=account_id,
-        command_id=IDS.uuid(),
-        actor=ACTOR,
-        name=name,
-        transaction_id=transaction_id,
-        outcome=outcome,
-        answers_try=answers_try,
-        response_code="00",
-        message="said the rail",
-        call_until=NOW + 60_000,
-        max_otp_tries=max_otp_tries,
-    )
-
-
-def claim(key: str, fingerprint: str = "f", account_id: str = ACCOUNT) -> KeyClaim:
-    return KeyClaim(account_id, key, fingerprint, IDS.uuid())
+# --- renderers -------------------------------------------------------------------------------------
 
 
 class Renderer:
@@ -172,7 +118,7 @@ def poison(_outcome: Outcome) -> StoredReply:
 
 
 class Fault(Enum):
-    """What happens to one batch of a ``FaultyStore``."""
+    """A fault that falls on one batch of a ``FaultyStore``."""
 
     CLOSED = "the batch does not open"
     TRANSIENT = "the database says at the commit that trying again may help"
@@ -192,7 +138,7 @@ class FaultySqlite(SqliteStore):
 
 
 class FaultyPostgres(PostgresStore):
-    """As ``FaultySqlite``."""
+    """The same on PostgreSQL as ``FaultySqlite``."""
 
     def __init__(self, url: str):
         super().__init__(url)
@@ -286,7 +232,7 @@ def _heard_by_cursors(line: _Session, ran: Callable[[str], None]) -> Iterator[No
 
 
 def ask(store: FaultyStore, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own, in which ``?`` stands for values, says of the committed state."""
+    """Ask the committed state by a statement of the test's own, in which ``?`` stands for values."""
     named = {f"value_{number}": value for number, value in enumerate(values)}
     places = iter(named)
     question = text(re.sub(r"\?", lambda _: f":{next(places)}", statement))
@@ -301,15 +247,15 @@ def status(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> str
     return str(found[0][0]) if found else "none"
 
 
-def event_types(store: FaultyStore, reference: str, account_id: str = ACCOUNT) -> list[str]:
-    """What happened to the order, in its order."""
+def event_types(store: FaultyStore, reference: str) -> list[str]:
+    """Return what happened to the order, in its order."""
     return [
         str(type_)
         for (type_,) in ask(
             store,
             "SELECT e.type FROM events AS e JOIN orders AS o USING (account_id, order_id)"
             " WHERE account_id = ? AND o.reference = ? ORDER BY e.sequence",
-            account_id,
+            ACCOUNT,
             reference,
         )
     ]

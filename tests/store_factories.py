@@ -1,4 +1,4 @@
-"""What store and engine tests share: real stores, a clock that is told the time, ids that count."""
+"""Factories on real stores: orders, tokens, changes in them, a clock that is told the time, counting ids."""
 
 import itertools
 import uuid

@@ -1,6 +1,6 @@
-"""A storm: contested orders, a receiver of ill will, and a server that is killed again and again.
+"""Chaos: contested orders, a receiver of ill will, and a server that is killed again and again.
 
-    record = weathered(folder, Storm(orders=300, kills=3, workers=2, database_url=url))
+    record = survive(folder, Chaos(orders=300, kills=3, workers=2, database_url=url))
 
 What comes out is all that was told: by webhook, by the feed, and by a stream that was taken up again behind
 the last event heard after each death; and beside it every order as the API shows it in the end.
@@ -24,7 +24,7 @@ from polling import until
 from races.books import ledger_check
 from races.lines import Line
 from server import Server, client
-from webhooks.contested import Crowd
+from webhooks.fights import Crowd
 from webhooks.laws import TOLD_AS, Arrived
 from webhooks.receiver import CLOSES_IN_THE_BODY, HANGS_UP, OK, Reaction, Receiver, answer
 
@@ -51,23 +51,23 @@ SUCCESSES: Final = (*[OK] * 8, answer(204), answer(200, after_seconds=0.02), CLO
 LEASE_SECONDS: Final = 60
 """How long to wait for the last deliveries: a claim of the dead is respected for twenty seconds."""
 PAGE: Final = 250
+SEED: Final = 1
 
 
 @dataclass(frozen=True)
-class Storm:
-    """How bad it is."""
+class Chaos:
+    """The measure of it."""
 
     orders: int
     kills: int
     workers: int = 1
     database_url: str = ""
     """Empty for SQLite in the data folder."""
-    seed: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What came of it."""
+    """The record of what came of it."""
 
     arrived: list[Arrived]
     orders: dict[str, Any]
@@ -84,19 +84,19 @@ class Record:
     """What ``opentill ledger check`` complains of."""
 
 
-def weathered(folder: Path, storm: Storm) -> Record:
-    """Live through a storm; this folder holds the server's data and log."""
-    passage = _Passage(folder, storm)
-    with Receiver(passage.react) as passage.receiver:
-        for life in range(storm.kills):
-            with passage.server() as server:
+def survive(folder: Path, chaos: Chaos) -> Record:
+    """Live through it; this folder holds the server's data and log."""
+    run = _Run(folder, chaos)
+    with Receiver(run.react) as run.receiver:
+        for life in range(chaos.kills):
+            with run.server() as server:
                 if life == 0:
-                    _register(server, passage.receiver.url)
-                asyncio.run(passage.until_killed(server, passage.doom(life)))
-        with passage.server() as server:
-            asyncio.run(passage.crowd.fight(server.url, passage.numbers))
-            until(lambda: passage.unsettled(server) == 0, "everything is told", LEASE_SECONDS)
-            record = passage.record(server)
+                    _register(server, run.receiver.url)
+                asyncio.run(run.until_killed(server, run.doom(life)))
+        with run.server() as server:
+            asyncio.run(run.crowd.fight(server.url, run.numbers))
+            until(lambda: run.unsettled(server) == 0, "everything is told", LEASE_SECONDS)
+            record = run.record(server)
             assert server.stop() == 0
     return record
 
@@ -131,26 +131,26 @@ class _Ear:
             return
 
 
-class _Passage:
-    """One way through a storm."""
+class _Run:
+    """One way through the chaos."""
 
     receiver: Receiver
 
-    def __init__(self, folder: Path, storm: Storm):
+    def __init__(self, folder: Path, chaos: Chaos):
         self._folder = folder
-        self._storm = storm
-        self._chance = random.Random(storm.seed)
-        self._moods = random.Random(storm.seed)
+        self._chaos = chaos
+        self._chance = random.Random(SEED)
+        self._moods = random.Random(SEED)
         self._accepted: list[bool] = []
         self._ear = _Ear()
         self.crowd = Crowd()
-        self.numbers = iter(range(storm.orders))
+        self.numbers = iter(range(chaos.orders))
         """Of the orders that nobody has fought for yet."""
 
     def server(self) -> Server:
         """The next life on the same data."""
-        on = {"database_url": self._storm.database_url} if self._storm.database_url else {}
-        return Server(self._folder, workers=self._storm.workers, **SETTINGS, **on)
+        on = {"database_url": self._chaos.database_url} if self._chaos.database_url else {}
+        return Server(self._folder, workers=self._chaos.workers, **SETTINGS, **on)
 
     def react(self, _number: int) -> Reaction:
         """The receiver's mood, and a note of whether it took the delivery."""
@@ -159,7 +159,7 @@ class _Passage:
         return self._moods.choice(SUCCESSES if takes else FAILURES)
 
     def doom(self, life: int) -> Callable[[], bool]:
-        """When this life ends: in the middle of its orders, or in the middle of its deliveries, by turns."""
+        """Return when this life ends: amid its orders, or amid its deliveries, by turns."""
         if life % 2 == 0:
             return self._reached(self.crowd.diary.heard, self._share, 2 * self._share)
         return self._reached(self.receiver.posts, self._share // 4, self._share)
@@ -170,8 +170,8 @@ class _Passage:
 
     @property
     def _share(self) -> int:
-        """How many new orders there are for one life."""
-        return self._storm.orders // (self._storm.kills + 1)
+        """Return how many new orders there are for one life."""
+        return self._chaos.orders // (self._chaos.kills + 1)
 
     async def until_killed(self, server: Server, doom: Callable[[], bool]) -> None:
         """Fight for a share of the orders, listen, and die."""
@@ -187,8 +187,8 @@ class _Passage:
         )
 
     def unsettled(self, server: Server) -> int:
-        """How many rail calls, unplaced events and deliveries are still under way."""
-        database = create_engine(self._storm.database_url or f"sqlite:///{server.data / 'opentill.db'}")
+        """Return how many rail calls, unplaced events and deliveries are still under way."""
+        database = create_engine(self._chaos.database_url or f"sqlite:///{server.data / 'opentill.db'}")
         with database.connect() as connection:
             under_way = sum(int(connection.execute(text(each)).scalar_one()) for each in _UNDER_WAY)
         database.dispose()
@@ -213,7 +213,7 @@ class _Passage:
 
     @property
     def _named(self) -> set[str]:
-        return {f"order-{number}" for number in range(self._storm.orders)}
+        return {f"order-{number}" for number in range(self._chaos.orders)}
 
 
 _UNDER_WAY: Final = (

@@ -1,10 +1,10 @@
-"""One order of a shop, played through the core: its events, each with the order as it stood right after."""
+"""Stories of one order of a shop, played through the core: each event, and the order right after it."""
 
 from typing import Any
 
 from msgspec.structs import replace
 
-from domain import given, given_transfers
+from domain import factories, transfer_factories
 from opentill.domain.commands import (
     CancelOrder,
     Command,
@@ -38,7 +38,7 @@ Told = tuple[Event, OrderView]
 
 def asked(*, amount: int = 300_00, terms: Terms = TERMS, **more: Any) -> CreateOrder:
     """The order of all these stories."""
-    command = given.create_order(
+    command = factories.create_order(
         order_id="a5e72ee4-0000-4000-8000-000000000004",
         reference="ORD_1770351765072_449733810",
         amount=amount,
@@ -66,12 +66,12 @@ def only(told: list[Told], type_: EventType) -> Told:
 
 def begin() -> Command:
     """The payer enters a card."""
-    return given.begin(number=1, transaction_id=ATTEMPT)
+    return factories.begin(number=1, transaction_id=ATTEMPT)
 
 
 def settle(outcome: RailOutcome, number: int = 2) -> Command:
     """The rail answers about that card."""
-    return given.settle(outcome, number=number, transaction_id=ATTEMPT)
+    return factories.settle(outcome, number=number, transaction_id=ATTEMPT)
 
 
 def paid(order: CreateOrder | None = None) -> list[Told]:
@@ -86,29 +86,29 @@ def failed(order: CreateOrder | None = None) -> list[Told]:
 
 def cancelled(order: CreateOrder | None = None) -> list[Told]:
     """Cancelled before a card was entered."""
-    cancel: CancelOrder = given.cancel(number=1)
+    cancel: CancelOrder = factories.cancel(number=1)
     return play(order or asked(), cancel)
 
 
 def expired(order: CreateOrder | None = None) -> list[Told]:
     """Its time passed."""
-    expire: ExpireOrder = given.expire(number=1)
+    expire: ExpireOrder = factories.expire(number=1)
     return play(replace(order or asked(), due_at=AT), expire)
 
 
-def voided(order: CreateOrder | None = None) -> list[Told]:
+def voided() -> list[Told]:
     """Cancelled while the card was being charged: the approval is voided."""
     steps = (settle(RailOutcome.APPROVED, 3), settle(RailOutcome.VOIDED, 4))
-    return play(order or asked(), begin(), given.cancel(number=2), *steps)
+    return play(asked(), begin(), factories.cancel(number=2), *steps)
 
 
-def returned(outcome: RefundOutcome, order: CreateOrder | None = None) -> list[Told]:
+def returned(outcome: RefundOutcome) -> list[Told]:
     """Cancelled, then 125.50 arrive by transfer, and the bank is asked once to send them back."""
-    credit = given_transfers.receive(125_50, number=2, transaction_id=ATTEMPT)
-    tried = given_transfers.try_return(ATTEMPT, number=3)
+    credit = transfer_factories.receive(125_50, number=2, transaction_id=ATTEMPT)
+    tried = transfer_factories.try_return(ATTEMPT, number=3)
     until = tried.call_until
-    settled = given_transfers.settle_return(outcome, ATTEMPT, number=4, max_tries=1, answers_until=until)
-    return play(order or asked(), given.cancel(number=1), credit, tried, settled)
+    settled = transfer_factories.settle_return(outcome, ATTEMPT, number=4, max_tries=1, answers_until=until)
+    return play(asked(), factories.cancel(number=1), credit, tried, settled)
 
 
 def refunded(outcome: RefundOutcome = RefundOutcome.DONE, order: CreateOrder | None = None) -> list[Told]:
@@ -117,6 +117,6 @@ def refunded(outcome: RefundOutcome = RefundOutcome.DONE, order: CreateOrder | N
         order or asked(),
         begin(),
         settle(RailOutcome.APPROVED),
-        given.begin_refund(125_50, number=3, refund_id=REFUND, transaction_id=ATTEMPT),
-        given.settle_refund(outcome, number=4, refund_id=REFUND, transaction_id=ATTEMPT),
+        factories.begin_refund(125_50, number=3, refund_id=REFUND, transaction_id=ATTEMPT),
+        factories.settle_refund(outcome, number=4, refund_id=REFUND, transaction_id=ATTEMPT),
     )

@@ -8,19 +8,8 @@ from typing import TypeVar
 from msgspec import structs
 
 from databases import Place, rail_of
-from engine.asked import begin_refund, cancel_attempt, resend_otp, return_from_challenge
-from engine.given import (
-    FaultyStore,
-    Renderer,
-    ask,
-    begin,
-    event_types,
-    faulty_store,
-    running,
-    status,
-    submit_otp,
-)
-from given_store import ACCOUNT, NOW, CountingIds, ToldClock
+from engine.builders import begin, begin_refund, cancel_attempt, resend_otp, return_from_challenge, submit_otp
+from engine.harness import FaultyStore, Renderer, ask, event_types, faulty_store, running, status
 from opentill.domain.order import CallKind, Challenge, Order
 from opentill.engine.batch import Outcome, Render
 from opentill.engine.engine import Engine, Result
@@ -32,6 +21,7 @@ from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD, SandboxCardRai
 from opentill.rails.sandbox.journal import RailJournal, RailPayout, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
 from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
+from store_factories import ACCOUNT, NOW, CountingIds, ToldClock
 
 T = TypeVar("T")
 
@@ -165,7 +155,7 @@ class HeldRail:
 
 @dataclass
 class Till:
-    """What a test of the desk has at hand."""
+    """All that a test of the payment services has at hand."""
 
     store: FaultyStore
     engine: Engine
@@ -202,9 +192,9 @@ class Till:
         command = structs.replace(return_from_challenge(transaction_id), call_until=self.desk.call_until())
         return await self.desk.return_from_challenge(command, Asking(self.render))
 
-    async def at_bank(self, *, passed: bool, transaction_id: str = "T1") -> bool:
+    async def at_bank(self, *, passed: bool) -> bool:
         """The payer answers on the bank's challenge page."""
-        return await self.sandbox.answer_challenge(transaction_id, passed=passed)
+        return await self.sandbox.answer_challenge("T1", passed=passed)
 
     async def resend(self, *, max_otp_sends: int = 2) -> Result:
         """The payer of the order ``r`` asks for the password again."""
@@ -242,7 +232,7 @@ class Till:
         self.journal.set_switch(RailSwitch(operation, outcome, 0), calls)
 
     async def finish(self) -> None:
-        """What the worker does: settle the calls whose callers are taken for dead."""
+        """Settle, as the worker does, the calls whose callers are taken for dead."""
         for order in self.overdue():
             await self.desk.finish(order)
 
@@ -264,16 +254,16 @@ class Till:
 
     @property
     def refunded(self) -> int:
-        """What counts as given back, in minor units."""
+        """Return what counts as given back, in minor units."""
         return int(ask(self.store, "SELECT refunded FROM orders")[0][0])
 
     def paid_out(self, refund_id: str = "F1") -> RailPayout | None:
-        """What the rail itself knows of a refund."""
+        """Return what the rail itself knows of a refund."""
         return self.journal.payout(refund_id)
 
     @property
     def balances(self) -> dict[str, int]:
-        """What stands on each ledger account, in minor units."""
+        """Return what stands on each ledger account, in minor units."""
         rows = ask(self.store, "SELECT ledger_account, sum(amount) FROM ledger_entries GROUP BY 1")
         return {account.split(":")[0]: amount for account, amount in rows if amount}
 
@@ -320,7 +310,7 @@ def at_the_till(
     settings: CardPaymentSettings = LONG,
     now: int = NOW,
 ) -> T:
-    """What ``work`` returns; afterwards the process is gone, with whatever calls were still running.
+    """Return what ``work`` returns; afterwards the process is gone, with whatever calls were still running.
 
     Called again with the same place it is the next process on the same database and rail.
     """

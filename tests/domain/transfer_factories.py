@@ -1,10 +1,10 @@
-"""Credits, returns and commands about them, with every detail that a test does not care about filled in."""
+"""Factories of credits, returns and commands about them, with every detail filled in that a test ignores."""
 
 from typing import Any
 
 from msgspec.structs import replace
 
-from domain import given
+from domain import factories
 from opentill.domain.commands import (
     AcceptCredit,
     AttachCredit,
@@ -37,8 +37,8 @@ MAX_TRIES = 2
 def _about(number: int, transaction_id: str) -> dict[str, Any]:
     return {
         "account_id": "M",
-        "command_id": given.command_id(number),
-        "actor": given.ACTOR,
+        "command_id": factories.command_id(number),
+        "actor": factories.ACTOR,
         "transaction_id": transaction_id,
     }
 
@@ -49,7 +49,7 @@ def receive(
     number: int = 1,
     transaction_id: str = "C-new",
     transferred_at: int | None = None,
-    arrived_at: int = given.NOW,
+    arrived_at: int = factories.NOW,
     currency: str = "NGN",
 ) -> ReceiveCredit:
     return ReceiveCredit(
@@ -78,7 +78,7 @@ def attach(transaction_id: str = "C", *, number: int = 1) -> AttachCredit:
     return AttachCredit(**_about(number, transaction_id), attached_to="M/other")
 
 
-def try_return(transaction_id: str = "C", *, number: int = 1, now: int = given.NOW) -> BeginReturn:
+def try_return(transaction_id: str = "C", *, number: int = 1, now: int = factories.NOW) -> BeginReturn:
     return BeginReturn(**_about(number, transaction_id), now=now, call_until=now + 30_000)
 
 
@@ -88,7 +88,7 @@ def settle_return(
     *,
     number: int = 1,
     max_tries: int = MAX_TRIES,
-    answers_until: int = given.NOW,
+    answers_until: int = factories.NOW,
 ) -> SettleReturn:
     return SettleReturn(
         **_about(number, transaction_id),
@@ -96,7 +96,7 @@ def settle_return(
         answers_until=answers_until,
         response_code="91",
         message="what the bank said",
-        try_again_at=given.NOW + 60_000,
+        try_again_at=factories.NOW + 60_000,
         max_tries=max_tries,
     )
 
@@ -117,8 +117,8 @@ def credit(held: int, *, transaction_id: str = "C", amount: int | None = None, a
         account_number="9000000017",
         amount=held + applied if amount is None else amount,
         sender=SENDER,
-        transferred_at=given.CREATED_AT,
-        arrived_at=given.CREATED_AT,
+        transferred_at=factories.CREATED_AT,
+        arrived_at=factories.CREATED_AT,
         disposition=Disposition.HELD,
         applied=applied,
         held=held,
@@ -136,7 +136,7 @@ def with_held(order: Order, *credits_: Credit) -> Order:
     )
 
 
-def with_return(status: ReturnStatus, *, until: int = given.NOW, tries: int = 0) -> Order:
+def with_return(status: ReturnStatus, *, until: int = factories.NOW) -> Order:
     """A cancelled order with one return of 100 in this status."""
     done = status is ReturnStatus.DONE
     calls = status not in {ReturnStatus.DONE, ReturnStatus.PARKED}
@@ -145,12 +145,12 @@ def with_return(status: ReturnStatus, *, until: int = given.NOW, tries: int = 0)
         kind=ReturnKind.LATE,
         amount=100,
         status=status,
-        started_at=given.CREATED_AT,
-        updated_at=given.CREATED_AT,
-        tries=tries,
+        started_at=factories.CREATED_AT,
+        updated_at=factories.CREATED_AT,
+        tries=0,
         call=RailCall(CallKind.RETURN, until) if calls else None,
     )
-    return given.order(
+    return factories.order(
         OrderStatus.CANCELLED,
         credits=(credit(0, amount=100),),
         credit_count=1,

@@ -1,4 +1,4 @@
-"""Orders, attempts and commands to judge, with every detail that a test does not care about filled in."""
+"""Factories of orders, attempts and commands, with every detail that a test does not care about filled in."""
 
 import uuid
 from typing import Any

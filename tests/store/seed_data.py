@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from databases import Place
-from engine.asked import received, transfer
-from engine.given import begin, running, settle, submit_otp, together
-from given_store import ACCOUNT, ACTOR, IDS, NOW, OTHER, ToldClock, cancel, new_order, open_store
+from engine.builders import begin, received, settle, submit_otp, transfer
+from engine.harness import running, together
 from opentill.domain.commands import (
     AcceptCredit,
     BeginRefund,
@@ -34,6 +33,7 @@ from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.interface import Store
 from opentill.store.outbox.contract import DeliveryState, Endpoint, Patience, Tried
 from opentill.store.transfers.contract import TransferNotice
+from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, ToldClock, cancel, new_order, open_store
 
 DUE = NOW + 1_000
 HOUSE_CREDIT = "c0000000-0000-4000-8000-000000000001"
