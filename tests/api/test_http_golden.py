@@ -16,7 +16,8 @@ import pytest
 from api.golden.conversation import Conversation, Known, Replay
 from databases import NewDatabase, locking, writing
 from opentill.api import wire
-from opentill.api.http.routing import Operation, Router
+from opentill.api.http.call import Operation
+from opentill.api.http.routing import Router
 from opentill.api.operations import OPERATIONS
 from opentill.api.wire import REFUSALS
 from opentill.domain import refusals

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
+from opentill.api.http.dependencies import Wanted
 from opentill.api.http.streaming import send_stream
-from opentill.api.own.feed import START, Feed, Wanted, from_cursor, to_cursor
-from opentill.api.own.streams import EventStream, Pace, Streams
+from opentill.api.own.feed import START, Feed, from_cursor, to_cursor
+from opentill.api.own.streams import EventStream, OpenEventStreams, Pace
 from opentill.api.wire import Rejected
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
@@ -42,7 +43,7 @@ class House:
 
     store: AskedStore
     clock: ToldClock
-    streams: Streams
+    streams: OpenEventStreams
 
     def tell(self, *references: str, account_id: str = ACCOUNT) -> None:
         """New orders, already in the feed."""
@@ -57,7 +58,7 @@ async def house(folder: Path, most: int = 100) -> AsyncIterator[House]:
     threads, clock = StoreThreads(store), ToldClock()
     reader = Reader(threads, 1000)
     reader.start()
-    streams = Streams(Feed(threads, reader), threads, reader, clock, most, QUICK)
+    streams = OpenEventStreams(Feed(threads, reader), threads, reader, clock, most, QUICK)
     try:
         yield House(store, clock, streams)
     finally:

@@ -11,8 +11,6 @@ BENCH = rules.sources("bench")
 TOOLS = rules.sources("tools")
 
 CIRCLES = [
-    "api.http.call",
-    "api.http.routing",
     "cli",
     "cli.commands",
     "store.databases.opening",

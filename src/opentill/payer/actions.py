@@ -106,11 +106,11 @@ class Actions:
             transaction_id=transaction,
             card_masked=card.masked,
             card_brand=card.brand,
-            call_until=self._deps.desk.call_until(),
+            call_until=self._deps.card_payments.call_until(),
             max_attempts=self._deps.offer.limits.max_attempts,
         )
         back = self._deps.return_url(account_id, transaction)
-        await self._deps.desk.charge(command, card, back, NO_REPLY)
+        await self._deps.card_payments.charge(command, card, back, NO_REPLY)
         return None
 
     async def confirm(self, name: Name, form: Form) -> WrongFields | None:
@@ -122,16 +122,16 @@ class Actions:
             **self._command(name),
             name=name[1],
             transaction_id=form.get("attempt", ""),
-            call_until=self._deps.desk.call_until(),
+            call_until=self._deps.card_payments.call_until(),
         )
-        await self._deps.desk.confirm(command, otp, NO_REPLY)
+        await self._deps.card_payments.confirm(command, otp, NO_REPLY)
         return None
 
     async def resend_otp(self, name: Name, _form: Form) -> WrongFields | None:
         """Send the one-time password again."""
         most = self._deps.offer.limits.max_otp_sends
         command = ResendOtp(**self._command(name), name=name[1], max_otp_sends=most)
-        await self._deps.desk.resend_otp(command, NO_REPLY)
+        await self._deps.card_payments.resend_otp(command, NO_REPLY)
         return None
 
     async def leave(self, name: Name, form: Form) -> WrongFields | None:

@@ -97,9 +97,9 @@ class ReturnPage:
             command_id=self._deps.ids.uuid(),
             actor=PAYER,
             transaction_id=transaction,
-            call_until=self._deps.desk.call_until(),
+            call_until=self._deps.card_payments.call_until(),
         )
-        await self._deps.desk.return_from_challenge(command, NO_REPLY)
+        await self._deps.card_payments.return_from_challenge(command, NO_REPLY)
         view = await self._deps.reader.ask(lambda s: s.order_of_transaction(account_id, transaction), None)
         if view is None:
             return self._deps.templates.unknown()

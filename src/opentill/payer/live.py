@@ -16,7 +16,8 @@ import structlog
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
-from opentill.api.http.streaming import HANG_UP, send_stream
+from opentill.api.http.scope import HANG_UP
+from opentill.api.http.streaming import send_stream
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
 from opentill.payer.pages import PAGE_PATH

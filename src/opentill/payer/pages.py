@@ -3,9 +3,8 @@
 The link's token finds its order by key and carries a MAC, so one order's page can never show another.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -21,13 +20,11 @@ from opentill.payer.forms import WrongFields
 from opentill.payer.rendering import Templates
 from opentill.payer.sandbox import TEST_CARDS, TEST_PASSWORDS
 from opentill.payer.view import Offer, PageParts, PayerPage, page_of
-from opentill.rails.card_payments import CardPaymentService
+from opentill.rails.card_payments import CardPaymentService, ReturnUrl
 from opentill.rails.transfer_payments import NoAccountFree, TransferPaymentService
 from opentill.store.interface import Merchant, Name, OrderView, Snapshot, Store, StoreError
 from opentill.store.transfers.contract import TransferAccount
 
-ReturnUrl: TypeAlias = Callable[[str, str], str]
-"""Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""
 PAGE_PATH: Final = "/checkout/{token}"
 RETURNING: Final = "return=auto"
 """Query of the page of a payer who has just paid, and wants to get back to the shop."""
@@ -42,7 +39,7 @@ class PayerDeps:
     engine: Engine
     reader: Reader
     threads: StoreThreads
-    desk: CardPaymentService
+    card_payments: CardPaymentService
     transfers: TransferPaymentService
     keyring: Keyring
     clock: Clock

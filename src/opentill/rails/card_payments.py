@@ -8,7 +8,7 @@ asking the rail about that same attempt or refund.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 
@@ -54,6 +54,9 @@ NO_ANSWER: Final = RailAnswer(RailOutcome.SILENT, "", "The payment is being chec
 NO_PASSWORD_ANSWER: Final = PasswordAnswer(accepted=False, message="The password could not be checked")
 NO_PAYOUT_ANSWER: Final = PayoutAnswer(RefundOutcome.SILENT, "", "The refund is being processed")
 T = TypeVar("T")
+
+ReturnUrl: TypeAlias = Callable[[str, str], str]
+"""Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""
 
 _log = structlog.get_logger("opentill.desk")
 

@@ -3,9 +3,9 @@
 from typing import Final
 
 from opentill.api.http.bank_signature import is_signed
-from opentill.api.http.call import ApiDeps, Call
+from opentill.api.http.call import Auth, Call
+from opentill.api.http.dependencies import ApiDeps
 from opentill.api.http.rate_limit import UNLIMITED, RateLimiter
-from opentill.api.http.routing import Auth
 from opentill.api.wire import FORBIDDEN, TOO_MANY_REQUESTS, UNAUTHORIZED, Rejected, invalid
 from opentill.domain.commands import Actor, ActorKind
 from opentill.store.interface import Merchant, TokenId
@@ -59,7 +59,7 @@ class Gate:
                 raise Rejected(UNAUTHORIZED)
             call.account_id = self._deps.default_account_id
             return None
-        business_time = await self._deps.directory.business_time(call.now)
+        business_time = await self._deps.account_cache.business_time(call.now)
         claims = self._deps.keyring.verify_token(
             bearer(sent), business_time, allow_expired=auth is Auth.OLD_TOKEN
         )
@@ -70,7 +70,7 @@ class Gate:
         until = None if auth is Auth.OLD_TOKEN else claims.expires_at
         call.token = TokenId(claims.account_id, claims.jti, until)
         call.token_until = claims.expires_at
-        return await self._deps.directory.merchant(claims.account_id, call.now)
+        return await self._deps.account_cache.merchant(claims.account_id, call.now)
 
     def check_signature(self, call: Call, body: bytes) -> None:
         """An adapter's word that this body is its own, and of now; raises Rejected (401) otherwise."""

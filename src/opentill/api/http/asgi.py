@@ -13,11 +13,12 @@ import structlog
 
 from opentill.api.http import decode
 from opentill.api.http.admission import Gate, idempotency_key
-from opentill.api.http.call import ApiDeps, Call
+from opentill.api.http.call import Auth, Call, Operation, Route
+from opentill.api.http.dependencies import ApiDeps
 from opentill.api.http.metrics import PATH as METRICS_PATH
-from opentill.api.http.routing import ANSWER, Answer, Auth, Headers, Operation, Route, Router
-from opentill.api.http.streaming import HANG_UP, Receive, Scope, Send, Stream, send_stream
-from opentill.api.operations import OPERATIONS
+from opentill.api.http.routing import Router
+from opentill.api.http.scope import ANSWER, HANG_UP, Answer, Receive, Scope, Send, send_whole
+from opentill.api.http.streaming import Stream, send_stream
 from opentill.api.wire import (
     CARD_ENTRY_NOT_PERMITTED,
     ROUTE_NOT_FOUND,
@@ -30,8 +31,6 @@ from opentill.domain.refusals import Refusal
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.observe import request_id
 from opentill.store.interface import Reply, StoreError
-
-__all__ = ["ApiApp", "ApiDeps"]
 
 _log = structlog.get_logger("opentill.api")
 
@@ -79,12 +78,12 @@ class _Gone(Exception):
 class ApiApp:
     """The JSON API as an ASGI 3 callable for ``http`` scopes; payers' pages go to ``deps.pages``."""
 
-    def __init__(self, deps: ApiDeps):
+    def __init__(self, deps: ApiDeps, operations: Iterable[Operation]):
         settings = deps.settings
         self._deps = deps
         self._gate = Gate(deps)
         self._router = Router(
-            OPERATIONS,
+            operations,
             sandbox=deps.sandbox,
             refusal_http_status=settings.refusal_http_status,
             advised=bool(settings.credit_advice_keys),
@@ -117,7 +116,7 @@ class ApiApp:
             headers = [*_STREAM, *self._every_answers_headers(call, name.encode())]
             await send_stream(reply, headers, receive, send, scope.get(HANG_UP))
             return
-        answer: Answer = scope.get(ANSWER) or partial(_answer, send)
+        answer: Answer = scope.get(ANSWER) or partial(send_whole, send)
         await answer(reply.status, self._reply_headers(call, reply, name.encode()), reply.body)
 
     def stopping(self) -> None:
@@ -230,12 +229,6 @@ class ApiApp:
             account_id=call.account_id,
             milliseconds=self._deps.clock.now() - call.now,
         )
-
-
-async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """As any ASGI server takes it."""
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _headers(sent: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from opentill import __version__
-from opentill.api.http.call import Call
-from opentill.api.http.routing import SANDBOX_ALIAS, Auth, Operation, offered, parameter_names
+from opentill.api.http.call import Auth, Call, Operation
+from opentill.api.http.routing import SANDBOX_ALIAS, offered, parameter_names
 from opentill.store.interface import Reply
 
 _REFERENCE: Final = "#/components/schemas/{name}"

@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from opentill.api.http.routing import ANSWER, Headers
-from opentill.api.http.streaming import HANG_UP, STOPPING
+from opentill.api.http.scope import ANSWER, HANG_UP, STOPPING, Headers
 from opentill.api.wire import UNAVAILABLE, envelope
 
 MAX_HEAD_BYTES: Final = 65_536
@@ -35,7 +34,7 @@ class _BadHead(Exception):
 
 
 async def _answer(cycle: RequestResponseCycle, status: int, headers: Headers, body: bytes) -> None:
-    """The whole answer of a request in one write; see ``routing.Answer``.
+    """The whole answer of a request in one write; see ``scope.Answer``.
 
     Uvicorn would write head and body one after the other, two system calls and two packets, and look at
     each character of headers that are our own. That was a quarter of what a cancel cost on the event loop.

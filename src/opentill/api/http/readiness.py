@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from opentill.clock import Clock
+from opentill.engine.threads import StoreThreads
 
 _KEEP_MILLISECONDS: Final = 1000
 _WAIT_SECONDS: Final = 1.0
@@ -40,3 +42,18 @@ class Remembered(Generic[T]):
         except Exception:  # noqa: BLE001 - whatever stops it, the answer is not known
             self._answer = self._unknown
         self._until = self._clock.now() + _KEEP_MILLISECONDS
+
+
+def writes_work(threads: StoreThreads, clock: Clock) -> Remembered[bool]:
+    """Return the question whether a commit can be made; False while that can not be found out."""
+
+    async def write() -> bool:
+        await threads.write(threads.store.probe_write, clock.now())
+        return True
+
+    return Remembered(write, clock, unknown=False)
+
+
+def endpoints_paused(threads: StoreThreads, clock: Clock) -> Remembered[int]:
+    """Return the question how many endpoints of all merchants are paused; 0 while nobody knows."""
+    return Remembered(partial(threads.read, threads.store.paused_endpoints), clock, unknown=0)

@@ -1,11 +1,12 @@
 """Streams: sending them to whoever listens, and hanging up on those who do not take what they are sent."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import structlog
 
+from opentill.api.http.scope import Receive, Send
 from opentill.domain.refusals import Refusal
 from opentill.engine.errors import EngineError
 from opentill.store.interface import StoreError
@@ -14,16 +15,6 @@ PATIENCE_SECONDS: Final = 5.0
 """How long a piece may wait until the connection takes it; the reader then comes again where it was."""
 
 _log = structlog.get_logger("opentill.streaming")
-
-Scope: TypeAlias = Mapping[str, Any]
-Message: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-
-STOPPING: Final = "opentill.stopping"
-"""In the lifespan's state: called when the server begins to stop, before it waits for open requests."""
-HANG_UP: Final = "opentill.hang_up"
-"""In the scope of a request: ends its connection at once, with whatever is still waiting to be sent."""
 
 
 class Stream(Protocol):

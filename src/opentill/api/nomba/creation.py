@@ -74,7 +74,7 @@ async def order_members(call: Call, order: OrderRequest) -> dict[str, Any]:
     """What a CreateOrder has of the order that is asked for; raises as ``command_of``."""
     currency = _currency(call, order.currency)
     amount = decode.amount(order.amount, "amount", currency)
-    merchant = await call.deps.directory.merchant(call.account_id, call.now)
+    merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
     due_at, due_action = await _due(call, order, merchant)
     wanted = order.late_money or (merchant.late_money if merchant else None)
     return call.command() | {
@@ -114,7 +114,7 @@ async def _sub_account(call: Call, sent: str | None) -> str | None:
 
 async def _check_owned(call: Call, accounts: Iterable[str]) -> None:
     for account in accounts:
-        if not await call.deps.directory.owns(call.account_id, account):
+        if not await call.deps.account_cache.owns(call.account_id, account):
             raise invalid("accountId must be an account of this merchant")
 
 
@@ -175,7 +175,7 @@ async def _due(call: Call, order: OrderRequest, merchant: Merchant | None) -> tu
             return None, DueAction.EXPIRE
     elif moments.count(None) != 2:
         raise invalid("only one of expiresInSeconds, expiresAt and cancelAt can be given")
-    now = await call.deps.directory.exact_business_time()
+    now = await call.deps.account_cache.exact_business_time()
     if expires_in_seconds is not None:
         return now + expires_in_seconds * 1000, DueAction.EXPIRE
     field, moment = (

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from opentill.api.http.routing import Auth, Operation
+from opentill.api.http.call import Auth, Operation
 from opentill.api.nomba import (
     card_payments,
     checkout,

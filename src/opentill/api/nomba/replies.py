@@ -1,7 +1,7 @@
 """What became of a charge, a refund or a cancel, told from the change alone (contract 3.6, 3.8, 10)."""
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 from opentill.api.own.order_views import RefundShown, refund_shown
 from opentill.api.wire import (
@@ -19,10 +19,8 @@ from opentill.domain.refunds import whole_refund
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Outcome, Render
 from opentill.keys.keyring import Keyring
+from opentill.rails.card_payments import ReturnUrl
 from opentill.store.interface import Reply
-
-ReturnUrl: TypeAlias = Callable[[str, str], str]
-"""Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""
 
 
 def return_url(public_url: str, keyring: Keyring, account_id: str, transaction: str) -> str:

@@ -113,11 +113,11 @@ async def charge_saved_card(call: Call) -> Reply:
         saved_card=card.transaction_id if card else None,
         card_masked=card.card_masked if card else "",
         card_brand=card.card_brand if card else "",
-        call_until=call.deps.desk.call_until(),
+        call_until=call.deps.card_payments.call_until(),
         reply_key=call.key,
     )
     asking = call.asking(lambda change: tokenized_reply(change, transaction))
-    return call.answer_of(await call.deps.desk.charge_again(command, card, asking))
+    return call.answer_of(await call.deps.card_payments.charge_again(command, card, asking))
 
 
 async def list_cards(call: Call) -> Reply:

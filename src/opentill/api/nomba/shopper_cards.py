@@ -169,7 +169,7 @@ async def _send(call: Call, password: PasswordOf, phone: str | None) -> Reply:
     threads, most = call.deps.threads, call.deps.settings.max_otp_sends
     if not await threads.write(threads.store.send_password, password, call.now, 1 + most):
         raise TooManyOtps
-    await call.deps.desk.send_password(password.order_id, phone)
+    await call.deps.card_payments.send_password(password.order_id, phone)
     return call.success(_SENT)
 
 
@@ -179,4 +179,4 @@ async def _check(call: Call, password: PasswordOf, otp: str) -> PasswordAnswer:
     sent_after = call.now - PASSWORD_MILLISECONDS
     if not await threads.write(threads.store.try_password, password, sent_after, most):
         raise Rejected(NO_PASSWORD_SENT)
-    return await call.deps.desk.check_password(password.order_id, otp)
+    return await call.deps.card_payments.check_password(password.order_id, otp)

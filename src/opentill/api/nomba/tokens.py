@@ -71,7 +71,7 @@ async def refresh_token(call: Call) -> Reply:
     """A refresh token in exchange for new tokens; the access token it came with may have expired."""
     body: RefreshRequest = call.body
     threads = call.deps.threads
-    now = await call.deps.directory.exact_business_time()
+    now = await call.deps.account_cache.exact_business_time()
     used = await threads.write(
         threads.store.use_refresh_token,
         call.account_id,
@@ -85,7 +85,7 @@ async def refresh_token(call: Call) -> Reply:
 
 async def _hand_out(call: Call, account_id: str, client_id: str) -> Reply:
     deps, settings = call.deps, call.deps.settings
-    now = await deps.directory.exact_business_time()
+    now = await deps.account_cache.exact_business_time()
     jti, refresh = deps.ids.uuid(), f"{deps.ids.uuid()}_{now}"
     expires_at = now + settings.token_life_seconds * 1000
     token = IssuedToken(
@@ -111,7 +111,7 @@ async def revoke_token(call: Call) -> Reply:
     sent = call.headers.get(b"accountid")
     if sent is not None and sent.decode("latin-1") != claims.account_id:
         raise Rejected(FORBIDDEN)
-    now = await deps.directory.exact_business_time()
+    now = await deps.account_cache.exact_business_time()
     revoke = deps.threads.store.revoke_token
     await deps.threads.write(revoke, claims.account_id, claims.jti, claims.client_id, now)
     return call.success(None)

@@ -45,7 +45,7 @@ async def single_transaction(call: Call) -> Reply:
 async def single_transaction_of_sub_account(call: Call) -> Reply:
     """One transaction of a sub-account; a foreign sub-account is an unknown record."""
     sub_account = call.path_text("subAccountId")
-    if not await call.deps.directory.owns_sub_account(call.account_id, sub_account):
+    if not await call.deps.account_cache.owns_sub_account(call.account_id, sub_account):
         raise Rejected(RECORD_NOT_FOUND)
     return await _single(call, sub_account)
 
@@ -144,7 +144,7 @@ async def list_transactions(call: Call) -> Reply:
 async def list_sub_account_transactions(call: Call) -> Reply:
     """The transactions of orders that credit one sub-account; a foreign one is an unknown record."""
     sub_account = call.path_text("subAccountId")
-    if not await call.deps.directory.owns_sub_account(call.account_id, sub_account):
+    if not await call.deps.account_cache.owns_sub_account(call.account_id, sub_account):
         raise Rejected(RECORD_NOT_FOUND)
     return await _list(call, sub_account)
 

@@ -134,11 +134,11 @@ async def cancel_in_full(call: Call) -> Reply:
         **call.command(),
         **said,
         refund_id=call.deps.ids.uuid(),
-        call_until=call.deps.desk.call_until(),
+        call_until=call.deps.card_payments.call_until(),
         reply_key=call.key,
     )
     asking = call.asking(partial(cancel_reply, refund_id=command.refund_id))
-    return call.answer_of(await call.deps.desk.refund(command, asking))
+    return call.answer_of(await call.deps.card_payments.refund(command, asking))
 
 
 async def preview_cancellation(call: Call) -> Reply:

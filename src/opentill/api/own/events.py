@@ -6,8 +6,9 @@ from msgspec import Meta
 
 from opentill.api.http.call import Call
 from opentill.api.http.decode import Text
+from opentill.api.http.dependencies import Wanted
 from opentill.api.http.streaming import Stream
-from opentill.api.own.feed import LATEST, START, Wanted, from_cursor, to_cursor, types_of
+from opentill.api.own.feed import LATEST, START, Feed, from_cursor, to_cursor, types_of
 from opentill.api.own.order_views import EventShown
 from opentill.api.wire import WireStruct
 from opentill.store.interface import Reply
@@ -45,7 +46,7 @@ async def list_events(call: Call) -> Reply:
     query: EventsQuery = call.query
     wanted = Wanted(call.account_id, call.token, types_of(query.type))
     after = await _place(call, query.after, "after")
-    page = await call.deps.feed.page(wanted, after, query.limit)
+    page = await _feed(call).page(wanted, after, query.limit)
     return call.success(EventList([event for _, event in page.events], to_cursor(page.place)))
 
 
@@ -62,7 +63,11 @@ async def stream_events(call: Call) -> Stream:
     return call.deps.streams.open(wanted, after, call.token_until)
 
 
+def _feed(call: Call) -> Feed:
+    return Feed(call.deps.threads, call.deps.reader)
+
+
 async def _place(call: Call, cursor: str | None, field: str) -> int:
     if cursor == LATEST:
-        return await call.deps.feed.last_place(call.account_id)
+        return await _feed(call).last_place(call.account_id)
     return START if cursor is None else from_cursor(cursor, field)

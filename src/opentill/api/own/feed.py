@@ -5,12 +5,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from opentill.api.http.dependencies import Wanted
 from opentill.api.own.order_views import ActorShown, EventShown, event_shown
 from opentill.api.wire import invalid, iso_time
 from opentill.domain.events import EventType
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.interface import Name, OrderView, Snapshot, TokenId
+from opentill.store.interface import Name, OrderView, Snapshot
 from opentill.store.outbox.contract import EndpointEventType, FeedEntry, Placed, PlacedEndpointEvent
 
 START: Final = 0
@@ -24,15 +25,6 @@ _STATES: Final = {
     EndpointEventType.RESUMED: ("paused", "active"),
 }
 """Before and after, in the words of ``EndpointShown.state``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Whose events, and of which types; empty for all."""
-
-    account_id: str
-    token: TokenId | None
-    types: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from opentill.api.http import health, openapi
-from opentill.api.http.routing import Auth, Operation
+from opentill.api.http.call import Auth, Operation
 from opentill.api.nomba import replies
 from opentill.api.own import (
     bulk_cancel,

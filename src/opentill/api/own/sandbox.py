@@ -73,6 +73,6 @@ async def advance_clock(call: Call) -> Reply:
 
 
 async def _clock(call: Call) -> Reply:
-    now = await call.deps.directory.exact_business_time()
+    now = await call.deps.account_cache.exact_business_time()
     offset = now - call.deps.clock.now()
     return call.success(ClockShown(iso_time(now), round(offset / 1000)))

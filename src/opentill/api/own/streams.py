@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from opentill.api.own.feed import Feed, Wanted, to_cursor
+from opentill.api.http.dependencies import Wanted
+from opentill.api.own.feed import Feed, to_cursor
 from opentill.api.own.order_views import EventShown
 from opentill.clock import Clock
 from opentill.engine.errors import EngineError, Overloaded
@@ -43,7 +44,7 @@ class Pace:
 class EventStream:
     """One merchant's events from a place on, as ``text/event-stream``; see ``routing.Stream``."""
 
-    def __init__(self, streams: "Streams", wanted: Wanted, after: int, token_until: int | None):
+    def __init__(self, streams: "OpenEventStreams", wanted: Wanted, after: int, token_until: int | None):
         self.wanted = wanted
         self.token_until = token_until
         self._streams = streams
@@ -106,7 +107,7 @@ def _told(place: int, event: EventShown) -> bytes:
 
 
 @dataclass(slots=True)
-class Streams:
+class OpenEventStreams:
     """Opens streams, as many as there may be, and watches over them."""
 
     feed: Feed

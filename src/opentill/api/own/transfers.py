@@ -161,7 +161,7 @@ async def _order(call: Call, name: str) -> Order:
 
 async def _account(call: Call, order: Order) -> TransferAccount:
     """The order's number; raises the refusal of one that has ended, though no worker has come by yet."""
-    refusal = why_not_payable(order, await call.deps.directory.business_time(call.now))
+    refusal = why_not_payable(order, await call.deps.account_cache.business_time(call.now))
     if refusal is not None:
         raise refusal
     try:
