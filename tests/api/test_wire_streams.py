@@ -12,8 +12,9 @@ import pytest
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
 from opentill.api.http.dependencies import Wanted
 from opentill.api.http.streaming import send_stream
+from opentill.api.http.watching import Pace
 from opentill.api.own.feed import START, Feed, from_cursor, to_cursor
-from opentill.api.own.streams import EventStream, OpenEventStreams, Pace
+from opentill.api.own.streams import EventStream, OpenEventStreams
 from opentill.api.wire import Rejected
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader

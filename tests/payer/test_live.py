@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from given_store import ACCOUNT, NOW, OTHER, add_orders, cancelled, write
+from opentill.api.http.watching import Pace
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
-from opentill.payer.live import MOST_OF_ONE_ORDER, OpenPage, OpenPages, Pace
+from opentill.payer.live import MOST_OF_ONE_ORDER, OpenPage, OpenPages
 from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.interface import Mode, Name, Snapshot, Transient
 
