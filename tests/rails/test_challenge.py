@@ -156,7 +156,7 @@ def test_a_cancel_while_the_rail_completes_the_challenge_wins(tmp_path: Path) ->
         assert ending(await till.engine.submit(cancel("r"))) == "done"
         till.rail.way_back.set()
         await returning
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (till.order, till.attempts, till.totals) == ("CANCELLED", ["VOIDED"], (1, 0, 0, 1))
         assert till.bookings == VOID_BOOKINGS
 
@@ -245,7 +245,7 @@ def test_a_crash_in_a_return(
         (till.rail.way_back if reached else till.rail.way_there).clear()
         returning = asyncio.create_task(till.back_from_bank())
         await till.rail.held.wait()
-        await till.desk.close(seconds=0)
+        await till.card_payments.close(seconds=0)
         (answer,) = await asyncio.gather(returning, return_exceptions=True)
         assert ending(answer) == "Overloaded"
 

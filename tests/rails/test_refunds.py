@@ -196,7 +196,7 @@ def test_a_slow_refund_is_answered_as_running(tmp_path: Path) -> None:
         repeat = await till.refund(None, "F2", key=claim("k"))
         assert (repeat.replayed, repeat.reply) == (True, first.reply)
         till.rail.way_back.set()
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (till.refunds, till.balances) == (["DONE"], {})
         again = await till.refund(None, "F3", key=claim("k"))
         assert (again.replayed, again.reply) == (True, first.reply)
@@ -321,7 +321,7 @@ def test_a_rail_that_stays_away_keeps_the_refund_open(tmp_path: Path) -> None:
 async def _cut_off(till: Till, asked: Awaitable[Result]) -> None:
     task = asyncio.ensure_future(asked)
     await till.rail.held.wait()
-    await till.desk.close(seconds=0)
+    await till.card_payments.close(seconds=0)
     (answer,) = await asyncio.gather(task, return_exceptions=True)
     assert ending(answer) == "Overloaded"
 
@@ -386,7 +386,7 @@ def test_a_caller_that_goes_away_does_not_stop_the_refund(tmp_path: Path) -> Non
         refunding.cancel()
         await asyncio.gather(refunding, return_exceptions=True)
         till.rail.way_back.set()
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (refunding.cancelled(), till.refunds) == (True, ["DONE"])
 
     at_the_till(tmp_path, work)

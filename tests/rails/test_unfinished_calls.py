@@ -119,7 +119,7 @@ def test_a_call_is_left_to_its_caller_until_its_time_is_up(place: Place) -> None
         await till.rail.held.wait()
         with till.store.snapshot() as snapshot:
             (view,) = snapshot.overdue_calls(LATER, 10)
-        await till.desk.finish(view.order)
+        await till.card_payments.finish(view.order)
         assert till.attempts == ["CALLING"]
         till.rail.way_back.set()
         await confirming
@@ -216,7 +216,7 @@ async def _cut_off(till: Till, asked: Awaitable[Result]) -> None:
     """The process ends while the rail is being asked; the client gets no answer but Overloaded."""
     task = asyncio.ensure_future(asked)
     await till.rail.held.wait()
-    await till.desk.close(seconds=0)
+    await till.card_payments.close(seconds=0)
     (answer,) = await asyncio.gather(task, return_exceptions=True)
     assert ending(answer) == "Overloaded"
 
@@ -286,7 +286,7 @@ def test_a_void_cut_off(place: Place, *, reached: bool) -> None:
         await till.engine.submit(cancel("r"))
         till.rail.way_back.set()
         await confirming
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert till.totals == (1, 0, 1, 0)
 
     at_the_till(place, crash)

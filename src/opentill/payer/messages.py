@@ -210,7 +210,7 @@ _REFUNDED: Final = "{refunded} was given back to you."
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class PayerMessage:
     """What is said: a title, which may be empty, and sentences."""
 
     tone: Tone
@@ -221,7 +221,7 @@ class Truth:
         return " ".join(self.sentences)
 
 
-def truth_of(status: OrderStatus, money: PayerMoney, currency: str) -> Truth:
+def message_of(status: OrderStatus, money: PayerMoney, currency: str) -> PayerMessage:
     """What is said of an order with this status and money."""
     lead = LEADS[status][money.standing]
     amounts = {
@@ -233,7 +233,7 @@ def truth_of(status: OrderStatus, money: PayerMoney, currency: str) -> Truth:
     more += [_REFUNDING] if money.refunding else []
     said = [sentence.format(**amounts) for sentence in more]
     said += [_of_back(status, back, currency) for back in money.back]
-    return Truth(lead.tone, lead.title, tuple(said))
+    return PayerMessage(lead.tone, lead.title, tuple(said))
 
 
 def _of_held(status: OrderStatus, money: PayerMoney) -> list[str]:

@@ -11,7 +11,7 @@ from opentill.domain.order import Attempt, AttemptStatus, Order, OrderStatus
 from opentill.domain.refusals import Refusal
 from opentill.payer import formatting
 from opentill.payer.links import shop_location
-from opentill.payer.messages import PayerMoney, Standing, Truth, money_of, truth_of
+from opentill.payer.messages import PayerMessage, PayerMoney, Standing, message_of, money_of
 from opentill.payer.transfer import Bank, TransferPanel, transfer_panel
 from opentill.store.interface import Merchant, OrderView
 from opentill.store.transfers.contract import TransferAccount
@@ -122,7 +122,7 @@ class PayerPage:
     reference: str
     amount: str
     stage: Stage
-    truth: Truth
+    message: PayerMessage
     mark: str
     """Changes whenever the page may have to say something else."""
     held: str
@@ -194,7 +194,7 @@ def page_of(seen: PageParts, now: int, offer: Offer) -> PayerPage:
         reference=order.reference,
         amount=formatting.amount(order.amount, order.currency),
         stage=stage,
-        truth=truth_of(order.status, money, order.currency),
+        message=message_of(order.status, money, order.currency),
         mark=mark_of(view.order.version, seen.clock_offset),
         held=formatting.amount(money.held, order.currency) if money.held else "",
         seconds_left=_seconds_left(order, at),

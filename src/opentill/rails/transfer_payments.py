@@ -206,7 +206,7 @@ class TransferPaymentService:
             booked = await self._book_on_house(advice, booked)
         assert isinstance(booked, Change)
         await self._threads.write(self._threads.store.note_routed, advice)
-        return _told(booked, advice)
+        return _disposition_told(booked, advice)
 
     async def _book(
         self, advice: Advice, account_id: str, order_id: str, transferred_at: int | None, actor: Actor
@@ -330,7 +330,7 @@ class TransferPaymentService:
         return (await self._engine.submit(command)).outcome
 
 
-def _told(booked: Change, advice: Advice) -> str:
+def _disposition_told(booked: Change, advice: Advice) -> str:
     order = booked.after
     credit = order.credit(transaction_id(order.account_id, advice.credit_id))
     assert credit is not None

@@ -14,7 +14,7 @@ _KEY_HEADERS: Final = (b"x-idempotent-key", b"idempotency-key")
 _MOST_KEY_CHARACTERS: Final = 255
 
 
-class Gate:
+class Admission:
     """Lets a call in and writes on it whose it is; raises Rejected in the order of contract 1.2."""
 
     def __init__(self, deps: ApiDeps):

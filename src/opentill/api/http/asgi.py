@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from opentill.api.http import decode
-from opentill.api.http.admission import Gate, idempotency_key
+from opentill.api.http.admission import Admission, idempotency_key
 from opentill.api.http.call import Auth, Call, Operation, Route
 from opentill.api.http.dependencies import ApiDeps
 from opentill.api.http.metrics import PATH as METRICS_PATH
@@ -81,7 +81,7 @@ class ApiApp:
     def __init__(self, deps: ApiDeps, operations: Iterable[Operation]):
         settings = deps.settings
         self._deps = deps
-        self._gate = Gate(deps)
+        self._admission = Admission(deps)
         self._router = Router(
             operations,
             sandbox=deps.sandbox,
@@ -154,8 +154,8 @@ class ApiApp:
         client = scope.get("client")
         address = client[0] if client else ""
         if call.route is self._unknown:
-            self._gate.count(call, address, None)
-        await self._gate.admit(call, address)
+            self._admission.count(call, address, None)
+        await self._admission.admit(call, address)
         if operation.card_entry and not self._deps.sandbox:
             raise Rejected(CARD_ENTRY_NOT_PERMITTED)
         if call.route.decoder is not None:
@@ -173,7 +173,7 @@ class ApiApp:
         most = max(self._deps.settings.max_body_bytes, call.route.operation.body_bytes)
         body = await _body(call, receive, most)
         if call.route.operation.auth is Auth.SIGNED:
-            self._gate.check_signature(call, body)
+            self._admission.check_signature(call, body)
         if not body and call.route.operation.body_optional:
             return
         if not is_json:
@@ -216,7 +216,7 @@ class ApiApp:
 
     def _what_next(self, call: Call, status: int) -> tuple[bytes, bytes]:
         if status == 429:
-            return (b"retry-after", b"%d" % self._gate.limiter.retry_after_seconds(call.now))
+            return (b"retry-after", b"%d" % self._admission.limiter.retry_after_seconds(call.now))
         if status == 401:
             return _SIGN if call.route.operation.auth is Auth.SIGNED else _AUTHENTICATE
         return _TRY_SOON

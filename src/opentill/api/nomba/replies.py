@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from opentill.api.own.order_views import RefundShown, refund_shown
+from opentill.api.own.order_views import RefundShown, refund_view
 from opentill.api.wire import (
     SUCCESS,
     TOKENIZED_CHARGE_FAILED,
@@ -126,7 +126,7 @@ _tokenized_success: Final = Success(TOKENIZED_SUCCESS)
 def card_reply(change: Change, transaction: str, return_url_of: ReturnUrl) -> Reply:
     """The answer to a charge."""
     attempt = _attempt(change, transaction)
-    well, code, message = _told(change, attempt)
+    well, code, message = _answer_of(change, attempt)
     secure = None
     if attempt.challenge is not None:
         challenge, term_url = attempt.challenge, return_url_of(change.after.account_id, transaction)
@@ -137,7 +137,7 @@ def card_reply(change: Change, transaction: str, return_url_of: ReturnUrl) -> Re
 def otp_reply(change: Change, transaction: str) -> Reply:
     """A wrong password leaves the attempt waiting for another, so only paid is going well here."""
     attempt = _attempt(change, transaction)
-    _, _, message = _told(change, attempt)
+    _, _, message = _answer_of(change, attempt)
     return _success.reply(OtpAnswer(attempt.status is _A.APPROVED, message))
 
 
@@ -146,7 +146,7 @@ def tokenized_reply(change: Change, transaction: str) -> Reply:
     attempt, order = _attempt(change, transaction), change.after
     if attempt.status in _DECLINES:
         return TOKENIZED_CHARGE_FAILED
-    well, _, message = _told(change, attempt)
+    well, _, message = _answer_of(change, attempt)
     if not well and attempt.status not in _UNDECIDED:
         return tokenized_charge_failed(message)
     return _tokenized_success.reply(TokenizedAnswer(well, message, order.order_id, order.reference))
@@ -169,7 +169,7 @@ def cancel_reply(change: Change, refund_id: str = "") -> Reply:
         status=order.status.value,
         already_cancelled=change.met is OrderStatus.CANCELLED,
         version=order.version,
-        refund=refund_shown(order, refund) if refund else None,
+        refund=refund_view(order, refund) if refund else None,
         already_refunded=order.status is OrderStatus.PAID and refund is None,
     )
     return _success.reply(answer)
@@ -181,7 +181,7 @@ def _attempt(change: Change, transaction: str) -> Attempt:
     return attempt
 
 
-def _told(change: Change, attempt: Attempt) -> tuple[bool, str, str]:
+def _answer_of(change: Change, attempt: Attempt) -> tuple[bool, str, str]:
     well, code, text = _ANSWER[attempt.status]
     message = attempt.message if attempt.status in _RAIL_SPEAKS else ""
     return well, code, message or text.format(ending=_ENDING[change.after.status])
@@ -191,7 +191,7 @@ def late_reply(refusal_http_status: int, return_url_of: ReturnUrl) -> Callable[[
     """How the desk answers, for the idempotency key, a call whose caller is gone, by its kind and id."""
     refusals = refusal_replies(refusal_http_status)
 
-    def told(kind: CallKind, change: Change, about: str) -> Reply:
+    def reply_of(kind: CallKind, change: Change, about: str) -> Reply:
         if kind is CallKind.REFUND:
             return refund_reply(change, about)
         if kind is CallKind.CANCEL_OR_REFUND:
@@ -204,7 +204,7 @@ def late_reply(refusal_http_status: int, return_url_of: ReturnUrl) -> Callable[[
 
     def render_of(kind: CallKind, about: str) -> Render:
         def render(outcome: Outcome) -> Reply:
-            return refusals[type(outcome)] if isinstance(outcome, Refusal) else told(kind, outcome, about)
+            return refusals[type(outcome)] if isinstance(outcome, Refusal) else reply_of(kind, outcome, about)
 
         return render
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import Text
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.creation import OrderRequest, order_members
 from opentill.api.nomba.replies import tokenized_reply
 from opentill.api.wire import (
@@ -136,7 +136,7 @@ async def list_cards(call: Call) -> Reply:
     await call.check_token()
     found = await call.deps.threads.read(call.deps.threads.store.saved_cards, wanted)
     next_page = str(query.page + 1) if len(found) > PAGE_LENGTH else LAST_PAGE
-    return call.success(CardList(next_page, [card_shown(call, each) for each in found[:PAGE_LENGTH]]))
+    return call.success(CardList(next_page, [card_view(call, each) for each in found[:PAGE_LENGTH]]))
 
 
 async def change_card(call: Call) -> Reply:
@@ -154,9 +154,9 @@ async def change_card(call: Call) -> Reply:
         if found is None:
             return RECORD_NOT_FOUND
         message = "Tokenized card updated successfully"
-        return call.success(CardChanged(True, message, card_shown(call, found)))  # noqa: FBT003 - as on the wire
+        return call.success(CardChanged(True, message, card_view(call, found)))  # noqa: FBT003 - as on the wire
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def delete_card(call: Call) -> Reply:
@@ -170,10 +170,10 @@ async def delete_card(call: Call) -> Reply:
         found = await threads.write(threads.store.forget_card, *asked)
         return call.success(_REMOVED) if found else RECORD_NOT_FOUND
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
-def card_shown(call: Call, view: CardView) -> CardShown:
+def card_view(call: Call, view: CardView) -> CardShown:
     """A saved card with its token key, for its merchant."""
     card = view.card
     return CardShown(

@@ -12,9 +12,9 @@ from msgspec import Meta
 from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import ReferenceText
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.checkout import Done
-from opentill.api.nomba.saved_cards import CardShown, card_shown
+from opentill.api.nomba.saved_cards import CardShown, card_view
 from opentill.api.wire import (
     NO_CARD_TO_SAVE,
     NO_PASSWORD_SENT,
@@ -83,7 +83,7 @@ async def send_save_password(call: Call) -> Reply:
         await _card(call, order)
         return await _send(call, _password(call, order, PasswordUse.SAVE, phone), phone)
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def save_card(call: Call) -> Reply:
@@ -105,7 +105,7 @@ async def save_card(call: Call) -> Reply:
         await threads.write(threads.store.use_up_password, password)
         return call.success(_SAVED)
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def send_list_password(call: Call) -> Reply:
@@ -117,7 +117,7 @@ async def send_list_password(call: Call) -> Reply:
         order = (await _order(call, name)).order
         return await _send(call, _password(call, order, PasswordUse.LIST), None)
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def list_shopper_cards(call: Call) -> Reply:
@@ -138,7 +138,7 @@ async def list_shopper_cards(call: Call) -> Reply:
         limit=MOST_LISTED,
     )
     found = await threads.read(threads.store.saved_cards, wanted)
-    return call.success(ShopperCards([card_shown(call, each) for each in found]))
+    return call.success(ShopperCards([card_view(call, each) for each in found]))
 
 
 async def _order(call: Call, name: str) -> OrderView:

@@ -14,7 +14,7 @@ from opentill.api.nomba.views import (
     REFUNDED,
     TransactionShown,
     statuses_of,
-    transaction_shown,
+    transaction_view,
 )
 from opentill.api.wire import RECORD_NOT_FOUND, TRANSACTION_NOT_FOUND, Rejected, WireStruct, invalid
 from opentill.domain.names import transaction_of_tx_ref
@@ -61,7 +61,7 @@ async def _single(call: Call, sub_account: str | None) -> Reply:
     if not found:
         return TRANSACTION_NOT_FOUND
     paying = (one for one in found if one.transaction_id == one.order.paid_by)
-    return call.success(transaction_shown(next(paying, found[0])))
+    return call.success(transaction_view(next(paying, found[0])))
 
 
 async def requery(call: Call) -> Reply:
@@ -76,7 +76,7 @@ async def requery(call: Call) -> Reply:
         return snapshot.transactions(TransactionFilter(account_id=account_id, transaction_ids=(named,)))
 
     found = await call.deps.reader.ask(ask, call.token)
-    return call.success(transaction_shown(found[0])) if found else TRANSACTION_NOT_FOUND
+    return call.success(transaction_view(found[0])) if found else TRANSACTION_NOT_FOUND
 
 
 def _payment_of(order: Order, session_id: str) -> str:
@@ -160,7 +160,7 @@ async def _list(call: Call, sub_account: str | None) -> Reply:
     cursor = ""
     if len(found) > query.limit:
         cursor = to_cursor(page[-1].began_at, page[-1].transaction_id)
-    return call.success(TransactionList([transaction_shown(one) for one in page], cursor))
+    return call.success(TransactionList([transaction_view(one) for one in page], cursor))
 
 
 def _wanted(call: Call, query: ListQuery, sub_account: str | None) -> TransactionFilter | None:

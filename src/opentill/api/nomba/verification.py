@@ -9,7 +9,7 @@ from opentill.api.nomba.views import (
     NONE,
     OrderShown,
     OrderWithBusiness,
-    order_shown,
+    order_view,
     order_with_business,
 )
 from opentill.api.wire import MAGIC_REFERENCE, RECORD_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
@@ -119,11 +119,11 @@ def _checkout_transaction(view: OrderView, settings: Settings) -> CheckoutTransa
     transaction_id = order.paid_by or ""
     payment = order.attempt(transaction_id) or order.credit(transaction_id)
     if order.status is not OrderStatus.PAID or payment is None:
-        return CheckoutTransaction(success=False, message=order.status.value, order=order_shown(view))
+        return CheckoutTransaction(success=False, message=order.status.value, order=order_view(view))
     return CheckoutTransaction(
         success=True,
         message=APPROVED_MESSAGE,
-        order=order_shown(view),
+        order=order_view(view),
         transaction_details=TransactionDetails(
             transaction_date=iso_time(order.paid_at or order.updated_at),
             payment_reference=transaction_id,

@@ -95,7 +95,7 @@ class OrderWithBusiness(OrderShown, kw_only=True):
     business_logo: str
 
 
-def order_shown(view: OrderView) -> OrderShown:
+def order_view(view: OrderView) -> OrderShown:
     """The order without its merchant (contract 3.5)."""
     return OrderShown(**order_members(view))
 
@@ -172,7 +172,7 @@ CARD: Final = "card_payment"
 TRANSFER: Final = "bank_transfer"
 
 
-def transaction_shown(view: TransactionView) -> TransactionShown:
+def transaction_view(view: TransactionView) -> TransactionShown:
     """One transaction with the order that it is about."""
     payment, order, currency = view.payment, view.order, view.order.currency
     own = _of_card(payment) if isinstance(payment, Attempt) else _of_transfer(payment, order)

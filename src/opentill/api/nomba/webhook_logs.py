@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from opentill.api.http.call import Call
 from opentill.api.http.decode import Text, moment
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.views import DELIVERY_STATUS, delivery_status
 from opentill.api.wire import FORBIDDEN, RECORD_NOT_FOUND, Rejected, WireStruct, iso_time
 from opentill.store.interface import Reply
@@ -184,7 +184,7 @@ async def replay(call: Call) -> Reply:
         cursor = iso_time(found[-1].created_at) if len(found) == wanted.limit else ""
         return call.success(ReplayList(_entries(pushed), cursor))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 # --- carried out ----------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ async def _push(call: Call, delivery_ids: Sequence[str]) -> Reply:
         _, pushed = await _push_again(call, wanted, frozenset(_STATUSES))
         return call.success(LogList(_entries(pushed))) if pushed else RECORD_NOT_FOUND
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def _push_again(

@@ -18,7 +18,7 @@ from msgspec import Meta
 from opentill.api.http.call import Call
 from opentill.api.http.cursor import from_cursor, to_cursor
 from opentill.api.http.decode import ReferenceText, Text
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.creation import Moment
 from opentill.api.own.cancellation import CancelSaid
 from opentill.api.wire import WireStruct, invalid, milliseconds_of
@@ -80,7 +80,7 @@ async def cancel_orders(call: Call) -> Reply:
         results = [CancelOutcome(*each) for each in zip(names, outcomes, strict=True)]
         return call.success(BulkOutcome(results, end is not None, to_cursor(*end) if end else ""))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 # --- which ----------------------------------------------------------------------------------------

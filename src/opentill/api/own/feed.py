@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opentill.api.http.dependencies import Wanted
-from opentill.api.own.order_views import ActorShown, EventShown, event_shown
+from opentill.api.own.order_views import ActorShown, EventShown, event_view
 from opentill.api.wire import invalid, iso_time
 from opentill.domain.events import EventType
 from opentill.engine.reader import Reader
@@ -53,7 +53,7 @@ class Feed:
         store = self._threads.store
         placed = await self._threads.read(store.feed, wanted.account_id, after, wanted.types, limit)
         views = await self._created(wanted, placed)
-        events = [(each.place, _shown(each, views)) for each in placed]
+        events = [(each.place, _view(each, views)) for each in placed]
         place = placed[-1].place if placed else after
         full = len(placed) == limit
         return Page(events, place if full else max(place, last), full)
@@ -74,13 +74,13 @@ class Feed:
         return await self._reader.ask(ask, wanted.token)
 
 
-def _shown(entry: FeedEntry, views: Mapping[Name, OrderView]) -> EventShown:
+def _view(entry: FeedEntry, views: Mapping[Name, OrderView]) -> EventShown:
     if isinstance(entry, Placed):
-        return event_shown(entry.event, entry.reference, views.get(_name(entry)))
-    return _endpoint_event_shown(entry)
+        return event_view(entry.event, entry.reference, views.get(_name(entry)))
+    return _endpoint_event_view(entry)
 
 
-def _endpoint_event_shown(placed: PlacedEndpointEvent) -> EventShown:
+def _endpoint_event_view(placed: PlacedEndpointEvent) -> EventShown:
     event = placed.event
     before, after = _STATES[event.type]
     return EventShown(

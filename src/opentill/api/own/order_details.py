@@ -5,7 +5,7 @@ from typing import Final
 
 from opentill.api.http.call import Call
 from opentill.api.own.allowed import what_is_allowed
-from opentill.api.own.order_views import in_full, money_shown
+from opentill.api.own.order_views import full_order_view, money_view
 from opentill.api.wire import RECORD_NOT_FOUND, WireStruct
 from opentill.domain.events import Event
 from opentill.domain.money import major_units
@@ -47,13 +47,13 @@ async def order_in_full(call: Call) -> Reply:
         return RECORD_NOT_FOUND
     view, events, clock_offset = found
     allowed = what_is_allowed(view.order, call.now + clock_offset, call.deps.settings.max_attempts)
-    return call.success(in_full(view, events, allowed))
+    return call.success(full_order_view(view, events, allowed))
 
 
 async def money_of_order(call: Call) -> Reply:
     """Where the money of an order stands."""
     view = await call.deps.reader.order(call.account_id, call.path_text("orderReference"), call.token)
-    return RECORD_NOT_FOUND if view is None else call.success(money_shown(view.order))
+    return RECORD_NOT_FOUND if view is None else call.success(money_view(view.order))
 
 
 async def trial_balance(call: Call) -> Reply:

@@ -181,21 +181,21 @@ def _list_members(view: OrderView) -> dict[str, Any]:
     }
 
 
-def in_full(view: OrderView, events: list[Event], allowed: list[Allowed]) -> OrderInFull:
+def full_order_view(view: OrderView, events: list[Event], allowed: list[Allowed]) -> OrderInFull:
     """The order with the events that led to it and what it allows now."""
     order = view.order
     return OrderInFull(
         **_list_members(view),
-        money=money_shown(order),
+        money=money_view(order),
         fee=major_units(order.parts.fee, order.currency),
         shares=[
             ShareShown(account, major_units(amount, order.currency)) for account, amount in order.parts.shares
         ],
         attempts=[_attempt(order, each) for each in order.attempts],
         credits=[_credit(order, each) for each in order.credits],
-        refunds=[refund_shown(order, each) for each in order.refunds],
+        refunds=[refund_view(order, each) for each in order.refunds],
         returns=[_return(order, each) for each in order.returns],
-        timeline=[event_shown(each, order.reference, view) for each in events],
+        timeline=[event_view(each, order.reference, view) for each in events],
         allowed=[_allowed(each) for each in allowed],
     )
 
@@ -212,7 +212,7 @@ def _time(at: int | None) -> str | None:
     return None if at is None else iso_time(at)
 
 
-def money_shown(order: Order) -> MoneyShown:
+def money_view(order: Order) -> MoneyShown:
     """Where the money of the order stands."""
 
     def shown(minor: int) -> str:
@@ -244,7 +244,7 @@ def _attempt(order: Order, attempt: Attempt) -> AttemptShown:
     )
 
 
-def refund_shown(order: Order, refund: Refund) -> RefundShown:
+def refund_view(order: Order, refund: Refund) -> RefundShown:
     """A refund of this order."""
     return RefundShown(
         id=refund.refund_id,
@@ -295,7 +295,7 @@ def _return(order: Order, return_: Return) -> ReturnShown:
     )
 
 
-def event_shown(event: Event, reference: str, view: OrderView | None) -> EventShown:
+def event_view(event: Event, reference: str, view: OrderView | None) -> EventShown:
     """An event of the order of this reference; ``view`` is that order, needed where it was created."""
     return EventShown(
         id=event.event_id,

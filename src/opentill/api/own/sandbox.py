@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from opentill.api.http.call import Call
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.wire import ROUTE_NOT_FOUND, Rejected, WireStruct, invalid, iso_time
 from opentill.store.interface import ClockOutOfRange, Reply
 
@@ -69,7 +69,7 @@ async def advance_clock(call: Call) -> Reply:
         await expiry.catch_up(CATCH_UP_SECONDS)
         return await _clock(call)
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def _clock(call: Call) -> Reply:

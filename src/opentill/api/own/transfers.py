@@ -11,7 +11,7 @@ from msgspec import Meta
 from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import AccountNumber, AmountText, BankCode, ReferenceText, Text
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.creation import Moment
 from opentill.api.own.allowed import why_not_payable
 from opentill.api.wire import (
@@ -93,12 +93,12 @@ async def transfer_account(call: Call) -> Reply:
     order = await _order(call, call.path_text("orderReference"))
     account = await _account(call, order)
     settings = call.deps.settings
-    shown = AccountShown(
+    account_view = AccountShown(
         account_number=account.account_number,
         account_name=settings.transfer_account_name,
         bank_name=settings.transfer_bank_name,
     )
-    return call.success(shown)
+    return call.success(account_view)
 
 
 async def advise_credit(call: Call) -> Reply:
@@ -116,7 +116,9 @@ async def make_transfer(call: Call) -> Reply:
     body: SandboxTransfer = call.body
     if body.sender_account_number is None:
         body = msgspec.structs.replace(body, **_SOMEBODY)
-    return await once(call, _by_number(call, body) if body.account_number else _by_reference(call, body))
+    return await answer_once(
+        call, _by_number(call, body) if body.account_number else _by_reference(call, body)
+    )
 
 
 def _by_number(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Reply]]:
@@ -172,10 +174,10 @@ async def _account(call: Call, order: Order) -> TransferAccount:
 
 async def _advise(call: Call, notice: TransferNotice) -> Reply:
     try:
-        told = await call.deps.transfers.advise(notice)
+        receipt = await call.deps.transfers.advise(notice)
     except AdviceContradicts:
         raise Rejected(SESSION_ID_REUSED) from None
-    return call.success(AdviceAnswer(told.credit_id, told.disposition))
+    return call.success(AdviceAnswer(receipt.credit_id, receipt.disposition))
 
 
 def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> TransferNotice:

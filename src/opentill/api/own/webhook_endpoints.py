@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from opentill.api.http.call import Call
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.wire import (
     NO_ROTATION,
     RECORD_NOT_FOUND,
@@ -106,7 +106,7 @@ async def list_endpoints(call: Call) -> Reply:
     await call.check_token()
     threads = call.deps.threads
     found = await threads.read(threads.store.endpoints, call.account_id)
-    return call.success(EndpointList([_shown(each) for each in found]))
+    return call.success(EndpointList([_view(each) for each in found]))
 
 
 async def add_endpoint(call: Call) -> Reply:
@@ -125,7 +125,7 @@ async def add_endpoint(call: Call) -> Reply:
         failing_since=None,
         created_at=call.now,
     )
-    return await once(call, lambda: _add(call, endpoint))
+    return await answer_once(call, lambda: _add(call, endpoint))
 
 
 async def change_endpoint(call: Call) -> Reply:
@@ -150,9 +150,9 @@ async def change_endpoint(call: Call) -> Reply:
     async def act() -> Reply:
         endpoint = await _change(call, endpoint_id, changed)
         ping = UNSET if url is None else await _ping(call, endpoint)
-        return call.success(_shown(endpoint, ping=ping))
+        return call.success(_view(endpoint, ping=ping))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def delete_endpoint(call: Call) -> Reply:
@@ -163,7 +163,7 @@ async def delete_endpoint(call: Call) -> Reply:
         found = await threads.write(threads.store.delete_endpoint, call.account_id, endpoint_id)
         return call.success(None) if found else RECORD_NOT_FOUND
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def rotate_key(call: Call) -> Reply:
@@ -175,9 +175,9 @@ async def rotate_key(call: Call) -> Reply:
 
     async def act() -> Reply:
         endpoint = await _change(call, endpoint_id, lambda e: replace(e, next_key_sealed=sealed))
-        return call.success(_shown(endpoint, signing_key=key))
+        return call.success(_view(endpoint, signing_key=key))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def finish_rotation(call: Call) -> Reply:
@@ -190,9 +190,9 @@ async def finish_rotation(call: Call) -> Reply:
         return replace(endpoint, key_sealed=endpoint.next_key_sealed, next_key_sealed=None)
 
     async def act() -> Reply:
-        return call.success(_shown(await _change(call, endpoint_id, finished)))
+        return call.success(_view(await _change(call, endpoint_id, finished)))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 # --- what an endpoint must be ---------------------------------------------------------------------
@@ -247,7 +247,7 @@ async def _add(call: Call, endpoint: Endpoint) -> Reply:
     if added is None:
         return TOO_MANY_ENDPOINTS
     key = call.deps.endpoint_keys.of(added).current
-    return call.success(_shown(added, signing_key=key, ping=await _ping(call, added)))
+    return call.success(_view(added, signing_key=key, ping=await _ping(call, added)))
 
 
 def _add_or_find(store: Store, endpoint: Endpoint, most: int) -> Endpoint | None:
@@ -282,7 +282,7 @@ async def _ping(call: Call, endpoint: Endpoint) -> PingShown:
     return PingShown(answer.accepted, answer.status, message)
 
 
-def _shown(
+def _view(
     endpoint: Endpoint,
     *,
     signing_key: str | UnsetType = UNSET,
