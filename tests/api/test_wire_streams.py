@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from given_store import ACCOUNT, NOW, OTHER, TOKEN, ToldClock, add_orders, add_token
+from opentill.api.http.cursor import START, from_feed_cursor, to_feed_cursor
 from opentill.api.http.dependencies import Wanted
 from opentill.api.http.streaming import send_stream
 from opentill.api.http.watching import Pace
-from opentill.api.own.feed import START, Feed, from_cursor, to_cursor
+from opentill.api.own.feed import Feed
 from opentill.api.own.streams import EventStream, OpenEventStreams
 from opentill.api.wire import Rejected
 from opentill.engine.errors import Overloaded
@@ -194,8 +195,8 @@ class StuckConnection:
 @pytest.mark.parametrize("place", [0, 1, 2**62 - 1])
 def test_a_cursor_stays_the_same_for_ever(place: int) -> None:
     """A place and its cursor lead to each other, and no other text leads anywhere."""
-    cursor = to_cursor(place)
-    assert from_cursor(cursor, "after") == place
+    cursor = to_feed_cursor(place)
+    assert from_feed_cursor(cursor, "after") == place
     for other in (cursor[:-1], cursor + "=", cursor.replace("Z", "z"), "", "ZXZlbnQ6", "ZXZlbnQ6MDA="):
         with pytest.raises(Rejected):
-            from_cursor(other, "after")
+            from_feed_cursor(other, "after")

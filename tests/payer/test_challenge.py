@@ -14,7 +14,7 @@ from databases import NewDatabase
 from given_store import NOW, new_order
 from opentill.domain.decisions import create
 from opentill.keys.keyring import Keyring, open_keyring
-from opentill.payer.links import callback_location
+from opentill.payer.view import callback_location
 from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD
 from opentill.settings import load_settings
 from server import Server, client

@@ -1,4 +1,4 @@
-"""A till that takes cards: engine, desk and sandbox rail on a real database, and a line to hold up."""
+"""A till that takes cards: engine, payment service and rail on a real database, and a line to hold up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -163,7 +163,7 @@ class HeldRail:
 
 @dataclass
 class Till:
-    """What a test of the desk has at hand."""
+    """What a test of card payments has at hand."""
 
     store: FaultyStore
     engine: Engine

@@ -1,4 +1,4 @@
-"""The desk takes cards over the real engine and the sandbox rail: intention, call, answer."""
+"""Cards are taken over the real engine and the sandbox rail: intention, call, answer."""
 
 import asyncio
 from dataclasses import replace

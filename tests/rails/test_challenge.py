@@ -1,4 +1,4 @@
-"""3-D Secure at the desk: the payer proves to the bank who it is and comes back, or does not."""
+"""3-D Secure: the payer proves to the bank who it is and comes back, or does not."""
 
 import asyncio
 from pathlib import Path

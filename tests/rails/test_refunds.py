@@ -1,4 +1,4 @@
-"""Money back at the desk: once, whatever the rail answers and whenever, and never more than was paid."""
+"""Money back by card: once, whatever the rail answers and whenever, and never more than was paid."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -234,7 +234,7 @@ def test_a_switch_does_not_change_what_was_answered(rails: tuple[SandboxCardRail
     assert first == again
 
 
-# --- at the desk --------------------------------------------------------------------------------------
+# --- through the payment service ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_switch_does_not_change_what_was_answered(rails: tuple[SandboxCardRail
         ("unknown", "PENDING", "UNKNOWN"),
     ],
 )
-def test_a_switched_charge_at_the_desk(place: Place, outcome: str, order: str, attempt: str) -> None:
+def test_a_switched_charge_of_an_order(place: Place, outcome: str, order: str, attempt: str) -> None:
     """Each outcome of a switch leaves order and attempt where such an answer leaves them."""
 
     async def work(till: Till) -> None:

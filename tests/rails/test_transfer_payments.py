@@ -1,4 +1,4 @@
-"""Transfers over a real store and the sandbox's bank: numbers, advices, the house, and money going back."""
+"""Transfers over a real store and the sandbox's bank: numbers, advices, suspense, and money going back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -59,7 +59,7 @@ _ids = CountingIds(start=1 << 44)
 
 @dataclass
 class Counter:
-    """Where transfers are taken: the desk and everything around it."""
+    """Where transfers are taken: the payment service and everything around it."""
 
     store: FaultyStore
     engine: Engine
@@ -248,13 +248,13 @@ def test_what_a_crash_left_between_the_two_commits_is_booked(place: Place) -> No
     at_the_counter(place, work)
 
 
-# --- the house ------------------------------------------------------------------------------------
+# --- the suspense account --------------------------------------------------------------------------
 
 STRAY = TransferNotice("bank", "S9", "0000000000", AMOUNT, "NGN", SENDER, None)
 
 
 def test_money_for_nobody_is_kept_until_a_person_returns_it(place: Place) -> None:
-    """An unmatched transfer stands in the house's books; returned by a person it goes to its sender."""
+    """An unmatched transfer stands on the suspense account; returned by a person it goes to its sender."""
 
     async def work(counter: Counter) -> None:
         told = await counter.transfers.advise(STRAY)
@@ -275,7 +275,7 @@ def test_money_for_nobody_is_kept_until_a_person_returns_it(place: Place) -> Non
 
 
 def test_money_for_nobody_is_attached_to_the_order_it_was_meant_for(place: Place) -> None:
-    """Attached by a person it pays the order, has left the house, and goes to nobody else."""
+    """Attached by a person it pays the order, has left the suspense account, and goes to nobody else."""
 
     async def work(counter: Counter) -> None:
         told = await counter.transfers.advise(STRAY)

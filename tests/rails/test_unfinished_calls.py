@@ -16,7 +16,7 @@ from rails.given import CARD, CUT_SHORT, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKI
 
 
 def test_a_rail_that_takes_too_long_is_silent(place: Place) -> None:
-    """A call that runs into the desk's time-out leaves the attempt UNKNOWN, for the worker to find out."""
+    """A call that runs into the time-out leaves the attempt UNKNOWN, for the worker to find out."""
 
     async def charge(till: Till) -> None:
         add_orders(till.store, "r")

@@ -16,10 +16,9 @@ from opentill.domain.commands import Actor, ActorKind, BeginAttempt, CancelAttem
 from opentill.domain.names import transaction_id
 from opentill.domain.order import Sender
 from opentill.domain.refusals import Refusal
-from opentill.payer.forms import Form, WrongFields, is_from_here, read_card, read_form
+from opentill.payer.forms import TEST_CARDS, Form, WrongFields, is_from_here, read_card, read_form
 from opentill.payer.messages import money_of
 from opentill.payer.pages import PAGE_PATH, PayerDeps, PayerPages, page_location
-from opentill.payer.sandbox import TEST_CARDS
 from opentill.payer.transfer import Arrival
 from opentill.payer.view import CARD_METHOD, TRANSFER_METHOD, allows
 from opentill.rails.card_payments import Asking

@@ -1,4 +1,4 @@
-"""What payers' browsers send: forms, where they come from, and the card in them."""
+"""The forms that payers' browsers send, the card in them, and the test cards that a sandbox offers."""
 
 import re
 from dataclasses import dataclass
@@ -71,3 +71,30 @@ def read_card(form: Form) -> Card | WrongFields:
     assert expiry is not None
     month, year = expiry.groups()
     return Card(number=sent["number"], cvv=sent["cvv"], expiry_month=month, expiry_year=year, pin=sent["pin"])
+
+
+# --- the sandbox's cards and passwords (contract 6), offered at one click ----------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TestCard:
+    """A card that the sandbox's rail knows, and what comes of it."""
+
+    name: str
+    outcome: str
+    number: str
+    expiry: str = "10/30"
+    cvv: str = "123"
+    pin: str = "1234"
+
+
+TEST_CARDS: Final = (
+    TestCard("otp", "One-time password, then approved", "5434621074252808"),
+    TestCard("challenge", "3-D Secure at the sandbox bank", "4000000000002503"),
+    TestCard("declined", "Declined: do not honor", "5484497218317651"),
+)
+TEST_PASSWORDS: Final = (
+    ("9999", "approved"),
+    ("5464", "wrong, try again"),
+    ("1234", "too late, declined"),
+)

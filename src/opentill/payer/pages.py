@@ -16,9 +16,8 @@ from opentill.engine.errors import EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
-from opentill.payer.forms import WrongFields
+from opentill.payer.forms import TEST_CARDS, TEST_PASSWORDS, WrongFields
 from opentill.payer.rendering import Templates
-from opentill.payer.sandbox import TEST_CARDS, TEST_PASSWORDS
 from opentill.payer.view import Offer, PageParts, PayerPage, page_of
 from opentill.rails.card_payments import CardPaymentService, ReturnUrl
 from opentill.rails.transfer_payments import NoAccountFree, TransferPaymentService

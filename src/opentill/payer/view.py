@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder
 from opentill.domain.decisions import decide
 from opentill.domain.order import Attempt, AttemptStatus, Order, OrderStatus
 from opentill.domain.refusals import Refusal
 from opentill.payer import formatting
-from opentill.payer.links import shop_location
 from opentill.payer.messages import PayerMessage, PayerMoney, Standing, message_of, money_of
 from opentill.payer.transfer import Bank, TransferPanel, transfer_panel
 from opentill.store.interface import Merchant, OrderView
@@ -278,3 +277,18 @@ def _receipt(order: Order) -> PayerReceipt | None:
         method=_card_name(attempt) if attempt else "Bank transfer",
         transaction_id=order.paid_by,
     )
+
+
+def shop_location(callback_url: str | None, order: Order) -> str | None:
+    """Where the order's merchant wants its payers; None when it has said no web address."""
+    if callback_url is None or urlsplit(callback_url).scheme not in {"http", "https"}:
+        return None
+    return callback_location(callback_url, order)
+
+
+def callback_location(callback_url: str, order: Order) -> str:
+    """The shop's address with the order's names appended before a fragment (ruling 16, contract 7)."""
+    parts = urlsplit(callback_url)
+    ours = urlencode({"orderId": order.order_id, "orderReference": order.reference}, safe="", quote_via=quote)
+    query = f"{parts.query}&{ours}" if parts.query else ours
+    return urlunsplit(parts._replace(query=query))

@@ -101,8 +101,8 @@ class CardRail(Protocol):
     """A card processor. Every call carries our id and is idempotent by it.
 
     ``charge``, ``confirm`` and ``complete_challenge`` authorise and capture in one: approved means that
-    the money is taken. A call may take for ever or raise: the desk treats both as silence. Amounts are
-    minor units.
+    the money is taken. A call may take for ever or raise: the payment service treats both as silence.
+    Amounts are minor units.
     """
 
     async def charge(
@@ -180,7 +180,7 @@ class TransferRail(Protocol):
 
 
 class NoCardRail:
-    """Stands where no card rail is connected: every call fails, which the desk takes for silence."""
+    """Stands where no card rail is connected: every call fails, which is taken for silence."""
 
     async def charge(
         self,

@@ -17,7 +17,18 @@ from opentill.api.http.call import Auth, Call, Operation, Route
 from opentill.api.http.dependencies import ApiDeps
 from opentill.api.http.metrics import PATH as METRICS_PATH
 from opentill.api.http.routing import Router
-from opentill.api.http.scope import ANSWER, HANG_UP, Answer, Receive, Scope, Send, send_whole
+from opentill.api.http.scope import (
+    ANSWER,
+    HANG_UP,
+    Answer,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    joined_headers,
+    read_body,
+    send_whole,
+)
 from opentill.api.http.streaming import Stream, send_stream
 from opentill.api.wire import (
     CARD_ENTRY_NOT_PERMITTED,
@@ -71,10 +82,6 @@ _UNKNOWN: Final = Operation(
 )
 
 
-class _Gone(Exception):
-    """The client went away before its request was whole."""
-
-
 class ApiApp:
     """The JSON API as an ASGI 3 callable for ``http`` scopes; payers' pages go to ``deps.pages``."""
 
@@ -104,11 +111,11 @@ class ApiApp:
             return
         route, parameters = found or (self._unknown, ())
         call = Call(self._deps, route, parameters, self._deps.clock.now())
-        call.headers = _headers(scope["headers"])
+        call.headers = joined_headers(scope["headers"])
         name = self._request_id(call)
         try:
             reply = await self._answer(call, scope, receive)
-        except _Gone:
+        except ClientGone:
             return
         if self._deps.settings.access_log:
             self._log_access(call, reply.status if isinstance(reply, Reply) else 200)
@@ -143,7 +150,7 @@ class ApiApp:
             return SERVER_ERROR
         except (EngineError, StoreError, asyncio.CancelledError):
             return UNAVAILABLE  # cancelled: the server stops, and what was begun is finished without us
-        except _Gone:
+        except ClientGone:
             raise
         except Exception:  # noqa: BLE001 - the last resort: whatever it is, the caller gets the envelope
             _log.exception("request_failed", operation=call.route.operation.name)
@@ -171,7 +178,7 @@ class ApiApp:
         content_type = call.headers.get(b"content-type")
         is_json = content_type == b"application/json" or _is_json(content_type)
         most = max(self._deps.settings.max_body_bytes, call.route.operation.body_bytes)
-        body = await _body(call, receive, most)
+        body = await read_body(receive, call.headers.get(b"content-length", b"0"), most)
         if call.route.operation.auth is Auth.SIGNED:
             self._admission.check_signature(call, body)
         if not body and call.route.operation.body_optional:
@@ -231,39 +238,5 @@ class ApiApp:
         )
 
 
-def _headers(sent: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The headers by lower-case name; one that was sent twice has both values, as RFC 9110 joins them."""
-    sent = list(sent)
-    headers = dict(sent)
-    if len(headers) != len(sent):
-        headers = {}
-        for name, value in sent:
-            headers[name] = headers[name] + b", " + value if name in headers else value
-    return headers
-
-
 def _is_json(content_type: bytes | None) -> bool:
     return content_type is not None and content_type.split(b";")[0].strip().lower() == _JSON[1]
-
-
-async def _body(call: Call, receive: Receive, most_bytes: int) -> bytes:
-    """The whole body; raises Rejected as soon as it is known to be too large."""
-    declared = call.headers.get(b"content-length", b"0")
-    if declared.isdigit() and len(declared) < 20 and int(declared) > most_bytes:
-        raise _too_large(most_bytes)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message["type"] == "http.request" and message.get("more_body", False):
-        if len(body) > most_bytes:
-            raise _too_large(most_bytes)
-        message = await receive()
-        body += message.get("body", b"")
-    if message["type"] == "http.disconnect":
-        raise _Gone
-    if len(body) > most_bytes:
-        raise _too_large(most_bytes)
-    return body
-
-
-def _too_large(most_bytes: int) -> Rejected:
-    return invalid(f"body is larger than {most_bytes} bytes")

@@ -12,6 +12,7 @@ class RateLimiter:
     __slots__ = ("_counts", "_milliseconds", "_window")
 
     def __init__(self, window_seconds: int):
+        """Take how long a window is; all callers' windows begin at the same moment."""
         self._milliseconds = window_seconds * 1000
         self._window = 0
         self._counts: dict[tuple[str, bool], int] = {}
@@ -19,7 +20,8 @@ class RateLimiter:
     def take(self, caller: str, *, posts: bool, limit: int, now: int) -> int:
         """Count a request and return how many are left; negative when this one was too many.
 
-        POST and other requests are counted apart. A ``limit`` of 0 is none.
+        POST and other requests are counted apart. A ``limit`` of 0 is none. ``now`` is real time in UTC
+        milliseconds; a clock that is set back begins a new window.
         """
         if limit == 0:
             return UNLIMITED
@@ -33,5 +35,5 @@ class RateLimiter:
         return limit - used
 
     def retry_after_seconds(self, now: int) -> int:
-        """Whole seconds until the next window begins, at least 1."""
+        """Return whole seconds until the next window begins, at least 1; ``now`` is in UTC milliseconds."""
         return max(1, -(-(self._milliseconds - now % self._milliseconds) // 1000))

@@ -5,10 +5,11 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from opentill.api.http.call import Call
+from opentill.api.http.cursor import START, from_feed_cursor, to_feed_cursor
 from opentill.api.http.decode import Text
 from opentill.api.http.dependencies import Wanted
 from opentill.api.http.streaming import Stream
-from opentill.api.own.feed import LATEST, START, Feed, from_cursor, to_cursor, types_of
+from opentill.api.own.feed import LATEST, Feed, types_of
 from opentill.api.own.order_views import EventShown
 from opentill.api.wire import WireStruct
 from opentill.store.interface import Reply
@@ -45,9 +46,9 @@ async def list_events(call: Call) -> Reply:
     """The merchant's events behind a cursor."""
     query: EventsQuery = call.query
     wanted = Wanted(call.account_id, call.token, types_of(query.type))
-    after = await _place(call, query.after, "after")
+    after = await _position(call, query.after, "after")
     page = await _feed(call).page(wanted, after, query.limit)
-    return call.success(EventList([event for _, event in page.events], to_cursor(page.place)))
+    return call.success(EventList([event for _, event in page.events], to_feed_cursor(page.position)))
 
 
 async def stream_events(call: Call) -> Stream:
@@ -56,9 +57,9 @@ async def stream_events(call: Call) -> Stream:
     wanted = Wanted(call.account_id, call.token, types_of(query.type))
     heard_last = call.headers.get(b"last-event-id", b"").decode("latin-1")
     if heard_last:
-        after = from_cursor(heard_last, "Last-Event-ID")
+        after = from_feed_cursor(heard_last, "Last-Event-ID")
     else:
-        after = await _place(call, query.after, "after")
+        after = await _position(call, query.after, "after")
     await call.check_token()
     return call.deps.streams.open(wanted, after, call.token_until)
 
@@ -67,7 +68,7 @@ def _feed(call: Call) -> Feed:
     return Feed(call.deps.threads, call.deps.reader)
 
 
-async def _place(call: Call, cursor: str | None, field: str) -> int:
+async def _position(call: Call, cursor: str | None, field: str) -> int:
     if cursor == LATEST:
-        return await _feed(call).last_place(call.account_id)
-    return START if cursor is None else from_cursor(cursor, field)
+        return await _feed(call).last_position(call.account_id)
+    return START if cursor is None else from_feed_cursor(cursor, field)

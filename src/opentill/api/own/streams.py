@@ -9,9 +9,10 @@ from typing import ClassVar, Final
 import msgspec
 import structlog
 
+from opentill.api.http.cursor import to_feed_cursor
 from opentill.api.http.dependencies import Wanted
 from opentill.api.http.watching import OpenStreams, Pace, WatchedStream
-from opentill.api.own.feed import Feed, to_cursor
+from opentill.api.own.feed import Feed
 from opentill.api.own.order_views import EventShown
 from opentill.clock import Clock
 from opentill.engine.reader import Reader
@@ -55,8 +56,8 @@ class EventStream(WatchedStream):
     async def _read(self) -> bytes:
         known = self._known
         page = await self._feed.page(self.wanted, self._position, PAGE)
-        self._position = page.place
-        self._more = page.full or self._known > max(known, page.place)
+        self._position = page.position
+        self._more = page.full or self._known > max(known, page.position)
         return b"".join(_framed(position, event) for position, event in page.events)
 
     def note(self, last_position: int) -> None:
@@ -68,7 +69,7 @@ class EventStream(WatchedStream):
 
 def _framed(position: int, event: EventShown) -> bytes:
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (
-        to_cursor(position).encode(),
+        to_feed_cursor(position).encode(),
         event.type.encode(),
         _json(event),
     )
