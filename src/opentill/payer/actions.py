@@ -55,7 +55,7 @@ class Actions:
             self._actions["arrive"] = self.let_arrive
 
     def routes(self) -> list[Route]:
-        """Where the forms are sent to; whoever only looks there is led to the page."""
+        """Return where the forms are sent to; whoever only looks there is led to the page."""
         return [
             Route(f"{PAGE_PATH}/{word}", self._endpoint(action), methods=["GET", "POST"])
             for word, action in self._actions.items()
@@ -151,7 +151,7 @@ class Actions:
         return None
 
     async def let_arrive(self, name: Name, form: Form) -> WrongFields | None:
-        """Sandbox mode: one or two made-up transfers arrive at the order's account."""
+        """Let one or two made-up transfers arrive at the order's account, in sandbox mode."""
         view = await self._deps.reader.order(*name, None)
         account = await self._deps.threads.read(self._deps.threads.store.transfer_account, *name)
         if view is None or account is None or form.get("arrival") not in set(Arrival):
@@ -178,7 +178,7 @@ class Actions:
 
 
 def _with_test_card(form: Form) -> Form:
-    """The form as if the payer had typed the test card that was chosen in it."""
+    """Return the form as if the payer had typed the test card that was chosen in it."""
     for card in TEST_CARDS:
         if card.name == form.get("test_card"):
             return form | {"number": card.number, "expiry": card.expiry, "cvv": card.cvv, "pin": card.pin}

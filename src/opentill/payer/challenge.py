@@ -28,7 +28,7 @@ class AnswerChallenge(Protocol):
     """Tells the sandbox's bank what the payer did."""
 
     def __call__(self, transaction_id: str, *, passed: bool) -> Awaitable[bool]:
-        """False when no challenge of this transaction waits for an answer."""
+        """Tell the bank what the payer did; False when no challenge of this transaction waits."""
 
 
 class BankPages:
@@ -41,7 +41,7 @@ class BankPages:
         self._templates = templates
 
     def routes(self) -> list[Route]:
-        """The bank's addresses; live mode has none of them."""
+        """Return the bank's addresses; live mode has none of them."""
         return [
             Route(BANK_PATH, self._ask),
             Route(BANK_PATH, self._ask, methods=["POST"]),
@@ -69,13 +69,13 @@ class BankPages:
 
 
 class ReturnPage:
-    """Where every challenge ends: asks how it ended, and leads on to the order's page, which tells."""
+    """The end of every challenge: asks how it ended, and leads on to the order's page, which tells."""
 
     def __init__(self, deps: PayerDeps):
         self._deps = deps
 
     def routes(self) -> list[Route]:
-        """The page's address, for browsers that are redirected and for banks that let them post."""
+        """Return the page's address, for browsers that are redirected and for banks that let them post."""
         return [Route(RETURN_PATH, self._come_back, methods=["GET", "POST"])]
 
     async def _come_back(self, request: Request) -> Response:
@@ -91,7 +91,7 @@ class ReturnPage:
             return self._deps.templates.busy()
 
     async def _settled(self, account_id: str, transaction: str) -> Response:
-        """Refusals are not looked at: whatever they say, the order says it too."""
+        """Finish the challenge. Refusals are not looked at: whatever they say, the order says it too."""
         command = ReturnFromChallenge(
             account_id=account_id,
             command_id=self._deps.ids.uuid(),

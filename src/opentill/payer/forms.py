@@ -22,7 +22,7 @@ Form = dict[str, str]
 
 
 async def read_form(request: Request) -> Form:
-    """The fields of a posted form; empty for one that is too long, broke off, or is no form at all."""
+    """Return the fields of a posted form; empty for one that is too long, broke off, or is no form at all."""
     body = b""
     try:
         async for chunk in request.stream():
@@ -35,7 +35,7 @@ async def read_form(request: Request) -> Form:
 
 
 def is_from_here(request: Request) -> bool:
-    """Whether a page of ours sent this, as far as the browser tells.
+    """Return whether a page of ours sent this, as far as the browser tells.
 
     Every browser of today tells one of the two; a program that tells neither acts for nobody but itself.
     """
@@ -48,7 +48,7 @@ def is_from_here(request: Request) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WrongFields:
-    """What has to be corrected: a sentence for each field, by its name."""
+    """The fields that have to be corrected: a sentence for each, by its name."""
 
     sentences: dict[str, str]
 
@@ -62,7 +62,7 @@ _ASKED: Final = {
 
 
 def read_card(form: Form) -> Card | WrongFields:
-    """The card in a form, or what is wrong with its fields."""
+    """Return the card in a form, or what is wrong with its fields."""
     sent = {name: _SPACES.sub("", form.get(name, "")) for name in _ASKED}
     wrong = {name: text for name, (wanted, text) in _ASKED.items() if not wanted.fullmatch(sent[name])}
     if wrong:

@@ -78,7 +78,7 @@ class OpenPages:
         )
 
     def route(self) -> BaseRoute:
-        """Where pages listen."""
+        """Return where pages listen."""
         return Route(f"{PAGE_PATH}/live", self, methods=["GET"])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -33,7 +33,7 @@ _NOTHING_WRONG: Final = WrongFields({})
 
 @dataclass(frozen=True, kw_only=True)
 class PayerDeps:
-    """What the payer's pages stand on."""
+    """The parts that the payer's pages stand on."""
 
     engine: Engine
     reader: Reader
@@ -50,23 +50,23 @@ class PayerDeps:
 
     @property
     def trouble(self) -> tuple[type[Exception], ...]:
-        """What is raised when the server can not tell now."""
+        """Return what is raised when the server can not tell now."""
         return (EngineError, StoreError, NoAccountFree)
 
 
 def page_location(token: str, *, returning: bool = False) -> str:
-    """Where the page of this link is; ``returning`` for a payer who has just acted on it."""
+    """Return where the page of this link is; ``returning`` for a payer who has just acted on it."""
     return PAGE_PATH.format(token=token) + (f"?{RETURNING}" if returning else "")
 
 
 class PayerPages:
-    """What a payer's browser is shown of an order."""
+    """The pages that a payer's browser is shown of an order."""
 
     def __init__(self, deps: PayerDeps):
         self._deps = deps
 
     async def show(self, request: Request) -> Response:
-        """The page as it is now."""
+        """Return the page as it is now."""
         token = request.path_params["token"]
         name = self._deps.keyring.open_link(token)
         if name is None:
@@ -86,7 +86,7 @@ class PayerPages:
         stale: bool = False,
         wrong: WrongFields = _NOTHING_WRONG,
     ) -> Response:
-        """The page of an order; raises what reading raises.
+        """Return the page of an order; raises what reading raises.
 
         ``stale``: the form that was sent is too old. ``wrong``: what has to be corrected in it.
         """
@@ -126,11 +126,11 @@ class PayerPages:
 
 
 def _beside(store: Store, name: Name) -> tuple[Merchant | None, TransferAccount | None]:
-    """What stands beside an order: whose it is, and its account number."""
+    """Return what stands beside an order: whose it is, and its account number."""
     return store.merchant(name[0]), store.transfer_account(*name)
 
 
 def _forms_to(page: PayerPage) -> str:
-    """Our own forms lead to ourselves; that of a challenge to the payer's bank, which leads on from there."""
+    """Return where forms lead: our own to us, a challenge's to the payer's bank, which leads on."""
     bank = urlsplit(page.waiting.acs_url) if page.waiting else None
     return f"'self' {bank.scheme}://{bank.netloc}" if bank and bank.netloc else "'self'"

@@ -39,23 +39,23 @@ class Templates:
         self._frames = " ".join(embedding_origins) or "'none'"
 
     def page(self, name: str, status: int = 200, *, forms_to: str = _SELF, **values: Any) -> Response:
-        """A page; ``forms_to`` is where its forms may lead, as a source list of its content policy."""
+        """Return a page; ``forms_to`` is where its forms may lead, as a source list of its content policy."""
         return HTMLResponse(
             self._templates.get_template(name).render(values), status, self._headers(forms_to)
         )
 
     def unknown(self) -> Response:
-        """What a link that is not one of ours leads to."""
+        """Return the page of a link that is not one of ours."""
         return self._problem(404, "Link not valid", _UNKNOWN)
 
     def busy(self) -> Response:
-        """The server can not tell now."""
+        """Return the page for a moment in which the server can not tell."""
         response = self._problem(503, "One moment, please", _BUSY)
         response.headers["Retry-After"] = "2"
         return response
 
     def foreign(self) -> Response:
-        """Another site has sent one of our forms."""
+        """Return the page for a form of ours that another site has sent."""
         return self._problem(403, "Not done", _FOREIGN)
 
     def _problem(self, status: int, title: str, sentence: str) -> Response:
@@ -78,13 +78,13 @@ class Templates:
 
 
 class Static(StaticFiles):
-    """What pages are made up with; it may be kept for a few minutes."""
+    """The files that pages are made up with; they may be kept for a few minutes."""
 
     def __init__(self) -> None:
         super().__init__(directory=_HERE / "static")
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """See ``StaticFiles``."""
+        """Return the file with the header that lets it be kept."""
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = _STATIC_CACHE
         response.headers["X-Content-Type-Options"] = "nosniff"

@@ -24,7 +24,7 @@ _NO_ID: Final = "00000000-0000-4000-8000-000000000000"
 
 
 class Stage(StrEnum):
-    """What the payer can do on the page."""
+    """The step that the payer can take on the page."""
 
     PAY = "pay"
     OTP = "otp"
@@ -57,7 +57,7 @@ _OTHER_ADVICE: Final = "The payment did not go through. You can try again."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayerLimits:
-    """How often a payer may try; see the settings of the same names."""
+    """The number of tries that a payer has, by the settings of the same names."""
 
     max_attempts: int
     max_otp_sends: int
@@ -65,7 +65,7 @@ class PayerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """Whom the payer pays."""
+    """The one whom the payer pays."""
 
     name: str
     logo: str
@@ -73,13 +73,13 @@ class Shop:
 
     @property
     def initial(self) -> str:
-        """What stands for a logo that is not there."""
+        """Return what stands for a logo that is not there."""
         return self.name[:1].upper()
 
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """Why the payer's last try did not pay."""
+    """The reason for which the payer's last try did not pay."""
 
     advice: str
     said: str
@@ -104,7 +104,7 @@ class WaitingAttempt:
 
 @dataclass(frozen=True, slots=True)
 class PayerReceipt:
-    """What a payer may want to keep."""
+    """The facts that a payer may want to keep."""
 
     amount: str
     paid_at: str
@@ -140,7 +140,7 @@ class PayerPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What this server can do for any order."""
+    """The things that this server can do for any order."""
 
     card_rail: bool
     transfers: bool
@@ -151,7 +151,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageParts:
-    """What one page is made of."""
+    """The parts of which one page is made."""
 
     view: OrderView
     clock_offset: int
@@ -162,12 +162,12 @@ class PageParts:
 
 
 def mark_of(version: int, clock_offset: int) -> str:
-    """Names a state of an order; business time counts, because a page tells how much of it is left."""
+    """Name a state of an order; business time counts, because a page tells how much of it is left."""
     return f"{version}.{clock_offset}"
 
 
 def as_due(order: Order, at: int) -> Order:
-    """The order as any command would find it at business time ``at``: what is due counts as done."""
+    """Return the order as any command would find it at business time ``at``: what is due counts as done."""
     expire = ExpireOrder(account_id=order.account_id, command_id=_NO_ID, actor=_NOBODY, name=order.order_id)
     try:
         return decide(order, expire, at).after
@@ -176,7 +176,7 @@ def as_due(order: Order, at: int) -> Order:
 
 
 def page_of(seen: PageParts, now: int, offer: Offer) -> PayerPage:
-    """The page of an order; ``now`` is real time."""
+    """Return the page of an order; ``now`` is real time."""
     view, at = seen.view, now + seen.clock_offset
     order = as_due(view.order, at)
     money = money_of(order)
@@ -208,7 +208,7 @@ def page_of(seen: PageParts, now: int, offer: Offer) -> PayerPage:
 
 
 def allows(view: OrderView, method: str) -> bool:
-    """Whether the order may be paid this way; one that names no methods may be in every way there is."""
+    """Return whether the order may be paid this way; one that names no methods may be in every way."""
     allowed = view.terms.allowed_payment_methods
     return not allowed or method in allowed
 
@@ -280,14 +280,14 @@ def _receipt(order: Order) -> PayerReceipt | None:
 
 
 def shop_location(callback_url: str | None, order: Order) -> str | None:
-    """Where the order's merchant wants its payers; None when it has said no web address."""
+    """Return where the order's merchant wants its payers; None when it has said no web address."""
     if callback_url is None or urlsplit(callback_url).scheme not in {"http", "https"}:
         return None
     return callback_location(callback_url, order)
 
 
 def callback_location(callback_url: str, order: Order) -> str:
-    """The shop's address with the order's names appended before a fragment (ruling 16, contract 7)."""
+    """Return the shop's address with the order's names appended before a fragment (ruling 16, contract 7)."""
     parts = urlsplit(callback_url)
     ours = urlencode({"orderId": order.order_id, "orderReference": order.reference}, safe="", quote_via=quote)
     query = f"{parts.query}&{ours}" if parts.query else ours

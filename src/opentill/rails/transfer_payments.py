@@ -72,7 +72,7 @@ class TransferSettings:
 
 @dataclass(frozen=True, slots=True)
 class Advised:
-    """What became of a transfer that a bank told of."""
+    """The outcome for a transfer that a bank told of."""
 
     credit_id: str
     disposition: str
@@ -112,7 +112,7 @@ class TransferPaymentService:
     # --- account numbers ----------------------------------------------------------------------------
 
     async def account(self, order: Order) -> TransferAccount:
-        """The order's own account, reserved at the first call; a commit of its own, which touches no order.
+        """Return the order's own account, reserved at the first call by a commit that touches no order.
 
         Raises the refusal that an order which has ended gives (OrderAlreadyPaid, OrderAlreadyCancelled,
         OrderExpired), or NoAccountFree.
@@ -135,7 +135,7 @@ class TransferPaymentService:
         raise NoAccountFree
 
     def _candidates(self) -> list[str]:
-        """Numbers drawn from the pool: nobody can tell from one which others are given away."""
+        """Draw numbers from the pool: nobody can tell from one which others are given away."""
         prefix = self._settings.account_prefix
         room = SERIALS // 10 ** len(prefix)
         first = int(prefix or "0") * room
@@ -232,7 +232,7 @@ class TransferPaymentService:
         )
 
     async def _book_on_suspense(self, advice: Advice, why: Refusal) -> Outcome | None:
-        """Money in a wrong currency goes back at once; other money waits until a person says whose it is."""
+        """Book on the suspense account; a wrong currency goes back at once, else a person decides."""
         late_money = LateMoney.RETURN if isinstance(why, CurrencyMismatch) else LateMoney.HOLD
         notice = advice.notice
         command = house_order(
@@ -301,7 +301,7 @@ class TransferPaymentService:
         )
 
     async def _heard(self, order: Order, return_: Return, credit: Credit) -> PayoutAnswer:
-        """The rail's answer, or silence when it takes too long or fails in any way."""
+        """Return the rail's answer, or silence when it takes too long or fails in any way."""
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 return await self._sent(order, return_, credit)
@@ -310,7 +310,7 @@ class TransferPaymentService:
             return NO_ANSWER
 
     async def _sent(self, order: Order, return_: Return, credit: Credit) -> PayoutAnswer:
-        """Always under the one id; what became of an earlier try is asked first."""
+        """Send it, always under the one id; what became of an earlier try is asked first."""
         id_ = return_id(return_.transaction_id)
         known = await self._rail.look_up_payout(id_)
         if known is not None and known.outcome is RefundOutcome.DONE:

@@ -22,7 +22,7 @@ class Admission:
         self.limiter = RateLimiter(deps.settings.rate_window_seconds)
 
     async def admit(self, call: Call, address: str) -> None:
-        """Token (401), rate limit (429), accountId (400 ``02``, 403)."""
+        """Check token (401), rate limit (429) and accountId (400 ``02``, 403), in this order."""
         operation = call.route.operation
         if not operation.rate_limited:
             return
@@ -73,13 +73,13 @@ class Admission:
         return await self._deps.account_cache.merchant(claims.account_id, call.now)
 
     def check_signature(self, call: Call, body: bytes) -> None:
-        """An adapter's word that this body is its own, and of now; raises Rejected (401) otherwise."""
+        """Check an adapter's word that this body is its own, and of now; raises Rejected (401)."""
         if not is_signed(self._deps.settings.credit_advice_keys, call.headers, body, call.now):
             raise Rejected(UNAUTHORIZED)
 
     @staticmethod
     def _check_account(call: Call) -> None:
-        """The header ``accountId`` names the parent account, where it is sent or must be (ruling 5)."""
+        """Check that ``accountId`` names the parent account, where it is sent or must be (ruling 5)."""
         sent = call.headers.get(b"accountid")
         operation = call.route.operation
         if sent is None:
@@ -90,13 +90,13 @@ class Admission:
 
 
 def bearer(header: bytes) -> str:
-    """The token of an ``Authorization`` header, with or without the scheme (ruling 5)."""
+    """Return the token of an ``Authorization`` header, with or without the scheme (ruling 5)."""
     text = header.decode("latin-1").strip()
     return text[7:].lstrip() if text[:7].lower() == "bearer " else text
 
 
 def idempotency_key(headers: dict[bytes, bytes]) -> str | None:
-    """The key under either of its names, or None; raises Rejected when it can not be one (ruling 9)."""
+    """Return the key under either of its names, or None; raises Rejected where it can be none (ruling 9)."""
     sent = {headers[name] for name in _KEY_HEADERS if name in headers}
     if not sent:
         return None

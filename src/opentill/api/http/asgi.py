@@ -138,7 +138,7 @@ class ApiApp:
         return path.startswith(_PAGES) or (self._deps.sandbox and path in _BANK_PAGES)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> Reply | Stream:
-        """The reply to this call, whatever happens (no input gives a 5xx; a 5xx is our fault)."""
+        """Return the reply to this call, whatever happens (no input gives a 5xx; a 5xx is our fault)."""
         try:
             try:
                 return await self._carry_out(call, scope, receive)
@@ -190,7 +190,7 @@ class ApiApp:
         call.raw_body, call.body = body, decode.decode(decoder, body)
 
     def _request_id(self, call: Call) -> str:
-        """The caller's own request id if it is a plain word, else a new one; in every log line from here."""
+        """Return the caller's request id if it is plain, else a new one; in every log line from here."""
         sent = call.headers.get(b"x-request-id", b"")
         plain = 0 < len(sent) <= _MOST_REQUEST_ID_CHARACTERS and _REQUEST_ID_CHARACTERS.issuperset(sent)
         name = sent.decode("ascii") if plain else next(self._request_ids)

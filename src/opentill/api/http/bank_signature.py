@@ -17,12 +17,12 @@ _UNIX_SECONDS: Final = re.compile(rb"[1-9][0-9]{0,11}")
 
 
 def sign(key: str, timestamp: str, body: bytes) -> str:
-    """What stands in ``X-Signature``: base64 of HMAC-SHA256 over timestamp, a dot and the raw body."""
+    """Return what stands in ``X-Signature``: base64 of HMAC-SHA256 over timestamp, a dot and the raw body."""
     return b64encode(hmac.digest(key.encode(), timestamp.encode() + b"." + body, "sha256")).decode()
 
 
 def is_signed(keys: Iterable[str], headers: Mapping[bytes, bytes], body: bytes, now: int) -> bool:
-    """Whether one of the keys signed this body, with a timestamp within the window around ``now``.
+    """Return whether one of the keys signed this body, with a timestamp within the window around ``now``.
 
     ``X-Timestamp`` is Unix time in whole seconds. Every key is tried, each in constant time, so that no
     answer takes longer for being nearly right. ``now`` is real time in UTC milliseconds.

@@ -92,7 +92,7 @@ class Route:
         )
 
     def parameters(self, segments: list[bytes]) -> tuple[bytes, ...] | None:
-        """The values of the path's parameters, or None when this is not the route of these segments."""
+        """Return the values of the path's parameters, or None where this is no route of these segments."""
         if len(segments) != len(self.segments):
             return None
         values = []
@@ -149,15 +149,15 @@ class Call:
         self.limit = self.remaining = UNLIMITED
 
     def success(self, data: Any) -> Reply:
-        """The operation's success with this ``data``."""
+        """Return the operation's success with this ``data``."""
         return self.route.success.reply(data)
 
     def reference(self, text: str, field_name: str) -> str:
-        """A reference or order id as the merchant may send it; raises Rejected (ruling 4)."""
+        """Return a reference or order id as the merchant may send it; raises Rejected (ruling 4)."""
         return decode.reference(text, field_name, self.deps.settings.max_reference_characters)
 
     def path_text(self, field_name: str) -> str:
-        """The path's first parameter, a reference or an id; raises Rejected when it can be neither."""
+        """Return the path's first parameter, a reference or an id; raises Rejected when it can be neither."""
         try:
             text = self.parameters[0].decode()
         except UnicodeDecodeError:
@@ -165,11 +165,11 @@ class Call:
         return self.reference(text, field_name)
 
     def command(self) -> dict[str, Any]:
-        """The part that all commands have."""
+        """Return the part that all commands have."""
         return {"account_id": self.account_id, "command_id": self.command_id, "actor": self.actor}
 
     def claim(self) -> KeyClaim | None:
-        """The claim on the idempotency key; "the same" means method, path and raw body (contract 1.2)."""
+        """Return the claim on the key; "the same" means method, path and raw body (contract 1.2)."""
         if self.key is None:
             return None
         operation = self.route.operation
@@ -178,7 +178,7 @@ class Call:
         return KeyClaim(self.account_id, self.key, fingerprint, self.command_id)
 
     def render(self, on_change: Callable[[Change], Reply]) -> Render:
-        """The pure function from an outcome to the reply that is stored and sent."""
+        """Return the pure function from an outcome to the reply that is stored and sent."""
         refusals = self.route.refusals
 
         def render(outcome: Outcome) -> Reply:
@@ -187,7 +187,7 @@ class Call:
         return render
 
     def asking(self, on_change: Callable[[Change], Reply]) -> Asking:
-        """What surrounds a call to the desk on behalf of this request."""
+        """Return what surrounds a call to a payment service on behalf of this request."""
         return Asking(self.render(on_change), self.claim(), self.token)
 
     async def submit(self, command: Command, on_change: Callable[[Change], Reply]) -> Reply:
@@ -199,7 +199,7 @@ class Call:
         )
 
     def answer_of(self, result: Result) -> Reply:
-        """The reply of a result; notes when it is an earlier one."""
+        """Return the reply of a result; notes when it is an earlier one."""
         self.replayed = result.replayed
         assert result.reply is not None
         return result.reply
@@ -210,6 +210,6 @@ class Call:
             await self.deps.reader.check(self.token)
 
     async def turn_down(self, rejected: Rejected) -> Reply:
-        """The answer of a request that goes no further; raises TokenRevoked if its token is dead by now."""
+        """Return the answer of a request that ends here; raises TokenRevoked if its token is dead by now."""
         await self.check_token()
         return rejected.answer

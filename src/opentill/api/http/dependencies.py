@@ -54,7 +54,7 @@ class EventStreams(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiDeps:
-    """What the API stands on."""
+    """The parts that the API stands on."""
 
     settings: Settings
     engine: Engine
@@ -91,10 +91,10 @@ class ApiDeps:
 
     @property
     def sandbox(self) -> bool:
-        """Whether this server is a sandbox."""
+        """Return whether this server is a sandbox."""
         return self.settings.mode is Mode.SANDBOX
 
     @property
     def takes_transfers(self) -> bool:
-        """Whether somebody would tell us of a bank transfer, so that payers may be asked for one."""
+        """Return whether somebody would tell us of a bank transfer, so that payers may be asked for one."""
         return self.sandbox or bool(self.settings.credit_advice_keys)

@@ -18,7 +18,7 @@ class Remembered(Generic[T]):
     """Remembers the last answer to a question; while one hangs no second one is asked after it."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]], clock: Clock, unknown: T):
-        """``unknown`` is the answer while the question fails or hangs."""
+        """Take the question; ``unknown`` is the answer while it fails or hangs."""
         self._ask = ask
         self._clock = clock
         self._unknown = unknown
@@ -27,7 +27,7 @@ class Remembered(Generic[T]):
         self._asking: asyncio.Task[None] | None = None
 
     async def answer(self) -> T:
-        """What was true within the last second, or is found out within a second."""
+        """Return what was true within the last second, or is found out within a second."""
         if self._clock.now() >= self._until:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._find_out())

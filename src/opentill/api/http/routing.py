@@ -35,7 +35,7 @@ class Router:
         self._alias = SANDBOX_ALIAS[1].encode() if sandbox else None
 
     def find(self, method: str, raw_path: bytes) -> tuple[Route, tuple[bytes, ...]] | None:
-        """The route and its parameters, each percent-decoded exactly once."""
+        """Return the route and its parameters, each percent-decoded exactly once."""
         route = self._fixed.get((method, raw_path))
         return (route, ()) if route is not None else self._by_segments(method, raw_path)
 
@@ -53,7 +53,7 @@ class Router:
 
 
 def offered(operations: Iterable[Operation], *, sandbox: bool, advised: bool) -> tuple[Operation, ...]:
-    """Those of the operations that a server of this mode has; ``advised``: one with a key for advices."""
+    """Return the operations that a server of this mode has; ``advised``: one with a key for advices."""
     return tuple(
         each
         for each in operations
@@ -69,5 +69,5 @@ def _paths(operation: Operation, *, sandbox: bool) -> list[bytes]:
 
 
 def parameter_names(operation: Operation) -> list[str]:
-    """The names of the parameters in the operation's path, in their order."""
+    """Return the names of the parameters in the operation's path, in their order."""
     return [segment[1:-1] for segment in operation.path.split("/") if segment.startswith("{")]

@@ -21,7 +21,7 @@ class Stream(Protocol):
     """An answer of type ``text/event-stream``, made piece by piece for as long as somebody listens."""
 
     async def next(self) -> bytes | None:
-        """The next piece, as soon as there is one; None when the stream is over."""
+        """Return the next piece, as soon as there is one; None when the stream is over."""
 
     def end(self) -> None:
         """Make the next piece the last one; called again it does nothing."""
@@ -58,7 +58,7 @@ async def send_stream(
 
 
 async def _next_piece(stream: Stream) -> bytes | None:
-    """None as well when the piece can not be made: the reader comes again where it was."""
+    """Return the next piece; None as well when it can not be made: the reader comes again where it was."""
     try:
         return await stream.next()
     except (Refusal, EngineError, StoreError) as error:

@@ -21,7 +21,7 @@ from opentill.store.interface import StoreError
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often things happen."""
+    """The rhythm of a watcher and its streams."""
 
     look_seconds: float = 0.25
     heartbeat_seconds: float = 15.0

@@ -39,13 +39,13 @@ class OtpRequest(SecretStruct, rename="camel"):
 
 
 class ResendOtpRequest(WireStruct):
-    """Which order's payer asks for the one-time password again."""
+    """The order whose payer asks for the one-time password again."""
 
     order_reference: ReferenceText
 
 
 class CancelTransactionRequest(WireStruct):
-    """Which attempt to pay is to end."""
+    """The attempt to pay that is to end."""
 
     transaction_id: Text
     force_cancel: bool | Literal["true", "false"]

@@ -1,4 +1,4 @@
-"""Nomba's surface (contract 1 to 5), row by row; see ``operations``."""
+"""Nomba's surface (contract 1 to 5), row by row, of the table in ``api/operations.py``."""
 
 from typing import Final
 

@@ -43,7 +43,7 @@ async def refund_payment(call: Call) -> Reply:
 
 
 def _check_account(body: RefundRequest) -> None:
-    """A bank account is named whole or not at all."""
+    """Check that a bank account is named whole or not at all."""
     if body.account_number is not None:
         decode.account_number(body.account_number, "accountNumber")
     if body.bank_code is not None:

@@ -24,12 +24,12 @@ from opentill.store.interface import Reply
 
 
 def return_url(public_url: str, keyring: Keyring, account_id: str, transaction: str) -> str:
-    """The ``ReturnUrl`` of this server; its link can not be guessed from the transaction id."""
+    """Return the ``ReturnUrl`` of this server; its link can not be guessed from the transaction id."""
     return f"{public_url}/checkout/challenge/{keyring.return_token(account_id, uuid_of(transaction))}"
 
 
 class SecureAuthentication(WireStruct):
-    """Where the browser goes for 3-D Secure, and with what."""
+    """The place where the browser goes for 3-D Secure, and what it takes along."""
 
     jwt: str
     md: str
@@ -38,7 +38,7 @@ class SecureAuthentication(WireStruct):
 
 
 class CardAnswer(WireStruct):
-    """What became of the charge so far."""
+    """The outcome of the charge so far."""
 
     status: bool
     message: str
@@ -48,14 +48,14 @@ class CardAnswer(WireStruct):
 
 
 class OtpAnswer(WireStruct):
-    """What became of the charge after the one-time password."""
+    """The outcome of the charge after the one-time password."""
 
     status: bool
     message: str
 
 
 class TokenizedAnswer(WireStruct):
-    """What became of an order that was opened and charged in one call."""
+    """The outcome for an order that was opened and charged in one call."""
 
     status: bool
     message: str
@@ -64,14 +64,14 @@ class TokenizedAnswer(WireStruct):
 
 
 class RefundAnswer(WireStruct):
-    """What became of a refund so far."""
+    """The outcome of a refund so far."""
 
     success: bool
     message: str
 
 
 class CancelAnswer(WireStruct):
-    """What became of an order that was to be cancelled, or refunded where it was paid."""
+    """The outcome for an order that was to be cancelled, or refunded where it was paid."""
 
     status: str
     already_cancelled: bool
@@ -124,7 +124,7 @@ _tokenized_success: Final = Success(TOKENIZED_SUCCESS)
 
 
 def card_reply(change: Change, transaction: str, return_url_of: ReturnUrl) -> Reply:
-    """The answer to a charge."""
+    """Return the answer to a charge."""
     attempt = _attempt(change, transaction)
     well, code, message = _answer_of(change, attempt)
     secure = None
@@ -135,14 +135,14 @@ def card_reply(change: Change, transaction: str, return_url_of: ReturnUrl) -> Re
 
 
 def otp_reply(change: Change, transaction: str) -> Reply:
-    """A wrong password leaves the attempt waiting for another, so only paid is going well here."""
+    """Return the answer to a password; a wrong one leaves the attempt waiting, so only paid is going well."""
     attempt = _attempt(change, transaction)
     _, _, message = _answer_of(change, attempt)
     return _success.reply(OtpAnswer(attempt.status is _A.APPROVED, message))
 
 
 def tokenized_reply(change: Change, transaction: str) -> Reply:
-    """The answer to the charge of a saved card: paid, being checked (ruling 22), or failed (contract 3.7)."""
+    """Return the answer for a saved card: paid, being checked (ruling 22), or failed (contract 3.7)."""
     attempt, order = _attempt(change, transaction), change.after
     if attempt.status in _DECLINES:
         return TOKENIZED_CHARGE_FAILED
@@ -153,7 +153,7 @@ def tokenized_reply(change: Change, transaction: str) -> Reply:
 
 
 def refund_reply(change: Change, refund_id: str) -> Reply:
-    """The answer to a refund: done, running, or refused by the rail in its own words."""
+    """Return the answer to a refund: done, running, or refused by the rail in its own words."""
     refund = whole_refund(change.after, refund_id)
     assert refund is not None
     well, text = _REFUND_ANSWER[refund.status]
@@ -162,7 +162,7 @@ def refund_reply(change: Change, refund_id: str) -> Reply:
 
 
 def cancel_reply(change: Change, refund_id: str = "") -> Reply:
-    """The answer to a cancel; ``refund_id`` names the refund that it may have begun."""
+    """Return the answer to a cancel; ``refund_id`` names the refund that it may have begun."""
     order = change.after
     refund = whole_refund(order, refund_id)
     answer = CancelAnswer(
@@ -188,7 +188,7 @@ def _answer_of(change: Change, attempt: Attempt) -> tuple[bool, str, str]:
 
 
 def late_reply(refusal_http_status: int, return_url_of: ReturnUrl) -> Callable[[CallKind, str], Render]:
-    """How the desk answers, for the idempotency key, a call whose caller is gone, by its kind and id."""
+    """Return how a call whose caller is gone is answered, by kind and id, for its idempotency key."""
     refusals = refusal_replies(refusal_http_status)
 
     def reply_of(kind: CallKind, change: Change, about: str) -> Reply:

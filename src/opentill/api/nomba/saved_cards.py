@@ -38,7 +38,7 @@ class TokenizedChargeRequest(SecretStruct, rename="camel"):
 
 
 class CardsQuery(WireStruct, kw_only=True):
-    """Which saved cards are wanted; a date without a time means all of that day, in UTC."""
+    """The saved cards that are wanted; a date without a time means all of that day, in UTC."""
 
     customer_email: Text | None = None
     start_date: Text | None = None
@@ -55,7 +55,7 @@ class CardChange(SecretStruct, rename="camel"):
 
 
 class CardRemoval(SecretStruct, rename="camel"):
-    """Which saved card is to be deleted."""
+    """The saved card that is to be deleted."""
 
     token_key: Text
 
@@ -121,7 +121,7 @@ async def charge_saved_card(call: Call) -> Reply:
 
 
 async def list_cards(call: Call) -> Reply:
-    """The saved cards of the merchant's customers."""
+    """Return the saved cards of the merchant's customers."""
     query: CardsQuery = call.query
     if call.deps.sandbox and query.customer_email == MAGIC_CUSTOMER:
         raise Rejected(REQUEST_FAILED)
@@ -174,7 +174,7 @@ async def delete_card(call: Call) -> Reply:
 
 
 def card_view(call: Call, view: CardView) -> CardShown:
-    """A saved card with its token key, for its merchant."""
+    """Return a saved card with its token key, for its merchant."""
     card = view.card
     return CardShown(
         token_key=call.deps.vault.token_key(card),
@@ -187,7 +187,7 @@ def card_view(call: Call, view: CardView) -> CardShown:
 
 
 async def _find(call: Call, token_key: str) -> CardView | None:
-    """The merchant's card of this token key; another merchant's has another digest."""
+    """Return the merchant's card of this token key; another merchant's has another digest."""
     threads = call.deps.threads
     return await threads.read(threads.store.saved_card, call.account_id, _digest(call, token_key))
 

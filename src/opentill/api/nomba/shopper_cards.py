@@ -73,7 +73,7 @@ class ShopperCards(SecretStruct, rename="camel"):
 
 
 async def send_save_password(call: Call) -> Reply:
-    """After a payment: send the payer the password by which the card is saved."""
+    """Send the payer, after a payment, the password by which the card is saved."""
     body: SaveAuthRequest = call.body
     phone = decode.filled(body.phone_number, "phoneNumber")
     name = call.reference(body.order_reference, "orderReference")
@@ -121,7 +121,7 @@ async def send_list_password(call: Call) -> Reply:
 
 
 async def list_shopper_cards(call: Call) -> Reply:
-    """The cards that the order's customer keeps at this merchant; a password lists them once."""
+    """Return the cards that the order's customer keeps at this merchant; a password lists them once."""
     query: PasswordQuery = call.query
     view = await _order(call, call.path_text("orderReference"))
     password = _password(call, view.order, PasswordUse.LIST)
@@ -149,7 +149,7 @@ async def _order(call: Call, name: str) -> OrderView:
 
 
 async def _card(call: Call, order: Order) -> CardView:
-    """What the payment of the order left; only a payer who wanted that, or a merchant, has one kept."""
+    """Return what the order's payment left; only a payer who wanted that, or a merchant, has one kept."""
     threads = call.deps.threads
     found = None
     if order.paid_by is not None:
@@ -165,7 +165,7 @@ def _password(call: Call, order: Order, use: PasswordUse, phone: str | None = No
 
 
 async def _send(call: Call, password: PasswordOf, phone: str | None) -> Reply:
-    """Noted before it goes out. Raises TooManyOtps when it went out as often as it may."""
+    """Note a password, then send it. Raises TooManyOtps when it went out as often as it may."""
     threads, most = call.deps.threads, call.deps.settings.max_otp_sends
     if not await threads.write(threads.store.send_password, password, call.now, 1 + most):
         raise TooManyOtps
@@ -174,7 +174,7 @@ async def _send(call: Call, password: PasswordOf, phone: str | None) -> Reply:
 
 
 async def _check(call: Call, password: PasswordOf, otp: str) -> PasswordAnswer:
-    """What the rail says of it; a try is counted before it is asked. Raises Rejected where none was sent."""
+    """Ask what the rail says of it, once the try is counted. Raises Rejected where none was sent."""
     threads, most = call.deps.threads, call.deps.settings.max_otp_tries
     sent_after = call.now - PASSWORD_MILLISECONDS
     if not await threads.write(threads.store.try_password, password, sent_after, most):

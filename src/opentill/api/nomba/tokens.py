@@ -43,7 +43,7 @@ class RevokeRequest(SecretStruct):
 
 
 class TokenPair(SecretStruct):
-    """What a client works with until it expires."""
+    """The tokens that a client works with until they expire."""
 
     businessId: str  # noqa: N815 - the wire's own spelling
     access_token: str
@@ -52,7 +52,7 @@ class TokenPair(SecretStruct):
 
 
 async def issue_token(call: Call) -> Reply:
-    """Credentials in exchange for tokens; wrong ones are 401 ``01``."""
+    """Exchange credentials for tokens; wrong ones are 401 ``01``."""
     body: IssueRequest = call.body
     account_id = call.headers[b"accountid"].decode("latin-1")
     threads = call.deps.threads
@@ -68,7 +68,7 @@ def _proven(call: Call, client: Client, secret: str) -> bool:
 
 
 async def refresh_token(call: Call) -> Reply:
-    """A refresh token in exchange for new tokens; the access token it came with may have expired."""
+    """Exchange a refresh token for new tokens; the access token it came with may have expired."""
     body: RefreshRequest = call.body
     threads = call.deps.threads
     now = await call.deps.account_cache.exact_business_time()

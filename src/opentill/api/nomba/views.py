@@ -46,7 +46,7 @@ REFUNDED: Final = TRANSACTION_STATUS[_A.VOIDED]
 
 
 def statuses_of(word: str) -> frozenset[str]:
-    """The statuses of attempts and transfers that a filter word stands for; empty where nothing has it.
+    """Return the statuses of attempts and transfers that a filter word stands for; empty for none.
 
     A payment that was wholly refunded is found by ``REFUNDED`` instead of by its own status.
     """
@@ -66,7 +66,7 @@ DELIVERY_STATUS: Final[dict[tuple[DeliveryState, bool], str]] = {
 
 
 def delivery_status(delivery: Delivery) -> str:
-    """The word of the webhook log for this delivery."""
+    """Return the word of the webhook log for this delivery."""
     return DELIVERY_STATUS[delivery.state, delivery.status is not None]
 
 
@@ -96,12 +96,12 @@ class OrderWithBusiness(OrderShown, kw_only=True):
 
 
 def order_view(view: OrderView) -> OrderShown:
-    """The order without its merchant (contract 3.5)."""
+    """Return the order without its merchant (contract 3.5)."""
     return OrderShown(**order_members(view))
 
 
 def order_with_business(view: OrderView, merchant: Merchant) -> OrderWithBusiness:
-    """The order with its merchant (contract 3.3)."""
+    """Return the order with its merchant (contract 3.3)."""
     return OrderWithBusiness(
         business_name=merchant.name,
         business_email=merchant.email,
@@ -111,7 +111,7 @@ def order_with_business(view: OrderView, merchant: Merchant) -> OrderWithBusines
 
 
 def order_members(view: OrderView) -> dict[str, Any]:
-    """The members of an ``OrderShown``."""
+    """Return the members of an ``OrderShown``."""
     order, terms = view.order, view.terms
     return {
         "order_id": order.order_id,
@@ -173,7 +173,7 @@ TRANSFER: Final = "bank_transfer"
 
 
 def transaction_view(view: TransactionView) -> TransactionShown:
-    """One transaction with the order that it is about."""
+    """Return one transaction with the order that it is about."""
     payment, order, currency = view.payment, view.order, view.order.currency
     own = _of_card(payment) if isinstance(payment, Attempt) else _of_transfer(payment, order)
     if view.wholly_refunded:
@@ -226,7 +226,7 @@ _TRANSFER_MESSAGE: Final[dict[TransferState, str]] = {
 
 
 def _of_transfer(credit: Credit, order: Order) -> dict[str, Any]:
-    """What completed an order is the payment, with all that was applied; else the transfer alone counts."""
+    """Return a transfer's members: with all that was applied if it completed the order, else its own."""
     state, left = TransferState.of(credit), order.return_of(credit.transaction_id)
     paid = credit.transaction_id == order.paid_by
     back = state is TransferState.SENT_BACK and left is not None and left.status is ReturnStatus.DONE

@@ -30,7 +30,7 @@ class StreamQuery(WireStruct):
 
 
 class EventsQuery(StreamQuery, kw_only=True):
-    """As StreamQuery, and how many at the most."""
+    """A StreamQuery with how many events at the most."""
 
     limit: Annotated[int, Meta(ge=1, le=_MOST_LISTED)] = 100
 
@@ -43,7 +43,7 @@ class EventList(WireStruct):
 
 
 async def list_events(call: Call) -> Reply:
-    """The merchant's events behind a cursor."""
+    """Return the merchant's events behind a cursor."""
     query: EventsQuery = call.query
     wanted = Wanted(call.account_id, call.token, types_of(query.type))
     after = await _position(call, query.after, "after")
@@ -52,7 +52,7 @@ async def list_events(call: Call) -> Reply:
 
 
 async def stream_events(call: Call) -> Stream:
-    """The merchant's events as they happen. What a client heard last wins over where it first began."""
+    """Open a stream of the merchant's events; what a client heard last wins over where it first began."""
     query: StreamQuery = call.query
     wanted = Wanted(call.account_id, call.token, types_of(query.type))
     heard_last = call.headers.get(b"last-event-id", b"").decode("latin-1")

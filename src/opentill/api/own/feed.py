@@ -61,7 +61,7 @@ class Feed:
         return last[account_id]
 
     async def _created(self, wanted: Wanted, placed: Collection[FeedEntry]) -> dict[Name, OrderView]:
-        """The orders that these events created; what was agreed with them never changes."""
+        """Return the orders that these events created; what was agreed with them never changes."""
         of_orders = [each for each in placed if isinstance(each, Placed)]
         names = {_name(each) for each in of_orders if each.event.type is EventType.ORDER_CREATED}
 
@@ -100,7 +100,7 @@ def _name(placed: Placed) -> Name:
 
 
 def types_of(text: str | None) -> frozenset[str]:
-    """Event types, separated by commas; raises Rejected when one is unknown."""
+    """Return the event types of a text, separated by commas; raises Rejected when one is unknown."""
     types = frozenset(text.split(",")) if text else frozenset()
     if not types <= _TYPES:
         raise invalid("type is not one of the allowed values")

@@ -1,4 +1,4 @@
-"""opentill's own operations (contract 10), the sandbox's and the server's, row by row; see ``operations``."""
+"""opentill's own operations (contract 10), the sandbox's and the server's, row by row."""
 
 from typing import Final
 

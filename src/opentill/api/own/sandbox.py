@@ -14,7 +14,7 @@ CATCH_UP_SECONDS: Final = 5.0
 
 
 class RailSwitchRequest(WireStruct, kw_only=True):
-    """How the next calls of one operation of the sandbox's rail end, on every process."""
+    """The end that the next calls of one operation of the sandbox's rail take, on every process."""
 
     operation: Literal["charge", "confirm", "void", "refund", "return"]
     """``confirm`` is what follows a one-time password or a 3-D Secure challenge."""
@@ -36,7 +36,7 @@ async def switch_rail(call: Call) -> Reply:
 
 
 class ClockMove(WireStruct):
-    """How far business time is to move, forward only (laws 7)."""
+    """The step of business time, forward only (laws 7)."""
 
     advance_seconds: Annotated[int, Meta(ge=1, le=315_360_000)]
 
@@ -49,7 +49,7 @@ class ClockShown(WireStruct):
 
 
 async def show_clock(call: Call) -> Reply:
-    """The sandbox's time, as of this moment on every process."""
+    """Return the sandbox's time, as of this moment on every process."""
     await call.check_token()
     return await _clock(call)
 

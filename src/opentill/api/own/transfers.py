@@ -42,7 +42,7 @@ SenderAccount = Annotated[str, Meta(max_length=34)]
 
 
 class AccountShown(WireStruct):
-    """Where a payer transfers the money of one order to."""
+    """The account to which a payer transfers the money of one order."""
 
     account_number: str
     account_name: str
@@ -80,14 +80,14 @@ class SandboxTransfer(_Transfer, kw_only=True):
 
 
 class AdviceAnswer(WireStruct):
-    """What became of a transfer: applied, held, excess, late, or unmatched."""
+    """The outcome for a transfer: applied, held, excess, late, or unmatched."""
 
     credit_id: str
     disposition: str
 
 
 async def transfer_account(call: Call) -> Reply:
-    """The order's own account number, the same at every call; refused where the order has ended."""
+    """Return the order's own account number, the same at every call; refused where the order has ended."""
     if not call.deps.takes_transfers:
         raise Rejected(TRANSFERS_NOT_TAKEN)
     order = await _order(call, call.path_text("orderReference"))
@@ -102,7 +102,7 @@ async def transfer_account(call: Call) -> Reply:
 
 
 async def advise_credit(call: Call) -> Reply:
-    """An adapter tells of a transfer; answered once it is written down and booked."""
+    """Take an adapter's advice of a transfer; answered once it is written down and booked."""
     body: AdviceRequest = call.body
     return await _advise(call, _notice(body, body.session_id, body.account_number, body.currency))
 
@@ -112,7 +112,7 @@ _SOMEBODY: Final = {"sender_account_number": "0123456789", "sender_bank_code": "
 
 
 async def make_transfer(call: Call) -> Reply:
-    """A transfer arrives in the sandbox, as if its bank had told of it."""
+    """Let a transfer arrive in the sandbox, as if its bank had told of it."""
     body: SandboxTransfer = call.body
     if body.sender_account_number is None:
         body = msgspec.structs.replace(body, **_SOMEBODY)
@@ -129,7 +129,7 @@ def _by_number(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Repl
 
 
 def _by_reference(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Reply]]:
-    """All that is wrong with the transfer is found before anything is done, for whose ever order it is."""
+    """Return how it arrives; what is wrong with it is found before anything is done, whosever the order."""
     if body.order_reference is None or body.account_number is not None:
         raise invalid(_ONE_TARGET)
     name = call.reference(body.order_reference, "orderReference")
@@ -148,7 +148,7 @@ def _by_reference(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[R
 
 
 def _session_id(call: Call, body: SandboxTransfer) -> str:
-    """The transfer's own, or one that is the same again when the request comes again under its key."""
+    """Return the transfer's own, or one that is the same again when the request comes again under its key."""
     if body.session_id is not None:
         return body.session_id
     return str(uuid.uuid5(uuid.UUID(call.account_id), call.key)) if call.key else call.deps.ids.uuid()
@@ -162,7 +162,7 @@ async def _order(call: Call, name: str) -> Order:
 
 
 async def _account(call: Call, order: Order) -> TransferAccount:
-    """The order's number; raises the refusal of one that has ended, though no worker has come by yet."""
+    """Return the order's number; raises the refusal of one that has ended, worker or not."""
     refusal = why_not_payable(order, await call.deps.account_cache.business_time(call.now))
     if refusal is not None:
         raise refusal
@@ -181,7 +181,7 @@ async def _advise(call: Call, notice: TransferNotice) -> Reply:
 
 
 def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> TransferNotice:
-    """What was told, checked field by field; raises Rejected."""
+    """Return what was told, checked field by field; raises Rejected."""
     if currency not in MINOR_DIGITS:
         decode.filled(currency, "currency")
         raise invalid(f"currency must be one of {', '.join(MINOR_DIGITS)}")
@@ -202,10 +202,10 @@ def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> Tra
 
 
 def _line(sent: str | None) -> str:
-    """What people wrote, in one line: no money is turned away because of a line break in a narration."""
+    """Return what people wrote in one line: a line break in a narration turns no money away."""
     return " ".join((sent or "").split())
 
 
 def _text(sent: str | None, field: str) -> str:
-    """What a bank said, or nothing; an empty text says nothing, too."""
+    """Return what a bank said, or nothing; an empty text says nothing, too."""
     return decode.filled(sent, field) if sent else ""

@@ -51,7 +51,7 @@ class NewEndpoint(SecretStruct, rename="camel", kw_only=True):
 
 
 class EndpointChange(SecretStruct, rename="camel", kw_only=True):
-    """What is to be different about an endpoint; an empty change resumes a paused one."""
+    """The changes to an endpoint; an empty one resumes it if it is paused."""
 
     url: WebhookUrl | None = None
     events: EventNames | None = None
@@ -67,7 +67,7 @@ class KeyRotation(SecretStruct, rename="camel"):
 
 
 class PingShown(WireStruct):
-    """How an endpoint took its first delivery, whose body is an empty object."""
+    """The endpoint's answer to its first delivery, whose body is an empty object."""
 
     delivered: bool
     status: int | None
@@ -102,7 +102,7 @@ class EndpointList(WireStruct):
 
 
 async def list_endpoints(call: Call) -> Reply:
-    """All endpoints of the merchant."""
+    """Return all endpoints of the merchant."""
     await call.check_token()
     threads = call.deps.threads
     found = await threads.read(threads.store.endpoints, call.account_id)
@@ -219,7 +219,7 @@ def _each_once(events: Any) -> tuple[str, ...]:
 
 
 async def _first_key_sealed(call: Call, endpoint_id: str, sent: str | None) -> bytes:
-    """Without a key of its own an endpoint has the one that the merchant was given with its credentials."""
+    """Seal the first key: the one sent, or that which the merchant was given with its credentials."""
     if sent is not None:
         key = _checked_key(sent)
     else:
@@ -231,7 +231,7 @@ async def _first_key_sealed(call: Call, endpoint_id: str, sent: str | None) -> b
 
 
 def _new_id(call: Call) -> str:
-    """Under an idempotency key always the same, so that a request that broke off adds nothing twice."""
+    """Return an id: under one idempotency key always the same, so that nothing is added twice."""
     if call.key is None:
         return call.deps.ids.uuid()
     digest = call.deps.keyring.fingerprint(call.account_id, call.key, call.raw_body)
@@ -251,7 +251,7 @@ async def _add(call: Call, endpoint: Endpoint) -> Reply:
 
 
 def _add_or_find(store: Store, endpoint: Endpoint, most: int) -> Endpoint | None:
-    """The endpoint, or the one of this id that is there already; None when there are too many."""
+    """Return the endpoint, or the one of this id that is there already; None when there are too many."""
     known = {each.endpoint_id: each for each in store.endpoints(endpoint.account_id)}
     if endpoint.endpoint_id in known:
         return known[endpoint.endpoint_id]
@@ -262,7 +262,7 @@ def _add_or_find(store: Store, endpoint: Endpoint, most: int) -> Endpoint | None
 
 
 async def _change(call: Call, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
-    """Raises Rejected when there is none."""
+    """Change an endpoint; raises Rejected when there is none."""
     threads, now = call.deps.threads, call.deps.clock.now()
     changed = await threads.write(
         threads.store.change_endpoint, call.account_id, endpoint_id, change, call.actor, now
@@ -273,7 +273,7 @@ async def _change(call: Call, endpoint_id: str, change: Callable[[Endpoint], End
 
 
 async def _ping(call: Call, endpoint: Endpoint) -> PingShown:
-    """A delivery without content, signed like all others."""
+    """Send a delivery without content, signed like all others."""
     deps = call.deps
     keys = deps.endpoint_keys.of(endpoint)
     headers = signature.headers(_PING, deps.ids.uuid(), keys, deps.clock.now())
