@@ -52,14 +52,15 @@ class BankPages:
         form = await read_form(request)
         challenge = self._challenge(form)
         if challenge is None:
-            return self._templates.page("challenge.html", 400, challenge=None)
-        return self._templates.page("challenge.html", challenge=challenge, jwt=form["JWT"], path=BANK_PATH)
+            return self._templates.page("challenge.html", {"challenge": None}, 400)
+        values = {"challenge": challenge, "jwt": form["JWT"], "path": BANK_PATH}
+        return self._templates.page("challenge.html", values)
 
     async def _record(self, request: Request) -> Response:
         form = await read_form(request)
         challenge = self._challenge(form)
         if challenge is None or form.get("answer") not in {"approve", "fail"}:
-            return self._templates.page("challenge.html", 400, challenge=None)
+            return self._templates.page("challenge.html", {"challenge": None}, 400)
         await self._answer(challenge.transaction_id, passed=form["answer"] == "approve")
         return RedirectResponse(challenge.return_url, SEE_OTHER)
 

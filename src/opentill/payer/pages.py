@@ -93,19 +93,17 @@ class PayerPages:
         page = await self._page(name, token)
         if page is None:
             return self._deps.templates.unknown()
-        return self._deps.templates.page(
-            "order.html",
-            status,
-            forms_to=_forms_to(page),
-            page=page,
-            token=token,
-            form_token=self._deps.keyring.form_token(*name, self._deps.clock.now()),
-            returning=returning and page.returns and page.shop_location is not None,
-            stale=stale,
-            wrong=wrong.sentences,
-            test_cards=TEST_CARDS,
-            test_passwords=TEST_PASSWORDS,
-        )
+        values = {
+            "page": page,
+            "token": token,
+            "form_token": self._deps.keyring.form_token(*name, self._deps.clock.now()),
+            "returning": returning and page.returns and page.shop_location is not None,
+            "stale": stale,
+            "wrong": wrong.sentences,
+            "test_cards": TEST_CARDS,
+            "test_passwords": TEST_PASSWORDS,
+        }
+        return self._deps.templates.page("order.html", values, status, forms_to=_forms_to(page))
 
     async def _page(self, name: Name, token: str) -> PayerPage | None:
         def ask(snapshot: Snapshot) -> tuple[OrderView | None, int]:

@@ -1,8 +1,8 @@
 """Pages from ``templates/``, each with the headers that keep it to itself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
@@ -38,8 +38,13 @@ class Templates:
         self._templates.filters["time_left"] = formatting.left
         self._frames = " ".join(embedding_origins) or "'none'"
 
-    def page(self, name: str, status: int = 200, *, forms_to: str = _SELF, **values: Any) -> Response:
-        """Return a page; ``forms_to`` is where its forms may lead, as a source list of its content policy."""
+    def page(
+        self, name: str, values: Mapping[str, object], status: int = 200, *, forms_to: str = _SELF
+    ) -> Response:
+        """Return the page of a template with these values.
+
+        ``forms_to`` is where its forms may lead, as a source list of its content policy.
+        """
         return HTMLResponse(
             self._templates.get_template(name).render(values), status, self._headers(forms_to)
         )
@@ -59,7 +64,7 @@ class Templates:
         return self._problem(403, "Not done", _FOREIGN)
 
     def _problem(self, status: int, title: str, sentence: str) -> Response:
-        return self.page("problem.html", status, title=title, sentence=sentence)
+        return self.page("problem.html", {"title": title, "sentence": sentence}, status)
 
     def _headers(self, forms_to: str) -> dict[str, str]:
         headers = {

@@ -9,7 +9,6 @@ import msgspec
 
 from opentill.api.http import decode
 from opentill.api.http.dependencies import ApiDeps
-from opentill.api.http.rate_limit import UNLIMITED
 from opentill.api.http.streaming import Stream
 from opentill.api.wire import SUCCESS, SUCCESS_CODE, RefusalRow, Rejected, Success, invalid, refusal_replies
 from opentill.domain.commands import Actor, ActorKind, Command
@@ -19,6 +18,8 @@ from opentill.engine.engine import Outcome, Render, Result
 from opentill.rails.card_payments import Asking
 from opentill.store.interface import KeyClaim, Reply, TokenId
 
+UNLIMITED: Final = 2_147_483_647
+"""What the headers say while the rate limit is off."""
 _NOBODY: Final = Actor(ActorKind.OPEN_SANDBOX)
 
 Handler: TypeAlias = "Callable[[Call], Awaitable[Reply | Stream]]"
