@@ -16,7 +16,7 @@ from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.workers.expiry import LOOK, Expiry
 from opentill.workers.recovery import NEXT_LOOK_MILLISECONDS, PURGE, TRIES_BEFORE_PARKING, Workers
-from rails.given import CARD, LATER, Till, at_the_till
+from rails.till import CARD, LATER, Till, at_the_till
 
 T = TypeVar("T")
 DAY = 86_400_000

@@ -10,7 +10,7 @@ from given_store import add_orders, cancel
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from opentill.rails.rail import Card
-from rails.given import BAD_CARD, BANK_CARD, CARD, LATER, VOID_BOOKINGS, Till, at_the_till
+from rails.till import BAD_CARD, BANK_CARD, CARD, LATER, VOID_BOOKINGS, Till, at_the_till
 
 
 @pytest.mark.parametrize("card", [CARD, BANK_CARD])

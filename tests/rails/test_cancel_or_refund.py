@@ -12,7 +12,7 @@ from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
 from opentill.rails.card_payments import Asking
 from opentill.store.interface import KeyClaim
-from rails.given import LATER, Till, at_the_till
+from rails.till import LATER, Till, at_the_till
 
 
 async def cancel(till: Till, refund_id: str = "F1", key: KeyClaim | None = None) -> Result:

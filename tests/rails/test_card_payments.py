@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.given import ask, claim, ending
 from given_store import ACCOUNT, NOW, TOKEN, add_orders, add_token, cancel
 from opentill.domain.decisions import Change
-from rails.given import CARD, PAID_BOOKINGS, VOID_BOOKINGS, Till, at_the_till
+from rails.till import CARD, PAID_BOOKINGS, VOID_BOOKINGS, Till, at_the_till
 
 
 def test_a_card_with_its_otp_pays_an_order(tmp_path: Path) -> None:

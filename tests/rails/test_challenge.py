@@ -9,7 +9,7 @@ from engine.given import ask, claim, ending
 from given_store import NOW, add_orders, cancel
 from opentill.domain.commands import RailOutcome
 from opentill.domain.decisions import Change
-from rails.given import (
+from rails.till import (
     BANK_CARD,
     LATER,
     PAID_BOOKINGS,

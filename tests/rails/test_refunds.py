@@ -14,7 +14,7 @@ from opentill.domain.decisions import Change
 from opentill.domain.order import RefundStatus
 from opentill.engine.engine import Result
 from opentill.rails.rail import BankAccount
-from rails.given import BAD_CARD, CUT_SHORT, LATER, LONG, PAID_BOOKINGS, REFUND_BOOKINGS, Till, at_the_till
+from rails.till import BAD_CARD, CUT_SHORT, LATER, LONG, PAID_BOOKINGS, REFUND_BOOKINGS, Till, at_the_till
 
 PRICE = 10_000_50
 BANK = BankAccount("0123456789", "058")

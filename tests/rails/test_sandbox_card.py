@@ -12,7 +12,7 @@ from opentill.domain.commands import RailOutcome
 from opentill.rails.rail import Card, RailAnswer
 from opentill.rails.sandbox.card import SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal
-from rails.given import CARD, RETURN_URL, make_challenge, make_token
+from rails.till import CARD, RETURN_URL, make_challenge, make_token
 
 T = TypeVar("T")
 APPROVED, DECLINED, OTP_REQUIRED = RailOutcome.APPROVED, RailOutcome.DECLINED, RailOutcome.OTP_REQUIRED

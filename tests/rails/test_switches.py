@@ -13,7 +13,7 @@ from opentill.rails.rail import BankAccount
 from opentill.rails.sandbox.card import OPERATIONS, SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
-from rails.given import (
+from rails.till import (
     BAD_CARD,
     CARD,
     CUT_SHORT,

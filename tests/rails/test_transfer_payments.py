@@ -45,7 +45,7 @@ from opentill.rails.transfer_payments import (
 )
 from opentill.store.audit.examination import audit, open_read_only
 from opentill.store.transfers.contract import TransferNotice
-from rails.given import VAULT, render_late
+from rails.till import VAULT, render_late
 
 T = TypeVar("T")
 AMOUNT = 10_000_50

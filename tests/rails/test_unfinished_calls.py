@@ -10,7 +10,7 @@ from engine.given import ask, claim, ending, settle
 from given_store import NOW, add_orders, cancel
 from opentill.domain.commands import RailOutcome
 from opentill.engine.engine import Result
-from rails.given import CARD, CUT_SHORT, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKINGS, Till, at_the_till
+from rails.till import CARD, CUT_SHORT, LATER, PAID_BOOKINGS, SHORT, VOID_BOOKINGS, Till, at_the_till
 
 # --- a rail that does not answer ----------------------------------------------------------------------
 
