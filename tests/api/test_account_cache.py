@@ -14,7 +14,7 @@ MERCHANT = Merchant(ACCOUNT, "Shop", "", "", None, None, NOW, b"sealed")
 
 
 def test_many_who_ask_at_once_are_one_question(tmp_path: Path) -> None:
-    """When what was remembered has run out, one request asks for all that arrive; later ones know it."""
+    """One request asks for all that arrive once what was remembered has run out; later ones know it."""
     store = open_store(tmp_path)
     assert isinstance(store, SqliteStore)
     store.add_merchant(MERCHANT, default=False)

@@ -91,13 +91,13 @@ def told(receiver: Receiver, number: int = 1) -> list[Post]:
 
 
 def saved(post: Post) -> dict[str, str]:
-    """What a webhook says of the saved card."""
+    """Return what a webhook says of the saved card."""
     found: dict[str, str] = json.loads(post.body)["data"]["tokenizedCardData"]
     return found
 
 
 def token_key_of(reference: str, receiver: Receiver) -> str | None:
-    """What the webhook of this order brought, once it has come."""
+    """Return what the webhook of this order brought, once it has come."""
     bodies = (json.loads(post.body)["data"] for post in receiver.posts if post.body != b"{}")
     keys = (b["tokenizedCardData"]["tokenKey"] for b in bodies if b["order"]["orderReference"] == reference)
     return next(keys, None)
@@ -196,7 +196,7 @@ def test_no_secret_of_a_card_lies_in_files_logs_or_listings(server: Server, shop
 
 
 def test_a_delivery_is_sent_again_with_the_same_body_when_the_card_is_gone(shop: httpx2.Client) -> None:
-    """What was told once stays what it was, byte for byte; the card itself can not be charged any more."""
+    """A delivery told once stays what it was, byte for byte; the card can not be charged any more."""
     with Receiver() as receiver:
         listen(shop, receiver)
         pay(shop, "gone")

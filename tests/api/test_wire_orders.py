@@ -279,7 +279,7 @@ def test_under_its_key_a_cancel_is_answered_as_the_first_time(http: httpx2.Clien
 
 
 def test_a_paid_order_is_refunded_once_by_whoever_wants_it_gone(http: httpx2.Client) -> None:
-    """What is left goes back by one refund; asked again nothing is left, and no more than was paid goes."""
+    """The rest goes back by one refund; asked again nothing is left, and no more than was paid goes."""
     reference = refund(http, paid(http), "30.00")
     first = cancel(http, reference, mode="cancel_or_refund", reason="duplicate").json()["data"]
     assert (first["status"], first["refund"]["amount"], first["refund"]["status"]) == (

@@ -198,7 +198,7 @@ def test_lists_find_a_payment_by_the_status_that_they_show(http: httpx2.Client) 
 
 
 def test_the_password_is_sent_again_so_often(http: httpx2.Client) -> None:
-    """As often as the setting says, and not where nothing waits for one."""
+    """It is sent as often as the setting says, and not where nothing waits for one."""
     reference = created(http)
     body = {"orderReference": reference}
     resend = "/v1/checkout/resend-otp"

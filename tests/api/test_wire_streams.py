@@ -40,7 +40,7 @@ class AskedStore(SqliteStore):
 
 
 @dataclass
-class House:
+class Rig:
     """Streams over a store with orders in it."""
 
     store: AskedStore
@@ -54,7 +54,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, most: int = 100) -> AsyncIterator[House]:
+async def rig(folder: Path, most: int = 100) -> AsyncIterator[Rig]:
     store = AskedStore(folder / "opentill.db")
     store.install(Mode.SANDBOX, "fingerprint", NOW)
     threads, clock = StoreThreads(store), ToldClock()
@@ -62,7 +62,7 @@ async def house(folder: Path, most: int = 100) -> AsyncIterator[House]:
     reader.start()
     streams = OpenEventStreams(Feed(threads, reader), threads, reader, clock, most, QUICK)
     try:
-        yield House(store, clock, streams)
+        yield Rig(store, clock, streams)
     finally:
         await streams.close()
         await reader.close()
@@ -70,9 +70,9 @@ async def house(folder: Path, most: int = 100) -> AsyncIterator[House]:
         store.close()
 
 
-def in_house(folder: Path, work: Callable[[House], Awaitable[None]], most: int = 100) -> None:
+def with_rig(folder: Path, work: Callable[[Rig], Awaitable[None]], most: int = 100) -> None:
     async def main() -> None:
-        async with house(folder, most) as opened:
+        async with rig(folder, most) as opened:
             await asyncio.wait_for(work(opened), LONG_SECONDS)
 
     asyncio.run(main())
@@ -89,48 +89,48 @@ async def told(stream: EventStream) -> bytes:
 def test_a_silent_stream_shows_that_it_lives(tmp_path: Path) -> None:
     """While nothing happens a comment comes now and then, which readers of a stream pass over."""
 
-    async def work(house: House) -> None:
-        stream = house.streams.open(Wanted(ACCOUNT, None), START, None)
+    async def work(rig: Rig) -> None:
+        stream = rig.streams.open(Wanted(ACCOUNT, None), START, None)
         assert await stream.next() == b"retry: 1000\n\n"
         assert [await stream.next() for _ in range(3)] == [b":\n\n"] * 3
 
-    in_house(tmp_path, work)
+    with_rig(tmp_path, work)
 
 
 def test_one_question_serves_all_open_streams(tmp_path: Path) -> None:
     """However many streams of however many merchants are open, each round asks once, for all of them."""
 
-    async def work(house: House) -> None:
+    async def work(rig: Rig) -> None:
         streams = [
-            house.streams.open(Wanted(a, None), START, None) for a in (ACCOUNT, OTHER) for _ in range(20)
+            rig.streams.open(Wanted(a, None), START, None) for a in (ACCOUNT, OTHER) for _ in range(20)
         ]
         for _ in ("the greeting", "a sign of life, for nothing has happened"):
             await asyncio.gather(*(stream.next() for stream in streams))
-        house.tell("mine")
-        house.tell("theirs", account_id=OTHER)
+        rig.tell("mine")
+        rig.tell("theirs", account_id=OTHER)
         pieces = await asyncio.gather(*map(told, streams))
         assert all(b'"orderReference":"mine"' in piece for piece in pieces[:20])
         assert all(b'"orderReference":"theirs"' in piece for piece in pieces[20:])
-        assert all(asked == {ACCOUNT, OTHER} for asked in house.store.asked)
+        assert all(asked == {ACCOUNT, OTHER} for asked in rig.store.asked)
 
-    in_house(tmp_path, work)
+    with_rig(tmp_path, work)
 
 
 def test_a_stream_lives_no_longer_than_its_token(tmp_path: Path) -> None:
-    """When the token's time is over the stream ends, as it does when it is revoked."""
+    """The stream ends when the token's time is over, as it does when it is revoked."""
 
-    async def work(house: House) -> None:
-        add_token(house.store)
-        expiring = house.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 1000)
-        lasting = house.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 3_600_000)
-        house.clock.time += 1000
+    async def work(rig: Rig) -> None:
+        add_token(rig.store)
+        expiring = rig.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 1000)
+        lasting = rig.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 3_600_000)
+        rig.clock.time += 1000
         await ended(expiring)
-        house.tell("still there")
+        rig.tell("still there")
         assert b"still there" in await told(lasting)
-        house.store.revoke_token(TOKEN.account_id, TOKEN.jti, "client-1", NOW)
+        rig.store.revoke_token(TOKEN.account_id, TOKEN.jti, "client-1", NOW)
         await ended(lasting)
 
-    in_house(tmp_path, work)
+    with_rig(tmp_path, work)
 
 
 async def ended(stream: EventStream) -> None:
@@ -141,38 +141,38 @@ async def ended(stream: EventStream) -> None:
 def test_no_more_streams_than_there_may_be(tmp_path: Path) -> None:
     """One merchant has half of the places at most; an ended stream gives its place back."""
 
-    async def work(house: House) -> None:
-        mine = [house.streams.open(Wanted(ACCOUNT, None), START, None) for _ in range(2)]
+    async def work(rig: Rig) -> None:
+        mine = [rig.streams.open(Wanted(ACCOUNT, None), START, None) for _ in range(2)]
         with pytest.raises(Overloaded):
-            house.streams.open(Wanted(ACCOUNT, None), START, None)
-        house.streams.open(Wanted(OTHER, None), START, None)
+            rig.streams.open(Wanted(ACCOUNT, None), START, None)
+        rig.streams.open(Wanted(OTHER, None), START, None)
         mine[0].end()
-        house.streams.open(Wanted(ACCOUNT, None), START, None)
-        house.streams.end()
+        rig.streams.open(Wanted(ACCOUNT, None), START, None)
+        rig.streams.end()
         with pytest.raises(Overloaded):
-            house.streams.open(Wanted(OTHER, None), START, None)
+            rig.streams.open(Wanted(OTHER, None), START, None)
         await ended(mine[1])
 
-    in_house(tmp_path, work, most=4)
+    with_rig(tmp_path, work, most=4)
 
 
 def test_who_does_not_take_what_is_sent_is_hung_up_on(tmp_path: Path) -> None:
     """A reader whose connection takes nothing more loses it; nothing is gathered for them."""
 
-    async def work(house: House) -> None:
-        house.tell(*(f"o{number}" for number in range(50)))
-        stream = house.streams.open(Wanted(ACCOUNT, None), START, None)
+    async def work(rig: Rig) -> None:
+        rig.tell(*(f"o{number}" for number in range(50)))
+        stream = rig.streams.open(Wanted(ACCOUNT, None), START, None)
         connection = StuckConnection()
         await send_stream(stream, [], connection.receive, connection.send, connection.hang_up, 0.02)
         assert connection.gone.is_set()
         assert connection.pieces == 2
         await ended(stream)
 
-    in_house(tmp_path, work)
+    with_rig(tmp_path, work)
 
 
 class StuckConnection:
-    """As a server gives it to an application: it takes the greeting and then nothing more."""
+    """A connection as a server gives it: it takes the greeting and then nothing more."""
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()

@@ -59,12 +59,12 @@ class Bought:
     link: str
 
     def status(self) -> str:
-        """As the API tells it."""
+        """Return the status as the API tells it."""
         path = f"/v1/checkout/order/{self.reference}"
         return str(self.shopping.http.get(path).json()["data"]["order"]["status"])
 
     def cancel(self) -> None:
-        """As its merchant."""
+        """Cancel it as its merchant."""
         self.shopping.post("/v1/checkout/order/cancel", {"orderReference": self.reference})
 
     def charge(self, number: str = OTP_CARD) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Bought:
         return self.shopping.post("/v1/checkout/checkout-card-detail", body)
 
     def confirm(self, transaction_id: str, otp: str = "9999") -> dict[str, Any]:
-        """As ``charge``."""
+        """Confirm it like ``charge``."""
         body = {"otp": otp, "orderReference": self.reference, "transactionId": transaction_id}
         return self.shopping.post("/v1/checkout/checkout-card-otp", body)
 
@@ -85,7 +85,7 @@ class Bought:
         return transaction
 
     def ask_for_account(self) -> None:
-        """As its payer, on the page."""
+        """Ask for its account as its payer, on the page."""
         self._send("account")
 
     def let_arrive(self, arrival: str) -> None:
@@ -97,7 +97,7 @@ class Bought:
         assert sent.status_code == 303, sent.text
 
     def form_token(self) -> str:
-        """What every form of its page carries; an ended page has no forms, so it is asked for before."""
+        """Return what every form of its page carries; an ended page has none, so it is asked for before."""
         if self.link not in _tokens:
             found = re.search(r'name="form" value="([^"]+)"', self.shopping.http.get(self.link).text)
             assert found is not None
@@ -105,7 +105,7 @@ class Bought:
         return _tokens[self.link]
 
     def refund(self, transaction_id: str, amount: str) -> None:
-        """As its merchant."""
+        """Refund it as its merchant."""
         self.shopping.post("/v1/checkout/refund", {"transactionId": transaction_id, "amount": amount})
 
 
@@ -118,7 +118,7 @@ def pending(shopping: Shopping) -> Bought:
 
 
 def pending_with_time(shopping: Shopping) -> Bought:
-    """As ``pending``, with a time until which it can be paid."""
+    """Open an order like ``pending``, with a time until which it can be paid."""
     return shopping.order(expiresInSeconds=1740)
 
 
@@ -130,7 +130,7 @@ def otp(shopping: Shopping) -> Bought:
 
 
 def otp_wrong(shopping: Shopping) -> Bought:
-    """As ``otp``, and the payer has sent a wrong one."""
+    """Open an order like ``otp`` whose payer has sent a wrong password."""
     order = shopping.order()
     order.confirm(order.charge()["transactionId"], "5464")
     return order

@@ -103,7 +103,7 @@ def begin(http: httpx2.Client, callback: str | None = SHOP) -> Challenge:
 
 
 def sentence(answer: httpx2.Response) -> str:
-    """What the page says of the order and of the last try, without its markup."""
+    """Return what the page says of the order and of the last try, without its markup."""
     parts = re.findall(
         r'<(section|p)[^>]*data-part="(?:truth|decline)".*?>(.*?)</\1>', answer.text, re.DOTALL
     )

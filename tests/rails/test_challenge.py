@@ -73,7 +73,7 @@ def test_a_challenge_that_was_not_passed_declines(tmp_path: Path, *, answered: b
 
 
 def test_a_challenge_is_answered_once(tmp_path: Path) -> None:
-    """What the bank was told first counts: a failed challenge can not be passed afterwards."""
+    """The first word to the bank counts: a failed challenge can not be passed afterwards."""
 
     async def work(till: Till) -> None:
         await _at_the_bank(till)
@@ -191,7 +191,7 @@ def test_a_password_is_no_answer_to_a_challenge(tmp_path: Path) -> None:
 def test_a_silent_return_is_found_out(
     tmp_path: Path, *, reached: bool, passed: bool, after: tuple[str, list[str], tuple[int, ...]]
 ) -> None:
-    """What the rail did is found by look-up; a return that it never saw is refused there for ever."""
+    """Look-up finds what the rail did; a return that it never saw is refused there for ever."""
 
     async def work(till: Till) -> None:
         await _at_the_bank(till)
@@ -212,7 +212,7 @@ def test_a_silent_return_is_found_out(
 
 @pytest.mark.parametrize("reached", [False, True])
 def test_a_challenge_nobody_heard_of_is_given_up(tmp_path: Path, *, reached: bool) -> None:
-    """Where a lost charge wanted a challenge nobody can go there: it is voided, and the card tried again."""
+    """A challenge that a lost charge wanted is voided, for nobody can go there, and the card tried again."""
 
     async def work(till: Till) -> None:
         add_orders(till.store, "r")

@@ -29,7 +29,7 @@ async def _paid(till: Till) -> None:
 
 
 def _status(result: Result, refund_id: str = "F1") -> RefundStatus:
-    """Where the answer says the refund is."""
+    """Return where the answer says the refund is."""
     assert isinstance(result.outcome, Change)
     refund = result.outcome.after.refund(refund_id)
     assert refund is not None
@@ -277,7 +277,7 @@ def test_a_late_first_call_does_not_pay_beside_the_second(tmp_path: Path) -> Non
 def test_a_rail_that_never_answers_is_asked_again(
     tmp_path: Path, first: str, then: str | None, refunded: int
 ) -> None:
-    """Whether call or answer was lost, the refund is UNKNOWN, and ends as the rail has it in the end."""
+    """The refund is UNKNOWN, whether call or answer was lost, and ends as the rail has it in the end."""
 
     async def stay_silent(till: Till) -> None:
         till.switch("refund", first)

@@ -102,7 +102,7 @@ async def _prepared(rail: SandboxCardRail, operation: str, id_: str) -> Awaitabl
 
 
 async def _never_answers(rail: SandboxCardRail, operation: str, id_: str, known: str) -> bool:
-    """Whether the rail comes to know this and still gives no answer."""
+    """Return whether the rail comes to know this and still gives no answer."""
     asked = asyncio.ensure_future(await _prepared(rail, operation, id_))
     async with asyncio.timeout(10):
         while await _known(rail, operation, id_) != known:

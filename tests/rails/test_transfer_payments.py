@@ -59,7 +59,7 @@ _ids = CountingIds(start=1 << 44)
 
 @dataclass
 class Counter:
-    """Where transfers are taken: the payment service and everything around it."""
+    """The payment service of transfers and everything around it."""
 
     store: FaultyStore
     engine: Engine
@@ -80,7 +80,7 @@ class Counter:
         return view.order
 
     async def sweep(self) -> None:
-        """What a worker does, once."""
+        """Do what a worker does, once."""
         await self.transfers.route_overdue()
         for view in await self.reader.ask(lambda s: s.overdue_calls(self.clock.now(), 100), None):
             await self.transfers.finish(view.order)
@@ -89,7 +89,7 @@ class Counter:
         self.journal.set_switch(RailSwitch(operation, outcome, 0), calls)
 
     def sent(self) -> list[tuple[str, str, int]]:
-        """What the bank itself knows of money it sent, or would not."""
+        """Return what the bank itself knows of money it sent, or would not."""
         with self.journal._engine.begin() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT payout_id, state, amount FROM rail_payouts ORDER BY payout_id"
@@ -104,7 +104,7 @@ def at_the_counter(
     *,
     bank: bool = True,
 ) -> T:
-    """What ``work`` returns; then every invariant of the whole database holds."""
+    """Return what ``work`` returns; then every invariant of the whole database holds."""
 
     async def main() -> T:
         store, journal, clock = faulty_store(place), RailJournal(rail_of(place)), ToldClock()
@@ -378,7 +378,7 @@ def test_late_money_goes_back_once(place: Place) -> None:
 
 @pytest.mark.parametrize("outcome", ["timeout", "unknown"])
 def test_a_silent_bank_is_asked_about_the_same_id(place: Place, outcome: str) -> None:
-    """Whether the bank got the call or not, the money is sent once; until then nobody may settle it."""
+    """The money is sent once, whether the bank got the call or not; until then nobody may settle it."""
 
     async def work(counter: Counter) -> None:
         credit = await _late(counter)
@@ -421,7 +421,7 @@ def test_a_refused_return_is_tried_again_and_then_parked(place: Place) -> None:
 
 
 def test_a_return_settled_by_hand_is_closed_for_workers(place: Place) -> None:
-    """What a person paid outside is paid by nobody else, from the commit of that settlement on."""
+    """A return paid outside by a person is paid by nobody else, from the commit of that settlement on."""
 
     async def work(counter: Counter) -> None:
         credit = await _late(counter)
@@ -451,7 +451,7 @@ def test_money_whose_sender_is_not_known_waits_for_a_person(place: Place) -> Non
 
 
 def test_without_a_bank_persons_send_money_back(place: Place) -> None:
-    """Where no bank is connected nothing is unknown: each return can be settled by hand at once."""
+    """Nothing is unknown where no bank is connected: each return can be settled by hand at once."""
 
     async def work(counter: Counter) -> None:
         credit = await _late(counter)

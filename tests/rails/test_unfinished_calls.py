@@ -147,7 +147,7 @@ def test_caller_and_worker_may_both_bring_the_answer(place: Place) -> None:
 
 
 def test_an_approval_found_after_a_cancel_goes_back(place: Place) -> None:
-    """What look-up finds approved on an order cancelled meanwhile is voided at once, in the open."""
+    """An approval found on an order cancelled meanwhile is voided at once, in the open."""
 
     async def work(till: Till) -> None:
         add_orders(till.store, "r")

@@ -163,7 +163,7 @@ class HeldRail:
 
 @dataclass
 class Till:
-    """What a test of card payments has at hand."""
+    """All that a test of card payments has at hand."""
 
     store: FaultyStore
     engine: Engine
@@ -242,7 +242,7 @@ class Till:
         self.journal.set_switch(RailSwitch(operation, outcome, 0), calls)
 
     async def finish(self) -> None:
-        """What the worker does: settle the calls whose callers are taken for dead."""
+        """Do what the worker does: settle the calls whose callers are taken for dead."""
         for order in self.overdue():
             await self.card_payments.finish(order)
 
@@ -264,16 +264,16 @@ class Till:
 
     @property
     def refunded(self) -> int:
-        """What counts as given back, in minor units."""
+        """Return what counts as given back, in minor units."""
         return int(ask(self.store, "SELECT refunded FROM orders")[0][0])
 
     def paid_out(self, refund_id: str = "F1") -> RailPayout | None:
-        """What the rail itself knows of a refund."""
+        """Return what the rail itself knows of a refund."""
         return self.journal.payout(refund_id)
 
     @property
     def balances(self) -> dict[str, int]:
-        """What stands on each ledger account, in minor units."""
+        """Return what stands on each ledger account, in minor units."""
         rows = ask(self.store, "SELECT ledger_account, sum(amount) FROM ledger_entries GROUP BY 1")
         return {account.split(":")[0]: amount for account, amount in rows if amount}
 
@@ -320,7 +320,7 @@ def at_the_till(
     settings: CardPaymentSettings = LONG,
     now: int = NOW,
 ) -> T:
-    """What ``work`` returns; afterwards the process is gone, with whatever calls were still running.
+    """Return what ``work`` returns; then the process is gone, with whatever calls were still running.
 
     Called again with the same place it is the next process on the same database and rail.
     """
