@@ -78,7 +78,7 @@ def with_rig(folder: Path, work: Callable[[Rig], Awaitable[None]], most: int = 1
     asyncio.run(main())
 
 
-async def told(stream: EventStream) -> bytes:
+async def event_piece(stream: EventStream) -> bytes:
     """The next piece that tells something."""
     while (piece := await stream.next()) is not None:
         if piece.startswith(b"id: "):
@@ -108,7 +108,7 @@ def test_one_question_serves_all_open_streams(tmp_path: Path) -> None:
             await asyncio.gather(*(stream.next() for stream in streams))
         rig.tell("mine")
         rig.tell("theirs", account_id=OTHER)
-        pieces = await asyncio.gather(*map(told, streams))
+        pieces = await asyncio.gather(*map(event_piece, streams))
         assert all(b'"orderReference":"mine"' in piece for piece in pieces[:20])
         assert all(b'"orderReference":"theirs"' in piece for piece in pieces[20:])
         assert all(asked == {ACCOUNT, OTHER} for asked in rig.store.asked)
@@ -126,7 +126,7 @@ def test_a_stream_lives_no_longer_than_its_token(tmp_path: Path) -> None:
         rig.clock.time += 1000
         await ended(expiring)
         rig.tell("still there")
-        assert b"still there" in await told(lasting)
+        assert b"still there" in await event_piece(lasting)
         rig.store.revoke_token(TOKEN.account_id, TOKEN.jti, "client-1", NOW)
         await ended(lasting)
 

@@ -215,12 +215,12 @@ def test_one_session_is_one_credit(place: Place) -> None:
 
     async def work(counter: Counter) -> None:
         notice = await _notice(counter, await counter.open())
-        told = await asyncio.gather(*(counter.transfers.advise(notice) for _ in range(6)))
-        assert len(set(told)) == 1
-        assert told[0].disposition == "applied"
+        receipt = await asyncio.gather(*(counter.transfers.advise(notice) for _ in range(6)))
+        assert len(set(receipt)) == 1
+        assert receipt[0].disposition == "applied"
         order = await counter.order()
         assert (order.status, len(order.credits), order.totals.received) == (OrderStatus.PAID, 1, AMOUNT)
-        assert order.paid_by == transaction_id(ACCOUNT, told[0].credit_id)
+        assert order.paid_by == transaction_id(ACCOUNT, receipt[0].credit_id)
         with pytest.raises(AdviceContradicts):
             await counter.transfers.advise(replace(notice, amount=AMOUNT + 1))
         assert (await counter.order()).totals.received == AMOUNT
@@ -257,18 +257,18 @@ def test_money_for_nobody_is_kept_until_a_person_returns_it(place: Place) -> Non
     """An unmatched transfer stands on the suspense account; returned by a person it goes to its sender."""
 
     async def work(counter: Counter) -> None:
-        told = await counter.transfers.advise(STRAY)
-        assert told.disposition == "unmatched"
-        assert await counter.transfers.advise(STRAY) == told
+        receipt = await counter.transfers.advise(STRAY)
+        assert receipt.disposition == "unmatched"
+        assert await counter.transfers.advise(STRAY) == receipt
         (view,) = await counter.reader.ask(lambda s: s.held_credits(10), None)
         assert (view.order.account_id, view.order.totals.held) == (HOUSE, AMOUNT)
-        name = house_transaction(told.credit_id)
+        name = house_transaction(receipt.credit_id)
         await counter.engine.submit(transfer(ReturnCredit, name, HOUSE))
         await counter.sweep()
-        assert counter.sent() == [(told.credit_id, "done", AMOUNT)]
+        assert counter.sent() == [(receipt.credit_id, "done", AMOUNT)]
         await counter.open()
         with pytest.raises(CreditNotHeld):
-            await counter.transfers.attach(told.credit_id, ACCOUNT, "r", ACTOR)
+            await counter.transfers.attach(receipt.credit_id, ACCOUNT, "r", ACTOR)
         assert (await counter.order()).credit_count == 0
 
     at_the_counter(place, work)
@@ -278,12 +278,14 @@ def test_money_for_nobody_is_attached_to_the_order_it_was_meant_for(place: Place
     """Attached by a person it pays the order, has left the suspense account, and goes to nobody else."""
 
     async def work(counter: Counter) -> None:
-        told = await counter.transfers.advise(STRAY)
+        receipt = await counter.transfers.advise(STRAY)
         await counter.open()
         await counter.open("other", OTHER)
-        assert (await counter.transfers.attach(told.credit_id, ACCOUNT, "r", ACTOR)).disposition == "applied"
+        assert (
+            await counter.transfers.attach(receipt.credit_id, ACCOUNT, "r", ACTOR)
+        ).disposition == "applied"
         with pytest.raises(CreditNotHeld):
-            await counter.transfers.attach(told.credit_id, OTHER, "other", ACTOR)
+            await counter.transfers.attach(receipt.credit_id, OTHER, "other", ACTOR)
         assert (await counter.order()).status is OrderStatus.PAID
         assert (await counter.order("other", OTHER)).credit_count == 0
         await counter.sweep()
@@ -301,9 +303,9 @@ def test_an_attachment_that_a_crash_broke_off_is_finished(place: Place) -> None:
     """Written down and not carried out, an attachment is carried out by the next worker, once."""
 
     async def work(counter: Counter) -> None:
-        told = await counter.transfers.advise(STRAY)
+        receipt = await counter.transfers.advise(STRAY)
         order = await counter.open()
-        assert counter.store.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
+        assert counter.store.attach_advice(receipt.credit_id, ACCOUNT, order.order_id, NOW)
         await counter.sweep()
         await counter.sweep()
         assert (await counter.order()).totals.applied == AMOUNT
@@ -315,14 +317,14 @@ def test_an_attachment_loses_to_a_return(place: Place) -> None:
     """Money that a person has sent back meanwhile is not booked on an order as well."""
 
     async def work(counter: Counter) -> None:
-        told = await counter.transfers.advise(STRAY)
+        receipt = await counter.transfers.advise(STRAY)
         order = await counter.open()
-        assert counter.store.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
-        await counter.engine.submit(transfer(ReturnCredit, house_transaction(told.credit_id), HOUSE))
+        assert counter.store.attach_advice(receipt.credit_id, ACCOUNT, order.order_id, NOW)
+        await counter.engine.submit(transfer(ReturnCredit, house_transaction(receipt.credit_id), HOUSE))
         await counter.sweep()
         await counter.sweep()
         assert (await counter.order()).credit_count == 0
-        assert counter.sent() == [(told.credit_id, "done", AMOUNT)]
+        assert counter.sent() == [(receipt.credit_id, "done", AMOUNT)]
 
     at_the_counter(place, work)
 
@@ -332,10 +334,10 @@ def test_money_of_another_currency_goes_back(place: Place) -> None:
 
     async def work(counter: Counter) -> None:
         notice = replace(await _notice(counter, await counter.open()), currency="USD")
-        told = await counter.transfers.advise(notice)
-        assert told.disposition == "late"
+        receipt = await counter.transfers.advise(notice)
+        assert receipt.disposition == "late"
         await counter.sweep()
-        assert counter.sent() == [(told.credit_id, "done", AMOUNT)]
+        assert counter.sent() == [(receipt.credit_id, "done", AMOUNT)]
         assert (await counter.order()).credit_count == 0
         stray = await counter.transfers.advise(replace(STRAY, currency="USD"))
         with pytest.raises(CurrencyMismatch):
@@ -353,9 +355,9 @@ async def _late(counter: Counter) -> str:
     """A transfer to a cancelled order; returns its transaction id."""
     notice = await _notice(counter, await counter.open())
     await counter.engine.submit(cancel("r"))
-    told = await counter.transfers.advise(notice)
-    assert told.disposition == "late"
-    return transaction_id(ACCOUNT, told.credit_id)
+    receipt = await counter.transfers.advise(notice)
+    assert receipt.disposition == "late"
+    return transaction_id(ACCOUNT, receipt.credit_id)
 
 
 async def _returned(counter: Counter) -> tuple[ReturnStatus, int]:
@@ -469,8 +471,8 @@ def test_partial_money_goes_back_when_the_order_expires(place: Place) -> None:
     async def work(counter: Counter) -> None:
         order = await counter.open(due_at=NOW + 5, late_money=LateMoney.HOLD)
         for session in ("S1", "S2"):
-            told = await counter.transfers.advise(await _notice(counter, order, 300_00, session))
-            assert told.disposition == "held"
+            receipt = await counter.transfers.advise(await _notice(counter, order, 300_00, session))
+            assert receipt.disposition == "held"
         counter.clock.time = NOW + 5
         expire = ExpireOrder(account_id=ACCOUNT, command_id=IDS.uuid(), actor=ACTOR, name="r")
         await counter.engine.submit(expire)
@@ -490,12 +492,12 @@ def test_a_refund_of_two_transfers_goes_to_both_senders(place: Place) -> None:
     async def work(counter: Counter) -> None:
         order = await counter.open()
         await counter.transfers.advise(await _notice(counter, order, 4_000_50, "S1"))
-        told = await counter.transfers.advise(await _notice(counter, order, 6_000_00, "S2"))
+        receipt = await counter.transfers.advise(await _notice(counter, order, 6_000_00, "S2"))
         command = BeginRefund(
             account_id=ACCOUNT,
             command_id=_ids.uuid(),
             actor=ACTOR,
-            transaction_id=transaction_id(ACCOUNT, told.credit_id),
+            transaction_id=transaction_id(ACCOUNT, receipt.credit_id),
             refund_id=_ids.uuid(),
             amount=7_000_00,
             call_until=counter.cards.call_until(),
