@@ -41,7 +41,7 @@ def _at_work(folder: Path, work: Callable[[Shift], Awaitable[T]], now: int = NOW
         workers = Workers(
             reader=reader,
             threads=threads,
-            desks=(till.desk,),
+            desks=(till.card_payments,),
             expiry=expiry,
             clock=till.clock,
             sweep_seconds=3600,
@@ -157,7 +157,7 @@ def test_calls_that_a_crash_left_are_finished(tmp_path: Path) -> None:
         till.rail.way_back.clear()
         confirming = asyncio.ensure_future(till.confirm("9999"))
         await till.rail.held.wait()
-        await till.desk.close(seconds=0)
+        await till.card_payments.close(seconds=0)
         await asyncio.gather(confirming, return_exceptions=True)
 
     async def too_early(shift: Shift) -> None:

@@ -11,11 +11,16 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from opentill.api.http.asgi import ApiApp, ApiDeps
+from opentill.api.http.account_cache import AccountCache
+from opentill.api.http.asgi import ApiApp
+from opentill.api.http.dependencies import ApiDeps
 from opentill.api.http.metrics import Metrics
-from opentill.api.http.routing import AsgiApp
-from opentill.api.http.streaming import STOPPING
+from opentill.api.http.readiness import endpoints_paused, writes_work
+from opentill.api.http.scope import STOPPING, AsgiApp
 from opentill.api.nomba import replies
+from opentill.api.operations import OPERATIONS
+from opentill.api.own.feed import Feed
+from opentill.api.own.streams import OpenEventStreams
 from opentill.bootstrap import Bootstrap, prepare
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
@@ -29,12 +34,12 @@ from opentill.keys.endpoint_keys import EndpointKeys
 from opentill.keys.keyring import Keyring
 from opentill.payer.challenge import BANK_PATH, BankPages
 from opentill.payer.live import OpenPages
-from opentill.payer.pages import PayerDeps, ReturnUrl
+from opentill.payer.pages import PayerDeps
 from opentill.payer.rendering import Templates
 from opentill.payer.site import payer_site
 from opentill.payer.transfer import Bank
 from opentill.payer.view import Offer, PayerLimits
-from opentill.rails.card_payments import CardPaymentService, CardPaymentSettings
+from opentill.rails.card_payments import CardPaymentService, CardPaymentSettings, ReturnUrl
 from opentill.rails.rail import BANK_RAIL, NoCardRail, NoTransferRail
 from opentill.rails.sandbox.card import SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailSwitch
@@ -132,9 +137,8 @@ class _Running:
     def __init__(self, settings: Settings):
         clock, ids = SystemClock(), RandomIds()
         prepared = prepare(settings, clock)
-        store = prepared.store
         self._settings = settings
-        self._threads = StoreThreads(store)
+        self._threads = StoreThreads(prepared.store)
         self._engine = Engine(self._threads, clock, engine_settings(settings))
         self._reader = Reader(self._threads, settings.queue_limit, clock)
         expiry = Expiry(engine=self._engine, reader=self._reader, clock=clock, ids=ids)
@@ -174,28 +178,49 @@ class _Running:
             purge_seconds=settings.purge_interval_seconds,
         )
         self._open_pages = OpenPages(self._threads, keyring, settings.max_open_pages)
-        self.api = ApiApp(
-            ApiDeps(
-                settings=settings,
-                engine=self._engine,
-                reader=self._reader,
-                threads=self._threads,
-                desk=self._desk,
-                transfers=self._transfers,
-                keyring=keyring,
-                clock=clock,
-                ids=ids,
-                default_account_id=store.accounts.default_account_id() if sandbox else None,
-                card_key=prepared.card_key,
-                switch_rail=self._bank.switch_rail if self._bank else None,
-                expiry=expiry if sandbox else None,
-                metrics=Metrics(self._engine, self._reader, self._threads, clock)
-                if settings.metrics
-                else None,
-                pages=self._pages(keyring, clock, ids, return_url),
-                guard=self._telling.guard,
-                poster=self._telling.poster,
-            )
+        pages = self._pages(keyring, clock, ids, return_url)
+        deps = self._api_deps(prepared, expiry, vault, pages, clock, ids, return_url)
+        self.api = ApiApp(deps, OPERATIONS)
+
+    def _api_deps(
+        self,
+        prepared: Bootstrap,
+        expiry: Expiry,
+        vault: CardVault,
+        pages: AsgiApp,
+        clock: Clock,
+        ids: Ids,
+        return_url: ReturnUrl,
+    ) -> ApiDeps:
+        """Return what the API stands on; a live server has no rail to switch and no clock to move."""
+        settings, threads, reader, bank = self._settings, self._threads, self._reader, self._bank
+        return ApiDeps(
+            settings=settings,
+            engine=self._engine,
+            reader=reader,
+            threads=threads,
+            card_payments=self._desk,
+            transfers=self._transfers,
+            keyring=prepared.keyring,
+            clock=clock,
+            ids=ids,
+            default_account_id=prepared.store.accounts.default_account_id() if bank else None,
+            card_key=prepared.card_key,
+            switch_rail=bank.switch_rail if bank else None,
+            expiry=expiry if bank else None,
+            metrics=Metrics(self._engine, reader, threads, clock) if settings.metrics else None,
+            pages=pages,
+            guard=self._telling.guard,
+            poster=self._telling.poster,
+            endpoint_keys=self._telling.keys,
+            vault=vault,
+            account_cache=AccountCache(threads, reader, clock),
+            can_write=writes_work(threads, clock),
+            paused_endpoints=endpoints_paused(threads, clock),
+            streams=OpenEventStreams(
+                Feed(threads, reader), threads, reader, clock, settings.max_open_streams
+            ),
+            return_url=return_url,
         )
 
     def _pages(self, keyring: Keyring, clock: Clock, ids: Ids, return_url: ReturnUrl) -> AsgiApp:
@@ -206,7 +231,7 @@ class _Running:
             engine=self._engine,
             reader=self._reader,
             threads=self._threads,
-            desk=self._desk,
+            card_payments=self._desk,
             transfers=self._transfers,
             keyring=keyring,
             clock=clock,
@@ -269,7 +294,7 @@ class _Telling:
             _log.warning("WEBHOOKS_MAY_REACH_THIS_MACHINE", setting="OPENTILL_ALLOW_LOOPBACK_WEBHOOKS")
         self.guard = Guard(allow_loopback=settings.allow_loopback_webhooks)
         self.poster = Poster(self.guard, settings.webhook_timeout_seconds)
-        self._keys = EndpointKeys(keyring)
+        self.keys = EndpointKeys(keyring)
         vault = CardVault(keyring)
         render = partial(payload.render, account_name=settings.transfer_account_name)
         self._sequencer = Sequencer(threads=threads, clock=clock, holder=ids.uuid(), render=render)
@@ -289,7 +314,7 @@ class _Telling:
         )
 
     def _sign(self, outgoing: Outgoing, at: int) -> dict[str, str]:
-        keys = self._keys.of(outgoing.endpoint)
+        keys = self.keys.of(outgoing.endpoint)
         return signature.headers(outgoing.body, outgoing.delivery.event_id, keys, at)
 
     async def place(self) -> int:

@@ -23,7 +23,7 @@ class Heard:
 
 
 class Listener:
-    """What comes over one open stream."""
+    """All that comes over one open stream."""
 
     def __init__(self, answer: httpx2.Response):
         self.answer = answer

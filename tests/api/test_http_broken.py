@@ -72,7 +72,7 @@ def ask(server: Server, request: bytes, method: str = "GET") -> tuple[int, dict[
 
 
 def ended(connection: socket.socket) -> bool:
-    """Whether the server has hung up and said nothing more."""
+    """Return whether the server has hung up and said nothing more."""
     try:
         return connection.recv(1) == b""
     except ConnectionResetError:
@@ -121,7 +121,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("request_bytes", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_http_is_refused_and_hung_up(server: Server, request_bytes: bytes) -> None:
-    """What two servers could read in two ways is 400 in the envelope and the end of the connection."""
+    """Bytes that two servers could read in two ways are 400 in the envelope and the end of the connection."""
     with unchanged(server), connected(server) as connection:
         try:
             connection.sendall(request_bytes)
@@ -199,7 +199,7 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_http_is_answered(server: Server, name: str) -> None:
-    """What the standard allows is understood, however seldom it is seen; nothing of it changes an order."""
+    """Everything that the standard allows is understood, however seldom it is seen; no order changes."""
     head, body, expected = ODD[name]
     method = head.split(b" ", 1)[0].decode()
     with unchanged(server):
@@ -246,7 +246,7 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
 
 
 def test_a_body_that_looks_like_a_request_is_none(server: Server) -> None:
-    """What a declared length covers is a body, even where no body is asked for."""
+    """A declared length covers a body, even where no body is asked for."""
     carrier = GET + HOST + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED
     with unchanged(server), connected(server) as connection:
         connection.sendall(carrier + b"GET /health/live HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")

@@ -136,7 +136,7 @@ def faults(server: Server) -> Iterator[None]:
 
 
 def database_log(server: Server) -> str:
-    """What PostgreSQL has logged so far, of every database of its."""
+    """Return what PostgreSQL has logged so far, of every database of its."""
     url = server.place
     return server_of(url).log_file.read_text(encoding="utf-8") if isinstance(url, str) else ""
 

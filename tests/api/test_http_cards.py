@@ -81,7 +81,7 @@ def given(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def charged(http: httpx2.Client, reference: str, *card: str, **terms: object) -> dict[str, Any]:
-    """What is answered to a card for a new order."""
+    """Return what is answered to a card for a new order."""
     assert create(http, reference, **terms).status_code == 200
     data: dict[str, Any] = submit_card(http, reference, *card).json()["data"]
     return data
@@ -199,7 +199,7 @@ NAMES: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize(("name", "code"), NAMES.values(), ids=NAMES.keys())
 def test_a_hostile_name_finds_nothing(given: Payments, name: object, code: str) -> None:
-    """Where an order or a transaction is named, no other text finds one, and none makes a fault."""
+    """No other text than its name finds an order or a transaction, and none makes a fault."""
     bodies: list[tuple[str, dict[str, object]]] = [
         (REFUND, {"transactionId": name}),
         (END_ATTEMPT, {"transactionId": name, "forceCancel": False}),
@@ -253,7 +253,7 @@ def test_another_merchant_reaches_no_payment(given: Payments, mallory: httpx2.Cl
 
 
 def test_the_same_reference_of_two_merchants_is_two_orders(given: Payments, mallory: httpx2.Client) -> None:
-    """Who has an order of our reference ends, pays and refunds that one, never ours."""
+    """A merchant with an order of our reference ends, pays and refunds that one, never ours."""
     before = given.shown()
     assert create(mallory, "paid").status_code == 200
     assert mallory.get(f"{IN_FULL}/paid/money").json()["data"]["received"] == "0.00"
@@ -290,7 +290,7 @@ SWITCHES = (
 
 @pytest.mark.parametrize("body", SWITCHES, ids=lambda text: text[:40])
 def test_a_hostile_switch_is_not_set(given: Payments, body: str) -> None:
-    """What is not wholly a switch is 400 02, and the rail answers as it did."""
+    """A body that is not wholly a switch is 400 02, and the rail answers as it did."""
     with given.unmoved():
         refused(given.http.post(RAIL, content=body.encode(), headers=JSON), "02")
 
@@ -299,7 +299,7 @@ def test_a_hostile_switch_is_not_set(given: Payments, body: str) -> None:
 
 
 def forms(given: Payments) -> dict[str, dict[str, str]]:
-    """What a payer could post to the bank instead of what the shop's page was given."""
+    """Return what a payer could post to the bank instead of what the shop's page was given."""
     head, claims, signature = given.form["JWT"].split(".")
     stranger = Keyring(b"x" * 32).sign_challenge(given.challenged, given.back, 2**41)
     other = charged(given.http, "another", CHALLENGE_CARD)

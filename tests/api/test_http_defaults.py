@@ -61,7 +61,7 @@ def test_what_an_order_says_counts(
 
 
 def test_another_merchants_orders_do_not_follow(server: Server, shop: httpx2.Client) -> None:
-    """Where nothing was set an order never falls due, and late money is returned."""
+    """An order never falls due where nothing was set, and late money is returned."""
     with client(server) as default_merchant:
         order = made(server, default_merchant, "of another")
     assert (order["due_in"], order["late_money"]) == (None, "return")

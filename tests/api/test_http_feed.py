@@ -253,5 +253,5 @@ def test_open_streams_end_at_once_when_the_server_stops(tmp_path: Path, workers:
 
 
 def _ends_in_order(stream: Listener) -> bool:
-    """Whether the stream came to its own end; a torn connection raises instead."""
+    """Return whether the stream came to its own end; a torn connection raises instead."""
     return not any(line.startswith("data") for line in stream.rest() if "opentill-demo" not in line)

@@ -16,7 +16,8 @@ import pytest
 from api.golden.conversation import Conversation, Known, Replay
 from databases import NewDatabase, locking, writing
 from opentill.api import wire
-from opentill.api.http.routing import Operation, Router
+from opentill.api.http.call import Operation
+from opentill.api.http.routing import Router
 from opentill.api.operations import OPERATIONS
 from opentill.api.wire import REFUSALS, Reply
 from opentill.domain import refusals
@@ -93,7 +94,7 @@ BREAKING: Final = ("ALTER TABLE events RENAME TO lost",)
 
 
 def known(server: Server, *, live: bool) -> Known:
-    """What the placeholders of a server's own stand for; merchants and tokens are made when asked for."""
+    """Return what a server's own placeholders stand for; merchants and tokens are made when asked for."""
     own = once(lambda: new_merchant(server, "Live shop") if live else server.credentials)
     other = once(lambda: new_merchant(server, "Other shop"))
     return {
@@ -166,7 +167,7 @@ class Browser(Replay):
 
 
 def beginning(stream: http.client.HTTPResponse) -> str:
-    """What every answer of a stream has, and its bytes up to the end of the first event."""
+    """Return what every answer of a stream has, and its bytes up to the end of the first event."""
     assert stream.headers["x-request-id"]
     headers = [f"{name}: {stream.headers[name]}" for name in ("content-type", "cache-control")]
     pieces = [b"".join(iter(stream.readline, b"\n")).decode() for _ in ("the greeting", "an event")]
@@ -219,7 +220,7 @@ def golden_operation(request_line: str) -> Operation | None:
 
 
 def is_success(operation: Operation, answer: str) -> bool:
-    """Whether this is what the operation answers when all went well; a stream has no envelope."""
+    """Return whether the operation answers so when all went well; a stream has no envelope."""
     return answer.startswith("200") and (operation.streams or f'"code":"{operation.success_code}"' in answer)
 
 

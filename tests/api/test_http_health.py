@@ -136,7 +136,7 @@ def idle_connection(server: Server) -> socket.socket:
 
 
 def was_asked(server: Server, reference: str) -> bool:
-    """Whether a payment of this order has begun."""
+    """Return whether a payment of this order has begun."""
     with client(server) as http:
         answer = http.get(f"/v1/transactions/accounts/single?orderReference={reference}")
     return answer.status_code == 200

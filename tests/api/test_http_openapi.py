@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def fuzz(server: Server, folder: Path, config: str, *options: str) -> str:
-    """What schemathesis reports of a run; its own folder keeps its files out of ours."""
+    """Return what schemathesis reports of a run; its own folder keeps its files out of ours."""
     (folder / "schemathesis.toml").write_text(config)
     done = subprocess.run(
         [

@@ -82,7 +82,7 @@ def listen(http: httpx2.Client, receiver: Receiver) -> None:
     data(http.post("/v1/opentill/webhook-endpoints", json=endpoint))
 
 
-def told(receiver: Receiver, number: int = 1) -> list[Post]:
+def received(receiver: Receiver, number: int = 1) -> list[Post]:
     """The first so many webhooks, which come."""
 
     def arrived() -> list[Post]:
@@ -93,13 +93,13 @@ def told(receiver: Receiver, number: int = 1) -> list[Post]:
 
 
 def saved(post: Post) -> dict[str, str]:
-    """What a webhook says of the saved card."""
+    """Return what a webhook says of the saved card."""
     found: dict[str, str] = json.loads(post.body)["data"]["tokenizedCardData"]
     return found
 
 
 def token_key_of(reference: str, receiver: Receiver) -> str | None:
-    """What the webhook of this order brought, once it has come."""
+    """Return what the webhook of this order brought, once it has come."""
     bodies = (json.loads(post.body)["data"] for post in receiver.posts if post.body != b"{}")
     keys = (b["tokenizedCardData"]["tokenKey"] for b in bodies if b["order"]["orderReference"] == reference)
     return next(keys, None)
@@ -122,7 +122,7 @@ def test_the_webhook_of_the_payment_brings_the_token_key_that_charges(shop: http
     with Receiver() as receiver:
         listen(shop, receiver)
         pay(shop, "first")
-        [post] = told(receiver)
+        [post] = received(receiver)
         card = saved(post)
         token_key = card.pop("tokenKey")
         assert card == {
@@ -134,7 +134,7 @@ def test_the_webhook_of_the_payment_brings_the_token_key_that_charges(shop: http
         assert [token_key] == token_keys(shop)
         verify(post.body, post.headers, KEY)
         assert data(charge(shop, token_key, "second"))["status"]
-        _, post = told(receiver, 2)
+        _, post = received(receiver, 2)
         assert saved(post)["tokenKey"] == "N/A"
         assert json.loads(post.body)["data"]["order"]["isTokenizedCardPayment"] == "true"
 
@@ -144,7 +144,7 @@ def test_nothing_is_told_of_a_card_that_nobody_wanted_saved(shop: httpx2.Client)
     with Receiver() as receiver:
         listen(shop, receiver)
         pay(shop, "plain", tokenize=False)
-        assert set(saved(told(receiver)[0]).values()) == {"N/A"}
+        assert set(saved(received(receiver)[0]).values()) == {"N/A"}
     assert token_keys(shop) == []
 
 
@@ -153,7 +153,7 @@ def test_a_card_that_its_payer_alone_wants_saved_is_not_told_to_the_merchant(sho
     with Receiver() as receiver:
         listen(shop, receiver)
         pay(shop, "hers", tokenize=False, save=True)
-        assert set(saved(told(receiver)[0]).values()) == {"N/A"}
+        assert set(saved(received(receiver)[0]).values()) == {"N/A"}
     assert token_keys(shop) == []
 
 
@@ -164,7 +164,7 @@ def test_a_merchant_can_not_have_its_own_text_opened(shop: httpx2.Client) -> Non
         listen(shop, receiver)
         for reference, tokenize in (("trick", False), ("trick-2", True)):
             pay(shop, reference, tokenize=tokenize, orderMetaData=trick)
-        for post in told(receiver, 2):
+        for post in received(receiver, 2):
             assert json.loads(post.body)["data"]["order"]["orderMetaData"] == trick
 
 
@@ -182,7 +182,7 @@ def test_no_secret_of_a_card_lies_in_files_logs_or_listings(server: Server, shop
     with Receiver(echo) as receiver:
         listen(shop, receiver)
         pay(shop, "secret")
-        token_key = saved(told(receiver)[0])["tokenKey"]
+        token_key = saved(received(receiver)[0])["tokenKey"]
         account = shop.headers["accountId"]
 
         def logged() -> Any:
@@ -207,17 +207,17 @@ def test_no_secret_of_a_card_lies_in_files_logs_or_listings(server: Server, shop
 
 
 def test_a_delivery_is_sent_again_with_the_same_body_when_the_card_is_gone(shop: httpx2.Client) -> None:
-    """What was told once stays what it was, byte for byte; the card itself can not be charged any more."""
+    """A delivery told once stays what it was, byte for byte; the card can not be charged any more."""
     with Receiver() as receiver:
         listen(shop, receiver)
         pay(shop, "gone")
-        [first] = told(receiver)
+        [first] = received(receiver)
         token_key = saved(first)["tokenKey"]
         assert shop.request("DELETE", CARDS, json={"tokenKey": token_key}).status_code == 200
         asked = {"coreUserId": shop.headers["accountId"], "limit": 1, "eventType": "payment_success"}
         [entry] = shop.post("/v1/webhooks/event-logs", json=asked).json()["data"]["results"]
         shop.post("/v1/webhooks/re-push", json={"hooksRequestId": entry["hookRequestId"]})
-        assert told(receiver, 2)[1].body == first.body
+        assert received(receiver, 2)[1].body == first.body
     assert charge(shop, token_key, "too-late").status_code == 404
 
 

@@ -12,7 +12,7 @@ from server import Server
 
 
 def shell(command: str) -> str:
-    """What a shell prints for this command."""
+    """Return what a shell prints for this command."""
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=20)
     return done.stdout
 

@@ -260,7 +260,7 @@ def test_token_answers_are_never_cached(server: Server) -> None:
 
 
 def test_the_env_file_opens_the_door(server: Server) -> None:
-    """What sandbox.env says is all a merchant's program needs to know."""
+    """The file sandbox.env says all that a merchant's program needs to know."""
     credentials = read_env(server.data / "sandbox.env")
     with client(server, headers=signed_in(server, credentials)) as http:
         assert http.get("/v1/transactions/accounts").status_code == 200

@@ -50,8 +50,8 @@ def account_of(http: httpx2.Client, reference: str) -> str:
 
 
 def advice(session_id: str, number: str, **more: object) -> bytes:
-    told = {"sessionId": session_id, "accountNumber": number, "amount": "100.00", "currency": "NGN"}
-    return json.dumps(told | more).encode()
+    fields = {"sessionId": session_id, "accountNumber": number, "amount": "100.00", "currency": "NGN"}
+    return json.dumps(fields | more).encode()
 
 
 def signature(timestamp: str, body: bytes, key: str = KEY) -> str:
@@ -67,7 +67,7 @@ def signed(body: bytes, at: float | None = None, key: str = KEY) -> dict[str, st
     }
 
 
-def told(http: httpx2.Client, body: bytes, headers: Mapping[str, str] | None = None) -> httpx2.Response:
+def advise(http: httpx2.Client, body: bytes, headers: Mapping[str, str] | None = None) -> httpx2.Response:
     return http.post(ADVICES, content=body, headers=dict(signed(body) if headers is None else headers))
 
 
@@ -116,7 +116,7 @@ def all_at_once(server: Server, count: int, *bodies: bytes) -> list[httpx2.Respo
         with client(server) as http:
             http.get("/health/live")
             start.wait(20)
-            return told(http, body)
+            return advise(http, body)
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(tell, range(count)))
@@ -203,7 +203,7 @@ def test_a_token_is_no_signature(server: Server, http: httpx2.Client) -> None:
     """A merchant, signed in and sure of itself, can not tell of a transfer."""
     headers = signed_in(server) | {"Content-Type": "application/json"}
     with unchanged(server):
-        assert told(http, advice("by-token", "9012345678"), headers).status_code == 401
+        assert advise(http, advice("by-token", "9012345678"), headers).status_code == 401
 
 
 @pytest.mark.parametrize("key", [OLD, KEY])
@@ -211,7 +211,7 @@ def test_a_token_is_no_signature(server: Server, http: httpx2.Client) -> None:
 def test_within_the_window_either_key_is_good(http: httpx2.Client, key: str, seconds: int) -> None:
     """While a key is changed both sign, by clocks that are nearly five minutes off."""
     body = advice(f"good-{key[:3]}-{seconds}", "0000000000")
-    answer = told(http, body, signed(body, time.time() + seconds, key))
+    answer = advise(http, body, signed(body, time.time() + seconds, key))
     assert answer.json()["data"]["disposition"] == "unmatched"
 
 
@@ -229,7 +229,7 @@ def test_a_transfer_is_shown_to_its_own_merchant_alone(server: Server, http: htt
     """Another merchant finds neither the order's number, nor its payment by session id, reference or list."""
     shop = new_merchant(server)
     number = account_of(http, "private")
-    assert told(http, advice("private-session", number)).json()["data"]["disposition"] == "applied"
+    assert advise(http, advice("private-session", number)).json()["data"]["disposition"] == "applied"
     assert http.get("/v1/transactions/requery/private-session").status_code == 200
     with client(server, headers=signed_in(server, shop)) as other:
         assert other.get("/v1/checkout/get-checkout-kta/private").status_code == 404
@@ -243,8 +243,8 @@ def test_a_transfer_is_shown_to_its_own_merchant_alone(server: Server, http: htt
 def test_the_same_session_id_of_two_merchants_is_one_transfer(server: Server, http: httpx2.Client) -> None:
     """A session id is the scheme's, not a merchant's: told for another order it contradicts itself."""
     first, second = account_of(http, "first"), account_of(http, "second")
-    assert told(http, advice("one-session", first)).status_code == 200
-    assert told(http, advice("one-session", second)).status_code == 409
+    assert advise(http, advice("one-session", first)).status_code == 200
+    assert advise(http, advice("one-session", second)).status_code == 409
     assert money_of(http, "second")["received"] == "0.00"
 
 
@@ -271,7 +271,7 @@ def test_what_is_no_amount_is_not_booked(server: Server, http: httpx2.Client, am
     """Rightly signed or made up in the sandbox, what is no amount is 400 and leaves no row behind."""
     with unchanged(server):
         body = advice("no-amount", "9012345678", amount=amount)
-        assert told(http, body).status_code == 400
+        assert advise(http, body).status_code == 400
         made = http.post("/sandbox/transfers", json={"orderReference": "victim", "amount": amount})
         assert made.status_code == 400
 
@@ -300,7 +300,7 @@ def test_a_refusal_under_a_key_is_kept(http: httpx2.Client) -> None:
 def test_a_narration_of_any_letters_is_kept_in_one_line(http: httpx2.Client) -> None:
     """No money is turned away for what a payer wrote; a line break becomes a space."""
     number = account_of(http, "narrated")
-    told(http, advice("narrated", number, narration="Bàtà\r\n'; DROP TABLE orders;--\t<b>"))
+    advise(http, advice("narrated", number, narration="Bàtà\r\n'; DROP TABLE orders;--\t<b>"))
     (credit,) = http.get("/v1/opentill/orders/narrated").json()["data"]["credits"]
     assert credit["narration"] == "Bàtà '; DROP TABLE orders;-- <b>"
 
@@ -324,7 +324,7 @@ def test_a_cancel_and_a_transfer_at_one_moment_have_one_winner(server: Server) -
             with client(server) as http:
                 http.get("/health/live")
                 start.wait(20)
-                disposition: str = told(http, body).json()["data"]["disposition"]
+                disposition: str = advise(http, body).json()["data"]["disposition"]
                 return disposition
 
         with ThreadPoolExecutor(2) as pool:

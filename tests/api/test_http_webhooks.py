@@ -70,7 +70,7 @@ def statuses(http: httpx2.Client) -> list[str]:
 
 
 def deliveries(receiver: Receiver) -> list[Post]:
-    """What came to a receiver after the first delivery, which is empty."""
+    """Return what came to a receiver after the first delivery, which is empty."""
     return [post for post in receiver.posts if post.body != b"{}"]
 
 
@@ -263,7 +263,7 @@ def test_a_paused_endpoint_is_shown_and_resumed(tmp_path: Path) -> None:
 
 
 def of_endpoints(http: httpx2.Client) -> list[dict[str, Any]]:
-    """What the feed says of endpoints."""
+    """Return what the feed says of endpoints."""
     asked = {"type": "endpoint_paused,endpoint_resumed"}
     results: list[dict[str, Any]] = data(http.get("/v1/opentill/events", params=asked))["results"]
     return results
@@ -274,7 +274,7 @@ def ready(http: httpx2.Client) -> dict[str, Any]:
 
 
 def test_a_disabled_endpoint_is_told_nothing(shop: httpx2.Client) -> None:
-    """What happens while it is off is never told there."""
+    """Nothing that happens while it is off is ever told there."""
     with Receiver() as receiver:
         endpoint = f"{ENDPOINTS}/{add(shop, receiver.url)['id']}"
         assert data(shop.patch(endpoint, json={"enabled": False}))["enabled"] is False
@@ -376,7 +376,7 @@ def test_subscriptions_stand_one_by_one(shop: httpx2.Client) -> None:
 
 
 def test_another_merchant_reaches_no_endpoint_and_no_delivery(server: Server, shop: httpx2.Client) -> None:
-    """What belongs to one merchant is unknown to another by every call, and stays as it was."""
+    """Endpoints and deliveries are unknown to another merchant by every call, and stay as they were."""
     add(shop, NOBODY)
     end_an_order(shop, "private")
     until(lambda: statuses(shop) == ["INCONCLUSIVE"], "it is given up")

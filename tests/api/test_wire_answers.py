@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from opentill.api import wire
-from opentill.api.http.admission import bearer, idempotency_key
+from opentill.api.http.admission import RateLimiter, bearer, idempotency_key
+from opentill.api.http.call import UNLIMITED
 from opentill.api.http.cursor import from_cursor, to_cursor
-from opentill.api.http.rate_limit import UNLIMITED, RateLimiter
 from opentill.api.http.routing import Router
 from opentill.api.nomba.replies import late_reply
 from opentill.api.nomba.views import FILTER_WORDS, TRANSACTION_STATUS, TRANSFER_STATUS, statuses_of

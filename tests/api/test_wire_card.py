@@ -33,7 +33,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> CardKey:
 
 
 def encrypted(key: CardKey, plain: bytes, digest: HashAlgorithm | None = None) -> str:
-    """As a client does it, from nothing but the public key that an order comes with."""
+    """Encrypt as a client does, from nothing but the public key that an order comes with."""
     public = load_der_public_key(base64.b64decode(key.public_key))
     assert isinstance(public, rsa.RSAPublicKey)
     digest = digest or SHA256()
@@ -56,7 +56,7 @@ def test_without_a_key_details_are_plain_json() -> None:
 
 
 def test_with_a_key_details_are_decrypted(key: CardKey) -> None:
-    """What a client encrypts under the public key is the same card as plain details would be."""
+    """Details encrypted under the public key are the same card as plain ones would be."""
     assert read_card(encrypted(key, json.dumps(DETAILS).encode()), key) == CARD
 
 

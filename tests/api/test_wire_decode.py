@@ -49,7 +49,7 @@ def complaint_of(call: object) -> str:
     ],
 )
 def test_malformed_json_is_one_sentence(body: bytes) -> None:
-    """What is not strict UTF-8 JSON of reasonable depth is refused, also in members that nobody reads."""
+    """Bytes that are no strict UTF-8 JSON of reasonable depth are refused, also in members nobody reads."""
     assert complaint_of(lambda: decode.decode(CANCEL, body)) == "body is not valid JSON"
 
 

@@ -35,7 +35,7 @@ def test_the_alias_is_described_in_the_sandbox_only() -> None:
 
 
 def test_the_document_tells_the_limits_of_the_decoders() -> None:
-    """What the decoders require and bound stands in the schemas."""
+    """The schemas hold what the decoders require and bound."""
     schemas = document(OPERATIONS, URL, sandbox=True)["components"]["schemas"]
     order = schemas["OrderRequest"]
     assert set(order["required"]) == {"amount", "currency", "customerEmail"}

@@ -74,13 +74,13 @@ def paid(http: httpx2.Client) -> str:
 
 
 def refund(http: httpx2.Client, reference: str, amount: str | None = None) -> str:
-    transaction = in_full(http, reference)["attempts"][-1]["transactionId"]
+    transaction = full_order(http, reference)["attempts"][-1]["transactionId"]
     body = {"transactionId": transaction, "amount": amount}
     assert http.post("/v1/checkout/refund", json=body).json()["data"]["success"] is True
     return reference
 
 
-def in_full(http: httpx2.Client, reference: str) -> dict[str, Any]:
+def full_order(http: httpx2.Client, reference: str) -> dict[str, Any]:
     data: dict[str, Any] = http.get(f"{ORDERS}/{reference}").json()["data"]
     return data
 
@@ -95,7 +95,7 @@ def cancel(http: httpx2.Client, reference: str, key: str | None = None, **body: 
     return http.post(f"{ORDERS}/{reference}/cancel", json=body, headers=headers)
 
 
-def told(answer: httpx2.Response) -> tuple[int, str, str | None]:
+def reply_of(answer: httpx2.Response) -> tuple[int, str, str | None]:
     return answer.status_code, answer.json()["code"], answer.headers.get("refusal-reason")
 
 
@@ -157,14 +157,14 @@ def _slow_refund(http: httpx2.Client) -> str:
 
 def _due(http: httpx2.Client, member: str) -> str:
     """An order whose time has come and that no worker came by."""
-    now = datetime.fromisoformat(in_full(http, created(http))["createdAt"])
+    now = datetime.fromisoformat(full_order(http, created(http))["createdAt"])
     reference = created(http, **{member: (now + timedelta(seconds=0.5)).isoformat()})
     until(lambda: not _possible(http, reference)[1], f"{member} to pass")
     return reference
 
 
 def _possible(http: httpx2.Client, reference: str) -> list[bool]:
-    return [each["allowed"] for each in in_full(http, reference)["allowed"]]
+    return [each["allowed"] for each in full_order(http, reference)["allowed"]]
 
 
 def _with(act: Callable[[httpx2.Client, str], Any]) -> Callable[[httpx2.Client], str]:
@@ -193,16 +193,16 @@ STATES: Final[dict[str, Callable[[httpx2.Client], str]]] = {
 @pytest.mark.parametrize("mode", ["only_if_unpaid", "cancel_or_refund"])
 @pytest.mark.parametrize("state", STATES)
 def test_a_cancel_does_what_its_preview_said(http: httpx2.Client, state: str, mode: str) -> None:
-    """Over HTTP, in every state that an order can be brought into: outcome, version and what is told."""
+    """Over HTTP, in every state that an order can be brought into: outcome, version and what is reply_of."""
     reference = STATES[state](http)
-    before = in_full(http, reference)
+    before = full_order(http, reference)
     seen = preview(http, reference, mode=mode)
     assert seen["version"] == before["version"]
     answer = cancel(http, reference, mode=mode, ifVersion=seen["version"])
-    after = in_full(http, reference)
+    after = full_order(http, reference)
 
     if not seen["allowed"]:
-        assert told(answer) == (400, "01", seen["reason"])
+        assert reply_of(answer) == (400, "01", seen["reason"])
         assert after == before
         possible = [each["action"] for each in before["allowed"] if each["allowed"]]
         assert seen["instead"] == ("refund" if "refund" in possible else None)
@@ -237,7 +237,7 @@ def test_a_cancel_is_told_and_kept_with_all_that_was_said(http: httpx2.Client) -
     again = cancel(http, reference, reason="other").json()["data"]
     assert again == first | {"alreadyCancelled": True}
 
-    event = in_full(http, reference)["timeline"][-1]
+    event = full_order(http, reference)["timeline"][-1]
     assert (event["reason"], event["note"]) == ("out_of_stock", "sold twice")
     assert event["data"] == {"metadata": {"ticket": "T-1"}}
     until(lambda: event in _feed(http), "the event's place in the feed")
@@ -259,10 +259,10 @@ def test_a_cancel_of_an_older_version_is_a_conflict(http: httpx2.Client) -> None
     """409 version-changed for a version that was, or never was, and nothing changes; the present one does."""
     reference = created(http)
     submit_card(http, reference, DECLINED_CARD)
-    version = in_full(http, reference)["version"]
+    version = full_order(http, reference)["version"]
     for other in (1, version + 1):
-        assert told(cancel(http, reference, ifVersion=other)) == (409, "409", "version-changed")
-    assert in_full(http, reference)["status"] == "PENDING"
+        assert reply_of(cancel(http, reference, ifVersion=other)) == (409, "409", "version-changed")
+    assert full_order(http, reference)["status"] == "PENDING"
     assert cancel(http, reference, ifVersion=version).status_code == 200
 
 
@@ -274,12 +274,12 @@ def test_under_its_key_a_cancel_is_answered_as_the_first_time(http: httpx2.Clien
         assert first.content == again.content
         assert again.headers["idempotency-replayed"] == "true"
         other = cancel(http, reference, key=f"k-{reference}", mode=mode, note="another")
-        assert told(other) == (409, "409", "idempotency-key-reused")
-    assert len(in_full(http, reference)["refunds"]) == 1
+        assert reply_of(other) == (409, "409", "idempotency-key-reused")
+    assert len(full_order(http, reference)["refunds"]) == 1
 
 
 def test_a_paid_order_is_refunded_once_by_whoever_wants_it_gone(http: httpx2.Client) -> None:
-    """What is left goes back by one refund; asked again nothing is left, and no more than was paid goes."""
+    """The rest goes back by one refund; asked again nothing is left, and no more than was paid goes."""
     reference = refund(http, paid(http), "30.00")
     first = cancel(http, reference, mode="cancel_or_refund", reason="duplicate").json()["data"]
     assert (first["status"], first["refund"]["amount"], first["refund"]["status"]) == (
@@ -289,7 +289,7 @@ def test_a_paid_order_is_refunded_once_by_whoever_wants_it_gone(http: httpx2.Cli
     )
     again = cancel(http, reference, mode="cancel_or_refund").json()["data"]
     assert (again["refund"], again["alreadyRefunded"], again["alreadyCancelled"]) == (None, True, False)
-    assert in_full(http, reference)["amountRefunded"] == "100.00"
+    assert full_order(http, reference)["amountRefunded"] == "100.00"
 
 
 def test_a_refund_that_takes_long_is_told_as_far_as_it_is_known(http: httpx2.Client) -> None:
@@ -321,8 +321,8 @@ def test_a_cancel_that_can_not_be_understood_says_why(
     """400 02 and a sentence that names the member; nothing is cancelled."""
     reference = created(http)
     answer = cancel(http, reference, **body)
-    assert (*told(answer), answer.json()["description"]) == (400, "02", None, sentence)
-    assert in_full(http, reference)["status"] == "PENDING"
+    assert (*reply_of(answer), answer.json()["description"]) == (400, "02", None, sentence)
+    assert full_order(http, reference)["status"] == "PENDING"
 
 
 def test_a_refund_that_a_worker_finished_is_answered_as_a_cancel() -> None:
@@ -353,14 +353,14 @@ def test_each_order_of_many_has_an_outcome_of_its_own(http: httpx2.Client) -> No
     """Cancelled now, before, paid, unknown; by either name, each asked once, with reason and metadata."""
     one, two, three = (created(http) for _ in range(3))
     cancel(http, two)
-    by_id = in_full(http, three)["orderId"]
+    by_id = full_order(http, three)["orderId"]
     names = [one, two, paid(http), "nobody", by_id, one]
     answer = cancel_many(http, orderReferences=names, reason="test", metadata={"run": "7"})
     words = ["cancelled", "already_cancelled", "already_paid", "not_found", "cancelled"]
     assert outcomes(answer) == dict(zip(names, words, strict=False))
     assert len(answer.json()["data"]["results"]) == 5
     assert answer.json()["data"]["more"] is False
-    event = in_full(http, one)["timeline"][-1]
+    event = full_order(http, one)["timeline"][-1]
     assert (event["reason"], event["data"]) == ("test", {"metadata": {"run": "7"}})
 
 
@@ -372,7 +372,7 @@ def test_under_its_key_a_call_for_many_tells_the_same_again(http: httpx2.Client)
     assert first.content == again.content
     assert again.headers["idempotency-replayed"] == "true"
     other = cancel_many(http, f"many-{names[0]}", orderReferences=names[:1])
-    assert told(other) == (409, "409", "idempotency-key-reused")
+    assert reply_of(other) == (409, "409", "idempotency-key-reused")
 
     mine = created(http, customerId=f"c-{names[0]}")
     by_filter = {"customerId": f"c-{names[0]}"}
@@ -387,11 +387,11 @@ def test_a_filter_takes_only_what_can_be_cancelled(server: Server) -> None:
         mine = [created(http, customerId="c-1") for _ in range(3)]
         other, paid_, gone = created(http, customerId="c-2"), paid(http), created(http, customerId="c-1")
         cancel(http, gone)
-        moment = in_full(http, mine[0])["createdAt"]
+        moment = full_order(http, mine[0])["createdAt"]
         assert outcomes(cancel_many(http, createdBefore=moment)) == {}
         assert outcomes(cancel_many(http, customerId="c-1")) == dict.fromkeys(mine, "cancelled")
         assert outcomes(cancel_many(http, createdBefore="2099-01-01T00:00:00Z")) == {other: "cancelled"}
-        assert in_full(http, paid_)["status"] == "PAID"
+        assert full_order(http, paid_)["status"] == "PAID"
 
 
 def test_a_filter_that_finds_too_many_is_asked_again(server: Server) -> None:
@@ -439,7 +439,7 @@ def test_a_call_for_many_that_can_not_be_understood_says_why(
 ) -> None:
     """400 02 and a sentence that names the member; none of the orders is touched."""
     answer = cancel_many(http, **body)
-    assert (*told(answer), answer.json()["description"]) == (400, "02", None, sentence)
+    assert (*reply_of(answer), answer.json()["description"]) == (400, "02", None, sentence)
 
 
 def test_a_thousand_of_the_longest_references_are_taken(http: httpx2.Client) -> None:
@@ -475,7 +475,7 @@ def test_orders_are_listed_page_by_page_and_searched(server: Server) -> None:
         def found(**query: Any) -> list[str]:
             return [each["orderReference"] for each in listed(http, **query)["results"]]
 
-        full = in_full(http, names[1])
+        full = full_order(http, names[1])
         assert found(status="CANCELLED") == found(reference=full["orderId"]) == [names[1]]
         assert found(customerEmail="1@b.c") == [names[3], names[1]]
         assert found(customerEmail="1@b.c", status="PENDING") == [names[3]]
@@ -504,7 +504,7 @@ def test_a_list_that_can_not_be_understood_says_why(
 ) -> None:
     """400 02 and a sentence that names the parameter."""
     answer = http.get(ORDERS, params=query)
-    assert (*told(answer), answer.json()["description"]) == (400, "02", None, sentence)
+    assert (*reply_of(answer), answer.json()["description"]) == (400, "02", None, sentence)
 
 
 # --- whose orders ---------------------------------------------------------------------------------
@@ -525,22 +525,22 @@ def test_a_foreign_order_can_not_be_told_from_an_unknown_one(server: Server, rou
     """By either of its names: the same 404, and the order stays as it was."""
     with client(server, headers=signed_in(server)) as http:
         mine = paid(http)
-        before = in_full(http, mine)
+        before = full_order(http, mine)
         with client(server, headers=signed_in(server, open_shop(server))) as other:
             unknown = ROUTES[route](other, "nobody")
             for name in (mine, before["orderId"]):
                 foreign = ROUTES[route](other, name)
-                assert told(foreign) == told(unknown) == (404, "404", None)
+                assert reply_of(foreign) == reply_of(unknown) == (404, "404", None)
                 assert foreign.content == unknown.content
                 assert "refusal-reason" not in foreign.headers
-        assert in_full(http, mine) == before
+        assert full_order(http, mine) == before
 
 
 def test_lists_and_calls_for_many_see_only_ones_own(server: Server) -> None:
     """Another merchant's orders are in no list, found by no filter, and not found by their names."""
     with client(server, headers=signed_in(server)) as http:
         mine = created(http, customerId="c-shared", customerEmail="shared@b.c")
-        order_id = in_full(http, mine)["orderId"]
+        order_id = full_order(http, mine)["orderId"]
         cursor = listed(http, limit=1)["cursor"]
         with client(server, headers=signed_in(server, open_shop(server))) as other:
             assert listed(other)["results"] == listed(other, cursor=cursor)["results"] == []
@@ -549,4 +549,4 @@ def test_lists_and_calls_for_many_see_only_ones_own(server: Server) -> None:
             assert outcomes(cancel_many(other, customerId="c-shared")) == {}
             named = outcomes(cancel_many(other, orderReferences=[mine, order_id, "nobody"]))
             assert set(named.values()) == {"not_found"}
-        assert in_full(http, mine)["status"] == "PENDING"
+        assert full_order(http, mine)["status"] == "PENDING"

@@ -70,7 +70,7 @@ def shown(http: httpx2.Client, transaction: str) -> dict[str, Any]:
     return data
 
 
-def in_full(http: httpx2.Client, reference: str) -> dict[str, Any]:
+def full_order(http: httpx2.Client, reference: str) -> dict[str, Any]:
     data: dict[str, Any] = http.get(f"/v1/opentill/orders/{reference}").json()["data"]
     return data
 
@@ -147,9 +147,9 @@ def test_a_refund_that_the_rail_refuses_may_be_asked_for_again(http: httpx2.Clie
     data = refund(http, transaction).json()["data"]
     assert data["success"] is False
     assert "refused" in data["message"]
-    assert in_full(http, reference)["money"]["refunded"] == "0.00"
+    assert full_order(http, reference)["money"]["refunded"] == "0.00"
     assert refund(http, transaction).json()["data"]["success"] is True
-    statuses = [each["status"] for each in in_full(http, reference)["refunds"]]
+    statuses = [each["status"] for each in full_order(http, reference)["refunds"]]
     assert statuses == ["REFUSED", "DONE"]
 
 
@@ -161,7 +161,7 @@ def test_a_slow_refund_is_answered_as_running(http: httpx2.Client) -> None:
 
     data = refund(http, transaction).json()["data"]
     assert data == {"success": True, "message": "Refund is being processed"}
-    order = in_full(http, reference)
+    order = full_order(http, reference)
     assert [each["status"] for each in order["refunds"]] == ["UNKNOWN"]
     assert order["amountRefunded"] == "100.00"
     assert refusal(refund(http, transaction)) == (400, "01", "refund-exceeds-paid")
@@ -175,7 +175,7 @@ def test_a_refund_is_made_once_for_one_key(http: httpx2.Client) -> None:
     first, second = (refund(http, transaction, key=f"once-{reference}", amount=1) for _ in range(2))
     assert first.content == second.content
     assert second.headers["idempotency-replayed"] == "true"
-    assert in_full(http, reference)["amountRefunded"] == "1.00"
+    assert full_order(http, reference)["amountRefunded"] == "1.00"
 
 
 def test_lists_find_a_payment_by_the_status_that_they_show(http: httpx2.Client) -> None:
@@ -198,7 +198,7 @@ def test_lists_find_a_payment_by_the_status_that_they_show(http: httpx2.Client) 
 
 
 def test_the_password_is_sent_again_so_often(http: httpx2.Client) -> None:
-    """As often as the setting says, and not where nothing waits for one."""
+    """It is sent as often as the setting says, and not where nothing waits for one."""
     reference = created(http)
     body = {"orderReference": reference}
     resend = "/v1/checkout/resend-otp"
@@ -266,7 +266,7 @@ def test_an_order_tells_all_that_happened_to_it(http: httpx2.Client) -> None:
     reference = created(http)
     transaction = paid(http, reference)
     refund(http, transaction, amount=30)
-    order = in_full(http, reference)
+    order = full_order(http, reference)
 
     assert (order["orderReference"], order["status"], order["amountRefunded"]) == (reference, "PAID", "30.00")
     assert [event["type"] for event in order["timeline"]] == [
@@ -295,7 +295,7 @@ def test_the_money_of_an_order_is_told_by_either_name(http: httpx2.Client) -> No
     """The same money under reference and order id; an unknown name is 404."""
     reference = created(http, "12.50")
     paid(http, reference)
-    order = in_full(http, reference)
+    order = full_order(http, reference)
     for name in (reference, order["orderId"]):
         money = http.get(f"/v1/opentill/orders/{name}/money").json()["data"]
         assert money == order["money"]

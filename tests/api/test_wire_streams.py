@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from opentill.api.http.cursor import START, from_feed_cursor, to_feed_cursor
+from opentill.api.http.dependencies import Wanted
 from opentill.api.http.streaming import send_stream
-from opentill.api.own.feed import START, Feed, Wanted, from_cursor, to_cursor
-from opentill.api.own.streams import EventStream, Pace, Streams
+from opentill.api.http.watching import Pace
+from opentill.api.own.feed import Feed
+from opentill.api.own.streams import EventStream, OpenEventStreams
 from opentill.api.wire import Rejected
 from opentill.engine.errors import Overloaded
 from opentill.engine.reader import Reader
@@ -51,12 +54,12 @@ class AskedStore(SqliteStore):
 
 
 @dataclass
-class House:
+class Rig:
     """Streams over a store with orders in it."""
 
     store: AskedStore
     clock: ToldClock
-    streams: Streams
+    streams: OpenEventStreams
 
     def tell(self, *references: str, account_id: str = ACCOUNT) -> None:
         """New orders, already in the feed."""
@@ -65,15 +68,15 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, most: int = 100) -> AsyncIterator[House]:
+async def rig(folder: Path, most: int = 100) -> AsyncIterator[Rig]:
     store = AskedStore(folder / "opentill.db")
     store.accounts.install(Mode.SANDBOX, "fingerprint", NOW)
     threads, clock = StoreThreads(store), ToldClock()
     reader = Reader(threads, 1000)
     reader.start()
-    streams = Streams(Feed(threads, reader), threads, reader, clock, most, QUICK)
+    streams = OpenEventStreams(Feed(threads, reader), threads, reader, clock, most, QUICK)
     try:
-        yield House(store, clock, streams)
+        yield Rig(store, clock, streams)
     finally:
         await streams.close()
         await reader.close()
@@ -81,15 +84,15 @@ async def house(folder: Path, most: int = 100) -> AsyncIterator[House]:
         store.close()
 
 
-def in_house(folder: Path, work: Callable[[House], Awaitable[None]], most: int = 100) -> None:
+def with_rig(folder: Path, work: Callable[[Rig], Awaitable[None]], most: int = 100) -> None:
     async def main() -> None:
-        async with house(folder, most) as opened:
+        async with rig(folder, most) as opened:
             await asyncio.wait_for(work(opened), LONG_SECONDS)
 
     asyncio.run(main())
 
 
-async def told(stream: EventStream) -> bytes:
+async def event_piece(stream: EventStream) -> bytes:
     """The next piece that tells something."""
     while (piece := await stream.next()) is not None:
         if piece.startswith(b"id: "):
@@ -100,48 +103,48 @@ async def told(stream: EventStream) -> bytes:
 def test_a_silent_stream_shows_that_it_lives(tmp_path: Path) -> None:
     """While nothing happens a comment comes now and then, which readers of a stream pass over."""
 
-    async def work(house: House) -> None:
-        stream = house.streams.open(Wanted(ACCOUNT, None), START, None)
+    async def work(rig: Rig) -> None:
+        stream = rig.streams.open(Wanted(ACCOUNT, None), START, None)
         assert await stream.next() == b"retry: 1000\n\n"
         assert [await stream.next() for _ in range(3)] == [b":\n\n"] * 3
 
-    in_house(tmp_path, work)
+    with_rig(tmp_path, work)
 
 
 def test_one_question_serves_all_open_streams(tmp_path: Path) -> None:
     """However many streams of however many merchants are open, each round asks once, for all of them."""
 
-    async def work(house: House) -> None:
+    async def work(rig: Rig) -> None:
         streams = [
-            house.streams.open(Wanted(a, None), START, None) for a in (ACCOUNT, OTHER) for _ in range(20)
+            rig.streams.open(Wanted(a, None), START, None) for a in (ACCOUNT, OTHER) for _ in range(20)
         ]
         for _ in ("the greeting", "a sign of life, for nothing has happened"):
             await asyncio.gather(*(stream.next() for stream in streams))
-        house.tell("mine")
-        house.tell("theirs", account_id=OTHER)
-        pieces = await asyncio.gather(*map(told, streams))
+        rig.tell("mine")
+        rig.tell("theirs", account_id=OTHER)
+        pieces = await asyncio.gather(*map(event_piece, streams))
         assert all(b'"orderReference":"mine"' in piece for piece in pieces[:20])
         assert all(b'"orderReference":"theirs"' in piece for piece in pieces[20:])
-        assert all(asked == {ACCOUNT, OTHER} for asked in house.store.outbox.asked)
+        assert all(asked == {ACCOUNT, OTHER} for asked in rig.store.outbox.asked)
 
-    in_house(tmp_path, work)
+    with_rig(tmp_path, work)
 
 
 def test_a_stream_lives_no_longer_than_its_token(tmp_path: Path) -> None:
-    """When the token's time is over the stream ends, as it does when it is revoked."""
+    """The stream ends when the token's time is over, as it does when it is revoked."""
 
-    async def work(house: House) -> None:
-        add_token(house.store)
-        expiring = house.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 1000)
-        lasting = house.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 3_600_000)
-        house.clock.time += 1000
+    async def work(rig: Rig) -> None:
+        add_token(rig.store)
+        expiring = rig.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 1000)
+        lasting = rig.streams.open(Wanted(ACCOUNT, TOKEN), START, NOW + 3_600_000)
+        rig.clock.time += 1000
         await ended(expiring)
-        house.tell("still there")
-        assert b"still there" in await told(lasting)
-        house.store.accounts.revoke_token(TOKEN.account_id, TOKEN.jti, "client-1", NOW)
+        rig.tell("still there")
+        assert b"still there" in await event_piece(lasting)
+        rig.store.accounts.revoke_token(TOKEN.account_id, TOKEN.jti, "client-1", NOW)
         await ended(lasting)
 
-    in_house(tmp_path, work)
+    with_rig(tmp_path, work)
 
 
 async def ended(stream: EventStream) -> None:
@@ -152,38 +155,38 @@ async def ended(stream: EventStream) -> None:
 def test_no_more_streams_than_there_may_be(tmp_path: Path) -> None:
     """One merchant has half of the places at most; an ended stream gives its place back."""
 
-    async def work(house: House) -> None:
-        mine = [house.streams.open(Wanted(ACCOUNT, None), START, None) for _ in range(2)]
+    async def work(rig: Rig) -> None:
+        mine = [rig.streams.open(Wanted(ACCOUNT, None), START, None) for _ in range(2)]
         with pytest.raises(Overloaded):
-            house.streams.open(Wanted(ACCOUNT, None), START, None)
-        house.streams.open(Wanted(OTHER, None), START, None)
+            rig.streams.open(Wanted(ACCOUNT, None), START, None)
+        rig.streams.open(Wanted(OTHER, None), START, None)
         mine[0].end()
-        house.streams.open(Wanted(ACCOUNT, None), START, None)
-        house.streams.end()
+        rig.streams.open(Wanted(ACCOUNT, None), START, None)
+        rig.streams.end()
         with pytest.raises(Overloaded):
-            house.streams.open(Wanted(OTHER, None), START, None)
+            rig.streams.open(Wanted(OTHER, None), START, None)
         await ended(mine[1])
 
-    in_house(tmp_path, work, most=4)
+    with_rig(tmp_path, work, most=4)
 
 
 def test_who_does_not_take_what_is_sent_is_hung_up_on(tmp_path: Path) -> None:
     """A reader whose connection takes nothing more loses it; nothing is gathered for them."""
 
-    async def work(house: House) -> None:
-        house.tell(*(f"o{number}" for number in range(50)))
-        stream = house.streams.open(Wanted(ACCOUNT, None), START, None)
+    async def work(rig: Rig) -> None:
+        rig.tell(*(f"o{number}" for number in range(50)))
+        stream = rig.streams.open(Wanted(ACCOUNT, None), START, None)
         connection = StuckConnection()
         await send_stream(stream, [], connection.receive, connection.send, connection.hang_up, 0.02)
         assert connection.gone.is_set()
         assert connection.pieces == 2
         await ended(stream)
 
-    in_house(tmp_path, work)
+    with_rig(tmp_path, work)
 
 
 class StuckConnection:
-    """As a server gives it to an application: it takes the greeting and then nothing more."""
+    """A connection as a server gives it: it takes the greeting and then nothing more."""
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
@@ -206,8 +209,8 @@ class StuckConnection:
 @pytest.mark.parametrize("place", [0, 1, 2**62 - 1])
 def test_a_cursor_stays_the_same_for_ever(place: int) -> None:
     """A place and its cursor lead to each other, and no other text leads anywhere."""
-    cursor = to_cursor(place)
-    assert from_cursor(cursor, "after") == place
+    cursor = to_feed_cursor(place)
+    assert from_feed_cursor(cursor, "after") == place
     for other in (cursor[:-1], cursor + "=", cursor.replace("Z", "z"), "", "ZXZlbnQ6", "ZXZlbnQ6MDA="):
         with pytest.raises(Rejected):
-            from_cursor(other, "after")
+            from_feed_cursor(other, "after")

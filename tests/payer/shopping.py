@@ -58,7 +58,7 @@ class Bought:
     link: str
 
     def status(self) -> str:
-        """Return its status as the API tells it."""
+        """Return the status as the API tells it."""
         path = f"/v1/checkout/order/{self.reference}"
         return str(self.shopping.http.get(path).json()["data"]["order"]["status"])
 
@@ -73,7 +73,7 @@ class Bought:
         return self.shopping.post("/v1/checkout/checkout-card-detail", body)
 
     def confirm(self, transaction_id: str, otp: str = "9999") -> dict[str, Any]:
-        """Confirm it as ``charge`` began it."""
+        """Confirm it like ``charge``."""
         body = {"otp": otp, "orderReference": self.reference, "transactionId": transaction_id}
         return self.shopping.post("/v1/checkout/checkout-card-otp", body)
 
@@ -84,7 +84,7 @@ class Bought:
         return transaction
 
     def ask_for_account(self) -> None:
-        """Ask as its payer, on the page."""
+        """Ask for its account as its payer, on the page."""
         self._send("account")
 
     def let_arrive(self, arrival: str) -> None:
@@ -96,7 +96,7 @@ class Bought:
         assert sent.status_code == 303, sent.text
 
     def form_token(self) -> str:
-        """Return what each form of its page carries; an ended page has none, so it is asked for before."""
+        """Return what every form of its page carries; an ended page has none, so it is asked for before."""
         if self.link not in _tokens:
             found = re.search(r'name="form" value="([^"]+)"', self.shopping.http.get(self.link).text)
             assert found is not None
@@ -117,7 +117,7 @@ def pending(shopping: Shopping) -> Bought:
 
 
 def pending_with_time(shopping: Shopping) -> Bought:
-    """Open one as ``pending``, with a time until which it can be paid."""
+    """Open an order like ``pending``, with a time until which it can be paid."""
     return shopping.order(expiresInSeconds=1740)
 
 
@@ -129,7 +129,7 @@ def otp(shopping: Shopping) -> Bought:
 
 
 def otp_wrong(shopping: Shopping) -> Bought:
-    """Bring one as far as ``otp``; the payer has sent a wrong one."""
+    """Open an order like ``otp`` whose payer has sent a wrong password."""
     order = shopping.order()
     order.confirm(order.charge()["transactionId"], "5464")
     return order

@@ -43,7 +43,7 @@ def test_no_state_of_the_page_shuts_anybody_out(
 
 @pytest.mark.parametrize("path", ["/checkout/unknown", "/sandbox/3ds"])
 def test_pages_without_an_order_shut_nobody_out(windows: list[Page], shopping: Shopping, path: str) -> None:
-    """As above, for links that are not valid and the bank's page without a challenge."""
+    """The same holds of links that are not valid and of the bank's page without a challenge."""
     for window in windows:
         look(window, f"{shopping.http.base_url}{path}")
 

@@ -163,7 +163,7 @@ def test_an_exact_transfer_pays(context: BrowserContext, shopping: Shopping) -> 
 
 
 def test_a_short_transfer_and_then_the_rest(context: BrowserContext, shopping: Shopping) -> None:
-    """What has arrived and what is missing are said, the panel asks for the rest, and the rest pays."""
+    """The page says what has arrived and what is missing; the panel asks for the rest, which pays."""
     order = pending(shopping)
     page = open_page(context, order)
     show_account(page)
@@ -177,7 +177,7 @@ def test_a_short_transfer_and_then_the_rest(context: BrowserContext, shopping: S
 
 
 def test_too_much_and_twice_go_back(context: BrowserContext, shopping: Shopping) -> None:
-    """What was too much is told with its amount, and such a payer is not sent away before reading it."""
+    """Too much is told with its amount, and such a payer is not sent away before reading it."""
     for button, back in (("Too much", "₦500.00"), ("Twice", "₦10,000.00")):
         page = open_page(context, pending(shopping))
         show_account(page)

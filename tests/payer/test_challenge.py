@@ -13,7 +13,7 @@ import pytest
 from databases import NewDatabase
 from opentill.domain.decisions import create
 from opentill.keys.keyring import Keyring, open_keyring
-from opentill.payer.links import callback_location
+from opentill.payer.view import callback_location
 from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD
 from opentill.settings import load_settings
 from server import Server, client
@@ -103,7 +103,7 @@ def begin(http: httpx2.Client, callback: str | None = SHOP) -> Challenge:
 
 
 def sentence(answer: httpx2.Response) -> str:
-    """What the page says of the order and of the last try, without its markup."""
+    """Return what the page says of the order and of the last try, without its markup."""
     parts = re.findall(
         r'<(section|p)[^>]*data-part="(?:truth|decline)".*?>(.*?)</\1>', answer.text, re.DOTALL
     )

@@ -19,7 +19,7 @@ import pytest
 from databases import NewDatabase
 from opentill.clock import SystemClock
 from opentill.keys.keyring import FORM_LIFE_MINUTES, open_keyring
-from opentill.payer.sandbox import TEST_CARDS
+from opentill.payer.forms import TEST_CARDS
 from opentill.rails.sandbox.card import CHALLENGE_CARD, DECLINED_CARD, OTP_CARD
 from opentill.settings import load_settings
 from payer.shopping import Bought, Shopping, cancelled, challenge, declined, expired, paid, pending

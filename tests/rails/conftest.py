@@ -9,5 +9,5 @@ from databases import POSTGRES, SQLITE
 
 @pytest.fixture(scope="module", params=[SQLITE, POSTGRES], ids=str)
 def database_kind(request: pytest.FixtureRequest) -> Any:
-    """Where a rail's memory is: a file of its own, or tables of its own beside the till's."""
+    """Return where a rail's memory is: a file of its own, or tables of its own beside the till's."""
     return request.param

@@ -68,7 +68,7 @@ def test_an_approval_of_an_ended_attempt_is_voided(tmp_path: Path) -> None:
         confirming = await _ended_while_asked(till)
         till.rail.way_back.set()
         await confirming
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (till.order, till.totals, till.bookings) == ("PENDING", (1, 0, 0, 1), VOID_BOOKINGS)
         await till.pay("T2")
         assert (till.order, till.attempts, till.totals) == ("PAID", ["VOIDED", "APPROVED"], (2, 1, 0, 1))
@@ -89,7 +89,7 @@ def test_a_new_attempt_pays_while_the_ended_one_is_still_answered(tmp_path: Path
         assert (till.order, till.attempts) == ("PAID", ["CANCELLED", "APPROVED"])
         first_way_back.set()
         await confirming
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (till.order, till.attempts, till.totals) == ("PAID", ["VOIDED", "APPROVED"], (2, 1, 0, 1))
 
     at_the_till(tmp_path, work)
@@ -154,7 +154,7 @@ def test_cancel_of_attempt_and_then_order(tmp_path: Path) -> None:
         assert ending(await till.engine.submit(cancel("r"))) == "done"
         till.rail.way_back.set()
         await confirming
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (till.order, till.attempts, till.totals) == ("CANCELLED", ["VOIDED"], (1, 0, 0, 1))
         assert till.bookings == VOID_BOOKINGS
 
@@ -191,7 +191,7 @@ def test_a_password_is_sent_again_so_often(tmp_path: Path) -> None:
         endings = [ending(await till.resend()) for _ in range(3)]
         assert endings == ["done", "done", "TooManyOtps"]
         await till.confirm("9999")
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert till.rail.arrived.count("resend_otp") == 2
         assert (till.order, till.events.count("otp_resent")) == ("PAID", 2)
 

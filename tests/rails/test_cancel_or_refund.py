@@ -16,9 +16,9 @@ from store_factories import add_orders
 
 
 async def cancel(till: Till, refund_id: str = "F1", key: KeyClaim | None = None) -> Result:
-    until = till.desk.call_until()
+    until = till.card_payments.call_until()
     command = cancel_or_refund("r", refund_id=refund_id, key=key.key if key else None, call_until=until)
-    return await till.desk.refund(command, Asking(till.render, key))
+    return await till.card_payments.refund(command, Asking(till.render, key))
 
 
 def test_what_is_not_paid_is_cancelled_at_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""3-D Secure at the desk: the payer proves to the bank who it is and comes back, or does not."""
+"""3-D Secure: the payer proves to the bank who it is and comes back, or does not."""
 
 import asyncio
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_a_challenge_that_was_not_passed_declines(tmp_path: Path, *, answered: b
 
 
 def test_a_challenge_is_answered_once(tmp_path: Path) -> None:
-    """What the bank was told first counts: a failed challenge can not be passed afterwards."""
+    """The first word to the bank counts: a failed challenge can not be passed afterwards."""
 
     async def work(till: Till) -> None:
         await _at_the_bank(till)
@@ -157,7 +157,7 @@ def test_a_cancel_while_the_rail_completes_the_challenge_wins(tmp_path: Path) ->
         assert ending(await till.engine.submit(cancel("r"))) == "done"
         till.rail.way_back.set()
         await returning
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (till.order, till.attempts, till.totals) == ("CANCELLED", ["VOIDED"], (1, 0, 0, 1))
         assert till.bookings == VOID_BOOKINGS
 
@@ -192,7 +192,7 @@ def test_a_password_is_no_answer_to_a_challenge(tmp_path: Path) -> None:
 def test_a_silent_return_is_found_out(
     tmp_path: Path, *, reached: bool, passed: bool, after: tuple[str, list[str], tuple[int, ...]]
 ) -> None:
-    """What the rail did is found by look-up; a return that it never saw is refused there for ever."""
+    """Look-up finds what the rail did; a return that it never saw is refused there for ever."""
 
     async def work(till: Till) -> None:
         await _at_the_bank(till)
@@ -213,7 +213,7 @@ def test_a_silent_return_is_found_out(
 
 @pytest.mark.parametrize("reached", [False, True])
 def test_a_challenge_nobody_heard_of_is_given_up(tmp_path: Path, *, reached: bool) -> None:
-    """Where a lost charge wanted a challenge nobody can go there: it is voided, and the card tried again."""
+    """A challenge that a lost charge wanted is voided, for nobody can go there, and the card tried again."""
 
     async def work(till: Till) -> None:
         add_orders(till.store, "r")
@@ -246,7 +246,7 @@ def test_a_crash_in_a_return(
         (till.rail.way_back if reached else till.rail.way_there).clear()
         returning = asyncio.create_task(till.back_from_bank())
         await till.rail.held.wait()
-        await till.desk.close(seconds=0)
+        await till.card_payments.close(seconds=0)
         (answer,) = await asyncio.gather(returning, return_exceptions=True)
         assert ending(answer) == "Overloaded"
 

@@ -1,4 +1,4 @@
-"""Money back at the desk: once, whatever the rail answers and whenever, and never more than was paid."""
+"""Money back by card: once, whatever the rail answers and whenever, and never more than was paid."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -30,7 +30,7 @@ async def _paid(till: Till) -> None:
 
 
 def _status(result: Result, refund_id: str = "F1") -> RefundStatus:
-    """Where the answer says the refund is."""
+    """Return where the answer says the refund is."""
     assert isinstance(result.outcome, Change)
     refund = result.outcome.after.refund(refund_id)
     assert refund is not None
@@ -197,7 +197,7 @@ def test_a_slow_refund_is_answered_as_running(tmp_path: Path) -> None:
         repeat = await till.refund(None, "F2", key=claim("k"))
         assert (repeat.replayed, repeat.reply) == (True, first.reply)
         till.rail.way_back.set()
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (till.refunds, till.balances) == (["DONE"], {})
         again = await till.refund(None, "F3", key=claim("k"))
         assert (again.replayed, again.reply) == (True, first.reply)
@@ -278,7 +278,7 @@ def test_a_late_first_call_does_not_pay_beside_the_second(tmp_path: Path) -> Non
 def test_a_rail_that_never_answers_is_asked_again(
     tmp_path: Path, first: str, then: str | None, refunded: int
 ) -> None:
-    """Whether call or answer was lost, the refund is UNKNOWN, and ends as the rail has it in the end."""
+    """The refund is UNKNOWN, whether call or answer was lost, and ends as the rail has it in the end."""
 
     async def stay_silent(till: Till) -> None:
         till.switch("refund", first)
@@ -322,7 +322,7 @@ def test_a_rail_that_stays_away_keeps_the_refund_open(tmp_path: Path) -> None:
 async def _cut_off(till: Till, asked: Awaitable[Result]) -> None:
     task = asyncio.ensure_future(asked)
     await till.rail.held.wait()
-    await till.desk.close(seconds=0)
+    await till.card_payments.close(seconds=0)
     (answer,) = await asyncio.gather(task, return_exceptions=True)
     assert ending(answer) == "Overloaded"
 
@@ -387,7 +387,7 @@ def test_a_caller_that_goes_away_does_not_stop_the_refund(tmp_path: Path) -> Non
         refunding.cancel()
         await asyncio.gather(refunding, return_exceptions=True)
         till.rail.way_back.set()
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (refunding.cancelled(), till.refunds) == (True, ["DONE"])
 
     at_the_till(tmp_path, work)

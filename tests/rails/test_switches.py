@@ -102,7 +102,7 @@ async def _prepared(rail: SandboxCardRail, operation: str, id_: str) -> Awaitabl
 
 
 async def _never_answers(rail: SandboxCardRail, operation: str, id_: str, known: str) -> bool:
-    """Whether the rail comes to know this and still gives no answer."""
+    """Return whether the rail comes to know this and still gives no answer."""
     asked = asyncio.ensure_future(await _prepared(rail, operation, id_))
     async with asyncio.timeout(10):
         while await _known(rail, operation, id_) != known:
@@ -234,7 +234,7 @@ def test_a_switch_does_not_change_what_was_answered(rails: tuple[SandboxCardRail
     assert first == again
 
 
-# --- at the desk --------------------------------------------------------------------------------------
+# --- through the payment service ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_switch_does_not_change_what_was_answered(rails: tuple[SandboxCardRail
         ("unknown", "PENDING", "UNKNOWN"),
     ],
 )
-def test_a_switched_charge_at_the_desk(place: Place, outcome: str, order: str, attempt: str) -> None:
+def test_a_switched_charge_of_an_order(place: Place, outcome: str, order: str, attempt: str) -> None:
     """Each outcome of a switch leaves order and attempt where such an answer leaves them."""
 
     async def work(till: Till) -> None:

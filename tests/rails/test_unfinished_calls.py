@@ -17,7 +17,7 @@ from store_factories import NOW, add_orders, cancel
 
 
 def test_a_rail_that_takes_too_long_is_silent(place: Place) -> None:
-    """A call that runs into the desk's time-out leaves the attempt UNKNOWN, for the worker to find out."""
+    """A call that runs into the time-out leaves the attempt UNKNOWN, for the worker to find out."""
 
     async def charge(till: Till) -> None:
         add_orders(till.store, "r")
@@ -120,7 +120,7 @@ def test_a_call_is_left_to_its_caller_until_its_time_is_up(place: Place) -> None
         await till.rail.held.wait()
         with till.store.snapshot() as snapshot:
             (view,) = snapshot.overdue_calls(LATER, 10)
-        await till.desk.finish(view.order)
+        await till.card_payments.finish(view.order)
         assert till.attempts == ["CALLING"]
         till.rail.way_back.set()
         await confirming
@@ -148,7 +148,7 @@ def test_caller_and_worker_may_both_bring_the_answer(place: Place) -> None:
 
 
 def test_an_approval_found_after_a_cancel_goes_back(place: Place) -> None:
-    """What look-up finds approved on an order cancelled meanwhile is voided at once, in the open."""
+    """An approval found on an order cancelled meanwhile is voided at once, in the open."""
 
     async def work(till: Till) -> None:
         add_orders(till.store, "r")
@@ -217,7 +217,7 @@ async def _cut_off(till: Till, asked: Awaitable[Result]) -> None:
     """The process ends while the rail is being asked; the client gets no answer but Overloaded."""
     task = asyncio.ensure_future(asked)
     await till.rail.held.wait()
-    await till.desk.close(seconds=0)
+    await till.card_payments.close(seconds=0)
     (answer,) = await asyncio.gather(task, return_exceptions=True)
     assert ending(answer) == "Overloaded"
 
@@ -287,7 +287,7 @@ def test_a_void_cut_off(place: Place, *, reached: bool) -> None:
         await till.engine.submit(cancel("r"))
         till.rail.way_back.set()
         await confirming
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert till.totals == (1, 0, 1, 0)
 
     at_the_till(place, crash)

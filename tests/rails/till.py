@@ -1,4 +1,4 @@
-"""A till that takes cards: engine, desk and sandbox rail on a real database, and a line to hold up."""
+"""A till that takes cards: engine, payment service and rail on a real database, and a line to hold up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -163,7 +163,7 @@ class Till:
     rail: HeldRail
     sandbox: SandboxCardRail
     journal: RailJournal
-    desk: CardPaymentService
+    card_payments: CardPaymentService
     render: Renderer
 
     async def charge(
@@ -176,21 +176,23 @@ class Till:
     ) -> Result:
         """A card is entered for the order ``r``."""
         command = begin("r", transaction_id, key=key.key if key else None)
-        command = structs.replace(command, call_until=self.desk.call_until())
-        return await self.desk.charge(command, card, RETURN_URL, Asking(self.render, key, token))
+        command = structs.replace(command, call_until=self.card_payments.call_until())
+        return await self.card_payments.charge(command, card, RETURN_URL, Asking(self.render, key, token))
 
     async def confirm(self, otp: str, transaction_id: str = "T1", *, key: KeyClaim | None = None) -> Result:
         """The payer enters the one-time password."""
         command = submit_otp("r", transaction_id)
         command = structs.replace(
-            command, call_until=self.desk.call_until(), reply_key=key.key if key else None
+            command, call_until=self.card_payments.call_until(), reply_key=key.key if key else None
         )
-        return await self.desk.confirm(command, otp, Asking(self.render, key))
+        return await self.card_payments.confirm(command, otp, Asking(self.render, key))
 
     async def back_from_bank(self, transaction_id: str = "T1") -> Result:
         """The payer comes back from the bank's challenge page."""
-        command = structs.replace(return_from_challenge(transaction_id), call_until=self.desk.call_until())
-        return await self.desk.return_from_challenge(command, Asking(self.render))
+        command = structs.replace(
+            return_from_challenge(transaction_id), call_until=self.card_payments.call_until()
+        )
+        return await self.card_payments.return_from_challenge(command, Asking(self.render))
 
     async def at_bank(self, *, passed: bool) -> bool:
         """The payer answers on the bank's challenge page."""
@@ -198,7 +200,9 @@ class Till:
 
     async def resend(self, *, max_otp_sends: int = 2) -> Result:
         """The payer of the order ``r`` asks for the password again."""
-        return await self.desk.resend_otp(resend_otp("r", max_otp_sends=max_otp_sends), Asking(self.render))
+        return await self.card_payments.resend_otp(
+            resend_otp("r", max_otp_sends=max_otp_sends), Asking(self.render)
+        )
 
     async def cancel_attempt(self, transaction_id: str = "T1") -> Result:
         """The merchant ends one attempt."""
@@ -221,11 +225,11 @@ class Till:
         """The merchant gives back what was paid, or a part of it."""
         command = structs.replace(
             begin_refund(transaction_id, amount, refund_id=refund_id, key=key.key if key else None),
-            call_until=self.desk.call_until(),
+            call_until=self.card_payments.call_until(),
             account_number=to.account_number if to else None,
             bank_code=to.bank_code if to else None,
         )
-        return await self.desk.refund(command, Asking(self.render, key))
+        return await self.card_payments.refund(command, Asking(self.render, key))
 
     def switch(self, operation: str, outcome: str, calls: int = 1) -> None:
         """Make the rail's next calls of an operation behave so."""
@@ -234,7 +238,7 @@ class Till:
     async def finish(self) -> None:
         """Settle, as the worker does, the calls whose callers are taken for dead."""
         for order in self.overdue():
-            await self.desk.finish(order)
+            await self.card_payments.finish(order)
 
     def overdue(self) -> list[Order]:
         with self.store.snapshot() as snapshot:
@@ -310,7 +314,7 @@ def at_the_till(
     settings: CardPaymentSettings = LONG,
     now: int = NOW,
 ) -> T:
-    """Return what ``work`` returns; afterwards the process is gone, with whatever calls were still running.
+    """Return what ``work`` returns; then the process is gone, with whatever calls were still running.
 
     Called again with the same place it is the next process on the same database and rail.
     """
@@ -322,12 +326,14 @@ def at_the_till(
                 sandbox = SandboxCardRail(journal, 0, make_challenge, make_token)
                 rail = HeldRail(sandbox)
                 transfers = SandboxTransferRail(journal, 0)
-                desk = CardPaymentService(engine, rail, transfers, clock, _ids, settings, VAULT, render_late)
-                till = Till(store, engine, clock, rail, sandbox, journal, desk, Renderer())
+                card_payments = CardPaymentService(
+                    engine, rail, transfers, clock, _ids, settings, VAULT, render_late
+                )
+                till = Till(store, engine, clock, rail, sandbox, journal, card_payments, Renderer())
                 try:
                     return await work(till)
                 finally:
-                    await desk.close(seconds=0)
+                    await card_payments.close(seconds=0)
         finally:
             journal.close()
             store.close()

@@ -9,9 +9,6 @@ LAYERS: Mapping[str, Collection[str]] = {
     "api": {"api.nomba", "api.own", "domain", "store.orders.contract"},
     "api.http": {
         "__version__",
-        "api.nomba",
-        "api.operations",
-        "api.own",
         "api.wire",
         "clock",
         "domain",
@@ -39,6 +36,7 @@ LAYERS: Mapping[str, Collection[str]] = {
         "domain",
         "engine",
         "keys.keyring",
+        "rails.card_payments",
         "rails.rail",
         "settings",
         "store.accounts.contract",

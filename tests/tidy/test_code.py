@@ -12,8 +12,6 @@ TOOLS = rules.sources("tools")
 BESIDE = [*TESTS, *BENCH, *TOOLS, *rules.sources("ha")]
 
 CIRCLES = [
-    "api.http.call",
-    "api.http.routing",
     "cli",
     "cli.commands",
 ]

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from api.golden.conversation import KINDS
-from opentill.api.http.routing import Operation
+from opentill.api.http.call import Operation
 from opentill.api.operations import OPERATIONS
 from tools.pages.examples import GOLDEN, conversations, exchange, operation_of, shown
 from tools.pages.http_api import http_api_page

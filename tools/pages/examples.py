@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from api.golden.conversation import Conversation, Exchange
-from opentill.api.http.routing import Operation, Router
+from opentill.api.http.call import Operation
+from opentill.api.http.routing import Router
 from opentill.api.operations import OPERATIONS
 from opentill.api.wire import ROUTE_NOT_FOUND
 from tools.pages.samples import filled, signed_headers

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from opentill.api.http.call import Auth, Operation
 from opentill.api.http.openapi import document
-from opentill.api.http.routing import Auth, Operation
 from opentill.api.operations import OPERATIONS
 from opentill.api.wire import envelope
 from opentill.domain.refusals import PRECEDENCE

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from opentill.api import wire
-from opentill.api.http.routing import Operation
+from opentill.api.http.call import Operation
 from opentill.api.operations import OPERATIONS
 from opentill.api.wire import REFUSALS, envelope
 from opentill.domain.refusals import (

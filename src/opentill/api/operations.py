@@ -1,4 +1,7 @@
-"""THE route table: what the API can do. Routing, decoding, encoding and OpenAPI are all made from it."""
+"""THE route table: what the API can do. Routing, decoding, encoding and OpenAPI are all made from it.
+
+It stands alone because it knows both surfaces and all that stand below them know none.
+"""
 
 from typing import Final
 

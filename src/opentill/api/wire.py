@@ -43,12 +43,12 @@ class SecretStruct(msgspec.Struct):
 
 
 def envelope(code: str, description: str, data: Any = None) -> bytes:
-    """The body of an answer; ``data`` is a struct, a mapping or None."""
+    """Return the body of an answer; ``data`` is a struct, a mapping or None."""
     return _encode({"code": code, "description": description, "data": data})
 
 
 def reply(status: int, code: str, description: str, *, data: Any = None, reason: str = "") -> Reply:
-    """An answer ready to be sent; ``reason`` is its ``Refusal-Reason``, empty for none."""
+    """Return an answer ready to be sent; ``reason`` is its ``Refusal-Reason``, empty for none."""
     return Reply(status, reason, envelope(code, description, data))
 
 
@@ -66,7 +66,7 @@ class Success:
         self._prefix = envelope(code, description)[: -len(b"null}")]
 
     def reply(self, data: Any) -> Reply:
-        """HTTP 200 with this struct, mapping or None as ``data``."""
+        """Return HTTP 200 with this struct, mapping or None as ``data``."""
         return Reply(200, "", self._prefix + _encode(data) + b"}")
 
 
@@ -79,7 +79,7 @@ class Rejected(Exception):
 
 
 def invalid(sentence: str) -> Rejected:
-    """The request can not be understood: HTTP 400, code ``02``, a sentence naming the field (ruling 4)."""
+    """Return the rejection of what can not be understood: HTTP 400, ``02``, the field's name (ruling 4)."""
     return Rejected(reply(400, "02", sentence))
 
 
@@ -104,7 +104,7 @@ TOO_MANY_ENDPOINTS: Final = reply(
 
 
 def tokenized_charge_failed(message: str, reason: str = "") -> Reply:
-    """A saved card did not pay; the order's reference is used up all the same (contract 3.7)."""
+    """Return that a saved card did not pay; the reference is used up all the same (contract 3.7)."""
     data = {"status": False, "message": message}
     return reply(400, "400", "tokenized transaction failed", data=data, reason=reason)
 
@@ -143,13 +143,13 @@ MAGIC_REFERENCE: Final = "1234567890"
 
 
 def password_refused(message: str) -> Reply:
-    """The shopper's one-time password is not the one that was sent; in the rail's own words."""
+    """Return that the one-time password is not the one that was sent, in the rail's own words."""
     return reply(400, "01", message, reason="password-refused")
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalRow:
-    """How one refusal is told."""
+    """One refusal as it is told."""
 
     status: int | None
     """HTTP status; None for the setting ``refusal_http_status`` (ruling 2)."""
@@ -213,7 +213,7 @@ def refusal_replies(
     description: str | None = None,
     own_rows: Mapping[type[Refusal], RefusalRow] | None = None,
 ) -> dict[type[Refusal], Reply]:
-    """The answer to each refusal, by an operation's own rows before the common ones.
+    """Return the answer to each refusal, by an operation's own rows before the common ones.
 
     ``description`` replaces the text of refusals by state (code ``01``).
     """
@@ -231,7 +231,7 @@ def refusal_replies(
 
 
 def iso_time(at: int) -> str:
-    """UTC milliseconds as ISO-8601 with milliseconds, such as ``2026-07-01T22:35:57.850Z``."""
+    """Return UTC milliseconds as ISO-8601 with milliseconds, such as ``2026-07-01T22:35:57.850Z``."""
     seconds, milliseconds = divmod(at, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"
 
@@ -240,6 +240,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds_of(moment: datetime) -> int:
-    """An aware moment as UTC milliseconds."""
+    """Return an aware moment as UTC milliseconds."""
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000

@@ -16,10 +16,9 @@ from opentill.domain.commands import Actor, ActorKind, BeginAttempt, CancelAttem
 from opentill.domain.names import transaction_id
 from opentill.domain.order import Sender
 from opentill.domain.refusals import Refusal
-from opentill.payer.forms import Form, WrongFields, is_from_here, read_card, read_form
+from opentill.payer.forms import TEST_CARDS, Form, WrongFields, is_from_here, read_card, read_form
 from opentill.payer.messages import money_of
 from opentill.payer.pages import PAGE_PATH, PayerDeps, PayerPages, page_location
-from opentill.payer.sandbox import TEST_CARDS
 from opentill.payer.transfer import Arrival
 from opentill.payer.view import CARD_METHOD, TRANSFER_METHOD, allows
 from opentill.rails.card_payments import Asking
@@ -56,7 +55,7 @@ class Actions:
             self._actions["arrive"] = self.let_arrive
 
     def routes(self) -> list[Route]:
-        """Where the forms are sent to; whoever only looks there is led to the page."""
+        """Return where the forms are sent to; whoever only looks there is led to the page."""
         return [
             Route(f"{PAGE_PATH}/{word}", self._endpoint(action), methods=["GET", "POST"])
             for word, action in self._actions.items()
@@ -106,11 +105,11 @@ class Actions:
             transaction_id=transaction,
             card_masked=card.masked,
             card_brand=card.brand,
-            call_until=self._deps.desk.call_until(),
+            call_until=self._deps.card_payments.call_until(),
             max_attempts=self._deps.offer.limits.max_attempts,
         )
         back = self._deps.return_url(account_id, transaction)
-        await self._deps.desk.charge(command, card, back, NO_REPLY)
+        await self._deps.card_payments.charge(command, card, back, NO_REPLY)
         return None
 
     async def confirm(self, name: Name, form: Form) -> WrongFields | None:
@@ -122,16 +121,16 @@ class Actions:
             **self._command(name),
             name=name[1],
             transaction_id=form.get("attempt", ""),
-            call_until=self._deps.desk.call_until(),
+            call_until=self._deps.card_payments.call_until(),
         )
-        await self._deps.desk.confirm(command, otp, NO_REPLY)
+        await self._deps.card_payments.confirm(command, otp, NO_REPLY)
         return None
 
     async def resend_otp(self, name: Name, _form: Form) -> WrongFields | None:
         """Send the one-time password again."""
         most = self._deps.offer.limits.max_otp_sends
         command = ResendOtp(**self._command(name), name=name[1], max_otp_sends=most)
-        await self._deps.desk.resend_otp(command, NO_REPLY)
+        await self._deps.card_payments.resend_otp(command, NO_REPLY)
         return None
 
     async def leave(self, name: Name, form: Form) -> WrongFields | None:
@@ -152,7 +151,7 @@ class Actions:
         return None
 
     async def let_arrive(self, name: Name, form: Form) -> WrongFields | None:
-        """Sandbox mode: one or two made-up transfers arrive at the order's account."""
+        """Let one or two made-up transfers arrive at the order's account, in sandbox mode."""
         view = await self._deps.reader.order(*name, None)
         account = await self._deps.threads.read(self._deps.threads.store.transfers.transfer_account, *name)
         if view is None or account is None or form.get("arrival") not in set(Arrival):
@@ -179,7 +178,7 @@ class Actions:
 
 
 def _with_test_card(form: Form) -> Form:
-    """The form as if the payer had typed the test card that was chosen in it."""
+    """Return the form as if the payer had typed the test card that was chosen in it."""
     for card in TEST_CARDS:
         if card.name == form.get("test_card"):
             return form | {"number": card.number, "expiry": card.expiry, "cvv": card.cvv, "pin": card.pin}

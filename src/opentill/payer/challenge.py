@@ -28,7 +28,7 @@ class AnswerChallenge(Protocol):
     """Tells the sandbox's bank what the payer did."""
 
     def __call__(self, transaction_id: str, *, passed: bool) -> Awaitable[bool]:
-        """False when no challenge of this transaction waits for an answer."""
+        """Tell the bank what the payer did; False when no challenge of this transaction waits."""
 
 
 class BankPages:
@@ -41,7 +41,7 @@ class BankPages:
         self._templates = templates
 
     def routes(self) -> list[Route]:
-        """The bank's addresses; live mode has none of them."""
+        """Return the bank's addresses; live mode has none of them."""
         return [
             Route(BANK_PATH, self._ask),
             Route(BANK_PATH, self._ask, methods=["POST"]),
@@ -52,14 +52,15 @@ class BankPages:
         form = await read_form(request)
         challenge = self._challenge(form)
         if challenge is None:
-            return self._templates.page("challenge.html", 400, challenge=None)
-        return self._templates.page("challenge.html", challenge=challenge, jwt=form["JWT"], path=BANK_PATH)
+            return self._templates.page("challenge.html", {"challenge": None}, 400)
+        values = {"challenge": challenge, "jwt": form["JWT"], "path": BANK_PATH}
+        return self._templates.page("challenge.html", values)
 
     async def _record(self, request: Request) -> Response:
         form = await read_form(request)
         challenge = self._challenge(form)
         if challenge is None or form.get("answer") not in {"approve", "fail"}:
-            return self._templates.page("challenge.html", 400, challenge=None)
+            return self._templates.page("challenge.html", {"challenge": None}, 400)
         await self._answer(challenge.transaction_id, passed=form["answer"] == "approve")
         return RedirectResponse(challenge.return_url, SEE_OTHER)
 
@@ -69,13 +70,13 @@ class BankPages:
 
 
 class ReturnPage:
-    """Where every challenge ends: asks how it ended, and leads on to the order's page, which tells."""
+    """The end of every challenge: asks how it ended, and leads on to the order's page, which tells."""
 
     def __init__(self, deps: PayerDeps):
         self._deps = deps
 
     def routes(self) -> list[Route]:
-        """The page's address, for browsers that are redirected and for banks that let them post."""
+        """Return the page's address, for browsers that are redirected and for banks that let them post."""
         return [Route(RETURN_PATH, self._come_back, methods=["GET", "POST"])]
 
     async def _come_back(self, request: Request) -> Response:
@@ -91,15 +92,15 @@ class ReturnPage:
             return self._deps.templates.busy()
 
     async def _settled(self, account_id: str, transaction: str) -> Response:
-        """Refusals are not looked at: whatever they say, the order says it too."""
+        """Finish the challenge. Refusals are not looked at: whatever they say, the order says it too."""
         command = ReturnFromChallenge(
             account_id=account_id,
             command_id=self._deps.ids.uuid(),
             actor=PAYER,
             transaction_id=transaction,
-            call_until=self._deps.desk.call_until(),
+            call_until=self._deps.card_payments.call_until(),
         )
-        await self._deps.desk.return_from_challenge(command, NO_REPLY)
+        await self._deps.card_payments.return_from_challenge(command, NO_REPLY)
         view = await self._deps.reader.ask(lambda s: s.order_of_transaction(account_id, transaction), None)
         if view is None:
             return self._deps.templates.unknown()

@@ -13,18 +13,18 @@ _LOCALE: Final = "en_NG"
 
 
 def amount(minor: int, currency: str) -> str:
-    """Minor units with the currency's sign, such as ``₦10,000.00``."""
+    """Return minor units with the currency's sign, such as ``₦10,000.00``."""
     return format_currency(Decimal(major_units(minor, currency)), currency, locale=_LOCALE)
 
 
 def moment(at: int) -> str:
-    """A time in UTC milliseconds, such as ``5 January 2026, 09:30 UTC``."""
+    """Return a time in UTC milliseconds, such as ``5 January 2026, 09:30 UTC``."""
     then = datetime.fromtimestamp(at // 1000, UTC)
     return format_datetime(then, "d MMMM y, HH:mm 'UTC'", tzinfo=UTC, locale=_LOCALE)
 
 
 def left(seconds: int) -> str:
-    """How much time is left, rounded down to what a person would say: ``29 minutes``."""
+    """Return how much time is left, rounded down to what a person would say: ``29 minutes``."""
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:
             number = seconds // length

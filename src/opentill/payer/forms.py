@@ -1,4 +1,4 @@
-"""What payers' browsers send: forms, where they come from, and the card in them."""
+"""The forms that payers' browsers send, the card in them, and the test cards that a sandbox offers."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Form = dict[str, str]
 
 
 async def read_form(request: Request) -> Form:
-    """The fields of a posted form; empty for one that is too long, broke off, or is no form at all."""
+    """Return the fields of a posted form; empty for one that is too long, broke off, or is no form at all."""
     body = b""
     try:
         async for chunk in request.stream():
@@ -35,7 +35,7 @@ async def read_form(request: Request) -> Form:
 
 
 def is_from_here(request: Request) -> bool:
-    """Whether a page of ours sent this, as far as the browser tells.
+    """Return whether a page of ours sent this, as far as the browser tells.
 
     Every browser of today tells one of the two; a program that tells neither acts for nobody but itself.
     """
@@ -48,7 +48,7 @@ def is_from_here(request: Request) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WrongFields:
-    """What has to be corrected: a sentence for each field, by its name."""
+    """The fields that have to be corrected: a sentence for each, by its name."""
 
     sentences: dict[str, str]
 
@@ -62,7 +62,7 @@ _ASKED: Final = {
 
 
 def read_card(form: Form) -> Card | WrongFields:
-    """The card in a form, or what is wrong with its fields."""
+    """Return the card in a form, or what is wrong with its fields."""
     sent = {name: _SPACES.sub("", form.get(name, "")) for name in _ASKED}
     wrong = {name: text for name, (wanted, text) in _ASKED.items() if not wanted.fullmatch(sent[name])}
     if wrong:
@@ -71,3 +71,30 @@ def read_card(form: Form) -> Card | WrongFields:
     assert expiry is not None
     month, year = expiry.groups()
     return Card(number=sent["number"], cvv=sent["cvv"], expiry_month=month, expiry_year=year, pin=sent["pin"])
+
+
+# --- the sandbox's cards and passwords (contract 6), offered at one click ----------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TestCard:
+    """A card that the sandbox's rail knows, and what comes of it."""
+
+    name: str
+    outcome: str
+    number: str
+    expiry: str = "10/30"
+    cvv: str = "123"
+    pin: str = "1234"
+
+
+TEST_CARDS: Final = (
+    TestCard("otp", "One-time password, then approved", "5434621074252808"),
+    TestCard("challenge", "3-D Secure at the sandbox bank", "4000000000002503"),
+    TestCard("declined", "Declined: do not honor", "5484497218317651"),
+)
+TEST_PASSWORDS: Final = (
+    ("9999", "approved"),
+    ("5464", "wrong, try again"),
+    ("1234", "too late, declined"),
+)

@@ -1,22 +1,20 @@
-"""The open payer pages of one process: one question for all of them, four times a second (laws 11).
+"""The open payer pages of one process, each listening to its order (laws 11).
 
-A page is told that its order has changed, and never how: it then asks for itself. Nobody notifies the
-process of anything; it asks the database how far the orders have come, so it does not matter which process
-changed them.
+A page is told that its order has changed, and never how: it then asks for itself. Each round asks how far
+the orders of all open pages have come.
 """
 
-import asyncio
-import contextlib
-from collections import defaultdict
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs
 
 import structlog
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
-from opentill.api.http.streaming import HANG_UP, send_stream
+from opentill.api.http.scope import HANG_UP
+from opentill.api.http.streaming import send_stream
+from opentill.api.http.watching import OpenStreams, Pace, WatchedStream
+from opentill.engine.errors import Overloaded
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
 from opentill.payer.pages import PAGE_PATH
@@ -26,9 +24,9 @@ from opentill.store.orders.contract import Name, Versions
 
 MOST_OF_ONE_ORDER: Final = 50
 """Streams of one order's pages in one process: whoever has a link can not use up those of all others."""
+PATIENCE_SECONDS: Final = 2.0
+"""How long the database may be away before pages are let go, to find out for themselves."""
 _MOST_MARK_CHARACTERS: Final = 40
-_GREETING: Final = b"retry: 1000\nevent: open\ndata:\n\n"
-_HEARTBEAT: Final = b"event: beat\ndata:\n\n"
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
@@ -39,75 +37,49 @@ _HEADERS: Final = [
 _log = structlog.get_logger("opentill.payer")
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often things happen."""
+class OpenPage(WatchedStream):
+    """One page that listens: a stream of the marks of its order."""
 
-    look_seconds: float = 0.25
-    heartbeat_seconds: float = 15.0
-    patience_seconds: float = 2.0
-    """How long the database may be away before pages are let go, to find out for themselves."""
+    GREETING: ClassVar[bytes] = b"retry: 1000\nevent: open\ndata:\n\n"
+    HEARTBEAT: ClassVar[bytes] = b"event: beat\ndata:\n\n"
 
-
-class OpenPage:
-    """One page that listens, as a ``streaming.Stream`` of the marks of its order."""
-
-    __slots__ = ("_ended", "_greeted", "_heartbeat_seconds", "_news", "_pages", "_told", "mark", "name")
-
-    def __init__(self, pages: "OpenPages", name: Name, mark: str, heartbeat_seconds: float):
+    def __init__(self, name: Name, mark: str, heartbeat_seconds: float):
+        """Begin with the mark that the page shows already."""
+        super().__init__(name, heartbeat_seconds)
         self.name = name
-        self.mark = self._told = mark
-        self._pages = pages
-        self._heartbeat_seconds = heartbeat_seconds
-        self._news = asyncio.Event()
-        self._greeted = False
-        self._ended = False
+        self._mark = self._sent = mark
 
-    async def next(self) -> bytes | None:
-        """See ``Stream.next``."""
-        if not self._greeted:
-            self._greeted = True
-            return _GREETING
-        if self.mark == self._told and not self._ended:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._heartbeat_seconds):
-                    await self._news.wait()
-        self._news.clear()
-        if self._ended:
-            return None
-        if self.mark == self._told:
-            return _HEARTBEAT
-        self._told = self.mark
-        return b"data: %s\n\n" % self._told.encode()
+    async def piece(self) -> bytes:
+        """Return the order's mark where it is another than the page knows."""
+        if self._mark == self._sent:
+            return b""
+        self._sent = self._mark
+        return b"data: %s\n\n" % self._sent.encode()
 
     def note(self, mark: str) -> None:
-        """The order is at this mark."""
-        if mark != self.mark:
-            self.mark = mark
-            self._news.set()
-
-    def end(self) -> None:
-        """See ``Stream.end``."""
-        self._ended = True
-        self._news.set()
-        self._pages.forget(self)
+        """Take note that the order is at this mark."""
+        if mark != self._mark:
+            self._mark = mark
+            self.wake()
 
 
 class OpenPages:
-    """Opens streams to pages, as many as there may be, and watches over their orders."""
+    """Opens streams to pages, as many as there may be."""
 
     def __init__(self, threads: StoreThreads, keyring: Keyring, most: int, pace: Pace | None = None):
         self._threads = threads
         self._keyring = keyring
-        self._most = most
-        self._pace = pace or Pace()
-        self._open: defaultdict[Name, set[OpenPage]] = defaultdict(set)
-        self._count = 0
-        self._closed = False
-        self._watch_task: asyncio.Task[None] | None = None
+        self._open: OpenStreams[OpenPage] = OpenStreams(
+            "pages",
+            _log,
+            self._look,
+            most,
+            MOST_OF_ONE_ORDER,
+            pace or Pace(patience_seconds=PATIENCE_SECONDS),
+        )
 
     def route(self) -> BaseRoute:
-        """Where pages listen."""
+        """Return where pages listen."""
         return Route(f"{PAGE_PATH}/live", self, methods=["GET"])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -122,67 +94,33 @@ class OpenPages:
         await send_stream(page, _HEADERS, receive, send, scope.get(HANG_UP))
 
     def open(self, name: Name, mark: str) -> OpenPage | None:
-        """A stream for a page that shows its order at this mark.
+        """Open a stream for a page that shows its order at this mark.
 
         None when so many are open already, or the server stops: the page then asks every now and then.
         """
-        of_order = len(self._open[name]) if name in self._open else 0
-        if self._closed or self._count >= self._most or of_order >= MOST_OF_ONE_ORDER:
+        try:
+            return self._open.add(OpenPage(name, mark, self._open.pace.heartbeat_seconds))
+        except Overloaded:
             return None
-        page = OpenPage(self, name, mark, self._pace.heartbeat_seconds)
-        self._open[name].add(page)
-        self._count += 1
-        if self._watch_task is None or self._watch_task.done():
-            self._watch_task = asyncio.create_task(self._watch(), name="payer pages")
-        return page
-
-    def forget(self, page: OpenPage) -> None:
-        """The page has gone."""
-        of_order = self._open.get(page.name)
-        if of_order and page in of_order:
-            of_order.discard(page)
-            self._count -= 1
-            if not of_order:
-                del self._open[page.name]
 
     def end(self) -> None:
-        """The server stops: all streams end, and no other is opened."""
-        self._closed = True
-        self._let_go()
+        """End all streams and open no other: the server stops."""
+        self._open.end()
 
     async def close(self) -> None:
         """End all streams and stop watching."""
-        self.end()
-        if self._watch_task is not None:
-            self._watch_task.cancel()
-            await asyncio.gather(self._watch_task, return_exceptions=True)
+        await self._open.close()
 
-    async def _watch(self) -> None:
-        """As long as a page is open; a failure only ends a round."""
-        loop = asyncio.get_running_loop()
-        seen_at = loop.time()
-        while self._open:
-            try:
-                self._tell(await self._threads.read(_ask, self._threads.store, list(self._open)))
-                seen_at = loop.time()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the loop
-                _log.warning("pages_wait", error=type(error).__name__)
-                if loop.time() - seen_at > self._pace.patience_seconds:
-                    self._let_go()
-            await asyncio.sleep(self._pace.look_seconds)
-
-    def _tell(self, versions: Versions) -> None:
+    async def _look(self) -> None:
+        names = list({page.name for page in self._open})
+        versions = await self._threads.read(_versions, self._threads.store, names)
         for name, version in versions.of.items():
             mark = mark_of(version, versions.clock_offset)
-            for page in self._open.get(name, ()):
+            for page in self._open.of(name):
                 page.note(mark)
 
-    def _let_go(self) -> None:
-        for page in [page for of_order in self._open.values() for page in of_order]:
-            page.end()
 
-
-def _ask(store: Store, names: list[Name]) -> Versions:
+def _versions(store: Store, names: list[Name]) -> Versions:
     with store.snapshot() as snapshot:
         return snapshot.versions(names)
 

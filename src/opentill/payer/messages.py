@@ -24,7 +24,7 @@ _A = AttemptStatus
 
 
 class Standing(StrEnum):
-    """Where the money of an order is; of several that hold the first one leads."""
+    """The place where an order's money is; of several that hold the first one leads."""
 
     CHECKING = "a card processor has not said yet whether it took money"
     HELD = "part of it has arrived and waits"
@@ -34,7 +34,7 @@ class Standing(StrEnum):
 
 
 class Origin(StrEnum):
-    """How money came that goes back."""
+    """The way in which money came that goes back."""
 
     CARD = "a card payment that was not wanted any more"
     TRANSFER = "a transfer that the order did not want"
@@ -42,7 +42,7 @@ class Origin(StrEnum):
 
 
 class Way(StrEnum):
-    """How far money on its way back has come."""
+    """The distance that money on its way back has come."""
 
     RUNNING = "it is on its way"
     PARKED = "a bank refused it, and a person sees to it"
@@ -73,7 +73,7 @@ class PayerMoney:
 
     @property
     def standing(self) -> Standing:
-        """The first that holds."""
+        """Return the first that holds."""
         if self.checking:
             return Standing.CHECKING
         if self.held:
@@ -84,7 +84,7 @@ class PayerMoney:
 
 
 class Tone(StrEnum):
-    """How what is said looks."""
+    """The look of a message."""
 
     QUIET = "quiet"
     WAIT = "wait"
@@ -94,7 +94,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """What is said first."""
+    """The first thing that is said."""
 
     tone: Tone
     title: str
@@ -210,8 +210,8 @@ _REFUNDED: Final = "{refunded} was given back to you."
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What is said: a title, which may be empty, and sentences."""
+class PayerMessage:
+    """The message to a payer: a title, which may be empty, and sentences."""
 
     tone: Tone
     title: str
@@ -221,8 +221,8 @@ class Truth:
         return " ".join(self.sentences)
 
 
-def truth_of(status: OrderStatus, money: PayerMoney, currency: str) -> Truth:
-    """What is said of an order with this status and money."""
+def message_of(status: OrderStatus, money: PayerMoney, currency: str) -> PayerMessage:
+    """Return what is said of an order with this status and money."""
     lead = LEADS[status][money.standing]
     amounts = {
         name: formatting.amount(getattr(money, name), currency)
@@ -233,7 +233,7 @@ def truth_of(status: OrderStatus, money: PayerMoney, currency: str) -> Truth:
     more += [_REFUNDING] if money.refunding else []
     said = [sentence.format(**amounts) for sentence in more]
     said += [_of_back(status, back, currency) for back in money.back]
-    return Truth(lead.tone, lead.title, tuple(said))
+    return PayerMessage(lead.tone, lead.title, tuple(said))
 
 
 def _of_held(status: OrderStatus, money: PayerMoney) -> list[str]:
@@ -250,7 +250,7 @@ def _of_back(status: OrderStatus, back: GoingBack, currency: str) -> str:
 
 
 def money_of(order: Order) -> PayerMoney:
-    """What the order's totals, attempts and refunds show."""
+    """Return what the order's totals, attempts and refunds show."""
     totals = order.totals
     refunding = sum(r.amount for r in order.refunds if r.status in _REFUND_RUNS)
     return PayerMoney(
@@ -269,7 +269,7 @@ _ALWAYS_UNSURE: Final = frozenset({_A.CALLING, _A.UNKNOWN})
 
 
 def is_unsure(attempt: Attempt) -> bool:
-    """Whether money may be taken for this attempt, or may have been, without our knowing it."""
+    """Return whether money may be taken for this attempt, or may have been, without our knowing it."""
     ended_under_way = attempt.status is _A.CANCELLED and attempt.call is not None
     return attempt.status in _ALWAYS_UNSURE or ended_under_way
 

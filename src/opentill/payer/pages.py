@@ -3,9 +3,8 @@
 The link's token finds its order by key and carries a MAC, so one order's page can never show another.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -17,11 +16,10 @@ from opentill.engine.errors import EngineError
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
-from opentill.payer.forms import WrongFields
+from opentill.payer.forms import TEST_CARDS, TEST_PASSWORDS, WrongFields
 from opentill.payer.rendering import Templates
-from opentill.payer.sandbox import TEST_CARDS, TEST_PASSWORDS
 from opentill.payer.view import Offer, PageParts, PayerPage, page_of
-from opentill.rails.card_payments import CardPaymentService
+from opentill.rails.card_payments import CardPaymentService, ReturnUrl
 from opentill.rails.transfer_payments import NoAccountFree, TransferPaymentService
 from opentill.store.accounts.contract import Merchant
 from opentill.store.errors import StoreError
@@ -29,8 +27,6 @@ from opentill.store.interface import Store
 from opentill.store.orders.contract import Name, OrderView, Snapshot
 from opentill.store.transfers.contract import TransferAccount
 
-ReturnUrl: TypeAlias = Callable[[str, str], str]
-"""Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""
 PAGE_PATH: Final = "/checkout/{token}"
 RETURNING: Final = "return=auto"
 """Query of the page of a payer who has just paid, and wants to get back to the shop."""
@@ -40,12 +36,12 @@ _NOTHING_WRONG: Final = WrongFields({})
 
 @dataclass(frozen=True, kw_only=True)
 class PayerDeps:
-    """What the payer's pages stand on."""
+    """The parts that the payer's pages stand on."""
 
     engine: Engine
     reader: Reader
     threads: StoreThreads
-    desk: CardPaymentService
+    card_payments: CardPaymentService
     transfers: TransferPaymentService
     keyring: Keyring
     clock: Clock
@@ -57,23 +53,23 @@ class PayerDeps:
 
     @property
     def trouble(self) -> tuple[type[Exception], ...]:
-        """What is raised when the server can not tell now."""
+        """Return what is raised when the server can not tell now."""
         return (EngineError, StoreError, NoAccountFree)
 
 
 def page_location(token: str, *, returning: bool = False) -> str:
-    """Where the page of this link is; ``returning`` for a payer who has just acted on it."""
+    """Return where the page of this link is; ``returning`` for a payer who has just acted on it."""
     return PAGE_PATH.format(token=token) + (f"?{RETURNING}" if returning else "")
 
 
 class PayerPages:
-    """What a payer's browser is shown of an order."""
+    """The pages that a payer's browser is shown of an order."""
 
     def __init__(self, deps: PayerDeps):
         self._deps = deps
 
     async def show(self, request: Request) -> Response:
-        """The page as it is now."""
+        """Return the page as it is now."""
         token = request.path_params["token"]
         name = self._deps.keyring.open_link(token)
         if name is None:
@@ -93,26 +89,24 @@ class PayerPages:
         stale: bool = False,
         wrong: WrongFields = _NOTHING_WRONG,
     ) -> Response:
-        """The page of an order; raises what reading raises.
+        """Return the page of an order; raises what reading raises.
 
         ``stale``: the form that was sent is too old. ``wrong``: what has to be corrected in it.
         """
         page = await self._page(name, token)
         if page is None:
             return self._deps.templates.unknown()
-        return self._deps.templates.page(
-            "order.html",
-            status,
-            forms_to=_forms_to(page),
-            page=page,
-            token=token,
-            form_token=self._deps.keyring.form_token(*name, self._deps.clock.now()),
-            returning=returning and page.returns and page.shop_location is not None,
-            stale=stale,
-            wrong=wrong.sentences,
-            test_cards=TEST_CARDS,
-            test_passwords=TEST_PASSWORDS,
-        )
+        values = {
+            "page": page,
+            "token": token,
+            "form_token": self._deps.keyring.form_token(*name, self._deps.clock.now()),
+            "returning": returning and page.returns and page.shop_location is not None,
+            "stale": stale,
+            "wrong": wrong.sentences,
+            "test_cards": TEST_CARDS,
+            "test_passwords": TEST_PASSWORDS,
+        }
+        return self._deps.templates.page("order.html", values, status, forms_to=_forms_to(page))
 
     async def _page(self, name: Name, token: str) -> PayerPage | None:
         def ask(snapshot: Snapshot) -> tuple[OrderView | None, int]:
@@ -133,11 +127,11 @@ class PayerPages:
 
 
 def _beside(store: Store, name: Name) -> tuple[Merchant | None, TransferAccount | None]:
-    """What stands beside an order: whose it is, and its account number."""
+    """Return what stands beside an order: whose it is, and its account number."""
     return store.accounts.merchant(name[0]), store.transfers.transfer_account(*name)
 
 
 def _forms_to(page: PayerPage) -> str:
-    """Our own forms lead to ourselves; that of a challenge to the payer's bank, which leads on from there."""
+    """Return where forms lead: our own to us, a challenge's to the payer's bank, which leads on."""
     bank = urlsplit(page.waiting.acs_url) if page.waiting else None
     return f"'self' {bank.scheme}://{bank.netloc}" if bank and bank.netloc else "'self'"

@@ -1,8 +1,8 @@
 """Pages from ``templates/``, each with the headers that keep it to itself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
@@ -38,28 +38,33 @@ class Templates:
         self._templates.filters["time_left"] = formatting.left
         self._frames = " ".join(embedding_origins) or "'none'"
 
-    def page(self, name: str, status: int = 200, *, forms_to: str = _SELF, **values: Any) -> Response:
-        """A page; ``forms_to`` is where its forms may lead, as a source list of its content policy."""
+    def page(
+        self, name: str, values: Mapping[str, object], status: int = 200, *, forms_to: str = _SELF
+    ) -> Response:
+        """Return the page of a template with these values.
+
+        ``forms_to`` is where its forms may lead, as a source list of its content policy.
+        """
         return HTMLResponse(
             self._templates.get_template(name).render(values), status, self._headers(forms_to)
         )
 
     def unknown(self) -> Response:
-        """What a link that is not one of ours leads to."""
+        """Return the page of a link that is not one of ours."""
         return self._problem(404, "Link not valid", _UNKNOWN)
 
     def busy(self) -> Response:
-        """The server can not tell now."""
+        """Return the page for a moment in which the server can not tell."""
         response = self._problem(503, "One moment, please", _BUSY)
         response.headers["Retry-After"] = "2"
         return response
 
     def foreign(self) -> Response:
-        """Another site has sent one of our forms."""
+        """Return the page for a form of ours that another site has sent."""
         return self._problem(403, "Not done", _FOREIGN)
 
     def _problem(self, status: int, title: str, sentence: str) -> Response:
-        return self.page("problem.html", status, title=title, sentence=sentence)
+        return self.page("problem.html", {"title": title, "sentence": sentence}, status)
 
     def _headers(self, forms_to: str) -> dict[str, str]:
         headers = {
@@ -78,13 +83,13 @@ class Templates:
 
 
 class Static(StaticFiles):
-    """What pages are made up with; it may be kept for a few minutes."""
+    """The files that pages are made up with; they may be kept for a few minutes."""
 
     def __init__(self) -> None:
         super().__init__(directory=_HERE / "static")
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """See ``StaticFiles``."""
+        """Return the file with the header that lets it be kept."""
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = _STATIC_CACHE
         response.headers["X-Content-Type-Options"] = "nosniff"

@@ -15,7 +15,11 @@ from opentill.payer.rendering import Static
 
 
 def payer_site(deps: PayerDeps, open_pages: OpenPages, more: Iterable[BaseRoute]) -> Starlette:
-    """The payer's pages as one application; ``more`` are routes beside them."""
+    """Return the payer's pages as one application; ``more`` are routes beside them.
+
+    Those of the sandbox's bank, which live mode has not. Every other path, and every other method, leads to
+    the page that says the link is not valid: from here on all that a browser sees is a page of ours.
+    """
     pages = PayerPages(deps)
 
     async def unknown(_request: Request, _error: Exception) -> Response:

@@ -27,7 +27,7 @@ class Arrival(StrEnum):
     TWICE = "twice"
 
     def amounts(self, rest: int) -> tuple[int, ...]:
-        """What arrives while ``rest`` is due; minor units."""
+        """Return what arrives while ``rest`` is due; minor units."""
         if self is Arrival.SHORT:
             return (max(rest * 2 // 5, 1),)
         if self is Arrival.OVER:
@@ -35,7 +35,7 @@ class Arrival(StrEnum):
         return (rest, rest) if self is Arrival.TWICE else (rest,)
 
     def label(self, rest: int, currency: str) -> str:
-        """What the button says."""
+        """Return what the button says."""
         amount = formatting.amount(self.amounts(rest)[0], currency)
         return {
             Arrival.EXACT: f"Exactly {amount}",
@@ -77,7 +77,7 @@ class TransferPanel:
 
     @property
     def qr(self) -> Markup:
-        """The code as an SVG picture, without any style of its own."""
+        """Return the code as an SVG picture, without any style of its own."""
         drawn = segno.make(self.page_url, error="m").svg_inline(scale=_QR_SCALE, border=3)
         return Markup(drawn)  # noqa: S704 - drawn by us: numbers and fixed words only
 
@@ -85,7 +85,7 @@ class TransferPanel:
 def transfer_panel(
     order: Order, money: PayerMoney, account: TransferAccount | None, bank: Bank, page_url: str, at: int
 ) -> TransferPanel:
-    """The panel at business time ``at``; without an account it offers to ask for one."""
+    """Return the panel at business time ``at``; without an account it offers to ask for one."""
     rest = formatting.amount(money.rest, order.currency)
     rest_plain = major_units(money.rest, order.currency)
     if account is None:

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from opentill.domain.order import Attempt, AttemptStatus, Order, OrderStatus
 from opentill.domain.preview import Preview
 from opentill.payer import formatting
-from opentill.payer.links import shop_location
-from opentill.payer.messages import PayerMoney, Standing, Truth, money_of, truth_of
+from opentill.payer.messages import PayerMessage, PayerMoney, Standing, message_of, money_of
 from opentill.payer.transfer import Bank, TransferPanel, transfer_panel
 from opentill.store.accounts.contract import Merchant
 from opentill.store.orders.contract import OrderView
@@ -22,7 +21,7 @@ _A = AttemptStatus
 
 
 class Stage(StrEnum):
-    """What the payer can do on the page."""
+    """The step that the payer can take on the page."""
 
     PAY = "pay"
     OTP = "otp"
@@ -55,7 +54,7 @@ _OTHER_ADVICE: Final = "The payment did not go through. You can try again."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayerLimits:
-    """How often a payer may try; see the settings of the same names."""
+    """The number of tries that a payer has, by the settings of the same names."""
 
     max_attempts: int
     max_otp_sends: int
@@ -63,7 +62,7 @@ class PayerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """Whom the payer pays."""
+    """The one whom the payer pays."""
 
     name: str
     logo: str
@@ -71,13 +70,13 @@ class Shop:
 
     @property
     def initial(self) -> str:
-        """What stands for a logo that is not there."""
+        """Return what stands for a logo that is not there."""
         return self.name[:1].upper()
 
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """Why the payer's last try did not pay."""
+    """The reason for which the payer's last try did not pay."""
 
     advice: str
     said: str
@@ -102,7 +101,7 @@ class WaitingAttempt:
 
 @dataclass(frozen=True, slots=True)
 class PayerReceipt:
-    """What a payer may want to keep."""
+    """The facts that a payer may want to keep."""
 
     amount: str
     paid_at: str
@@ -119,7 +118,7 @@ class PayerPage:
     reference: str
     amount: str
     stage: Stage
-    truth: Truth
+    message: PayerMessage
     mark: str
     """Changes whenever the page may have to say something else."""
     held: str
@@ -138,7 +137,7 @@ class PayerPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What this server can do for any order."""
+    """The things that this server can do for any order."""
 
     card_rail: bool
     transfers: bool
@@ -149,7 +148,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageParts:
-    """What one page is made of."""
+    """The parts of which one page is made."""
 
     view: OrderView
     clock_offset: int
@@ -160,12 +159,12 @@ class PageParts:
 
 
 def mark_of(version: int, clock_offset: int) -> str:
-    """Names a state of an order; business time counts, because a page tells how much of it is left."""
+    """Name a state of an order; business time counts, because a page tells how much of it is left."""
     return f"{version}.{clock_offset}"
 
 
 def page_of(seen: PageParts, now: int, offer: Offer) -> PayerPage:
-    """The page of an order; ``now`` is real time."""
+    """Return the page of an order; ``now`` is real time."""
     view, at = seen.view, now + seen.clock_offset
     order = Preview(view.order, at).as_due()
     money = money_of(order)
@@ -182,7 +181,7 @@ def page_of(seen: PageParts, now: int, offer: Offer) -> PayerPage:
         reference=order.reference,
         amount=formatting.amount(order.amount, order.currency),
         stage=stage,
-        truth=truth_of(order.status, money, order.currency),
+        message=message_of(order.status, money, order.currency),
         mark=mark_of(view.order.version, seen.clock_offset),
         held=formatting.amount(money.held, order.currency) if money.held else "",
         seconds_left=_seconds_left(order, at),
@@ -197,7 +196,7 @@ def page_of(seen: PageParts, now: int, offer: Offer) -> PayerPage:
 
 
 def allows(view: OrderView, method: str) -> bool:
-    """Whether the order may be paid this way; one that names no methods may be in every way there is."""
+    """Return whether the order may be paid this way; one that names no methods may be in every way."""
     allowed = view.terms.allowed_payment_methods
     return not allowed or method in allowed
 
@@ -266,3 +265,18 @@ def _receipt(order: Order) -> PayerReceipt | None:
         method=_card_name(attempt) if attempt else "Bank transfer",
         transaction_id=order.paid_by,
     )
+
+
+def shop_location(callback_url: str | None, order: Order) -> str | None:
+    """Return where the order's merchant wants its payers; None when it has said no web address."""
+    if callback_url is None or urlsplit(callback_url).scheme not in {"http", "https"}:
+        return None
+    return callback_location(callback_url, order)
+
+
+def callback_location(callback_url: str, order: Order) -> str:
+    """Return the shop's address with the order's names appended before a fragment (ruling 16, contract 7)."""
+    parts = urlsplit(callback_url)
+    ours = urlencode({"orderId": order.order_id, "orderReference": order.reference}, safe="", quote_via=quote)
+    query = f"{parts.query}&{ours}" if parts.query else ours
+    return urlunsplit(parts._replace(query=query))

@@ -1,1 +1,1 @@
-"""How money comes in and goes back. Only ``desk`` calls a rail, and never inside a transaction."""
+"""How money comes in and goes back. Only the payment services call a rail, and never inside a transaction."""

@@ -8,7 +8,7 @@ asking the rail about that same attempt or refund.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 
@@ -55,12 +55,15 @@ NO_PASSWORD_ANSWER: Final = PasswordAnswer(accepted=False, message="The password
 NO_PAYOUT_ANSWER: Final = PayoutAnswer(RefundOutcome.SILENT, "", "The refund is being processed")
 T = TypeVar("T")
 
+ReturnUrl: TypeAlias = Callable[[str, str], str]
+"""Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""
+
 _log = structlog.get_logger("opentill.desk")
 
 
 @dataclass(frozen=True, slots=True)
 class CardPaymentSettings:
-    """How long rails are waited for, and how often a payer may guess."""
+    """The time that rails are given, and the number of guesses that a payer has."""
 
     timeout_seconds: float = 20.0
     grace_seconds: float = 10.0
@@ -72,7 +75,7 @@ class CardPaymentSettings:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What surrounds a call: how its answer is rendered, its idempotency key, and whose token it had."""
+    """The surroundings of a call: how its answer is rendered, its idempotency key, its token."""
 
     render: Render
     claim: KeyClaim | None = None
@@ -97,7 +100,7 @@ class CardPaymentService:
         vault: CardVault,
         render_late: Callable[[CallKind, str], Render],
     ):
-        """``transfers`` gives back what a transfer paid for.
+        """Take the rails; ``transfers`` gives back what a transfer paid for.
 
         ``render_late`` gives the wire's reply to a call whose caller is gone, by kind and id.
         """
@@ -112,7 +115,7 @@ class CardPaymentService:
         self._running: set[asyncio.Task[Any]] = set()
 
     def call_until(self) -> int:
-        """Until when a call that starts now belongs to its caller (real time, UTC milliseconds)."""
+        """Return until when a call that starts now belongs to its caller (real time, UTC milliseconds)."""
         seconds = self._settings.timeout_seconds + self._settings.grace_seconds
         return self._clock.now() + int(seconds * 1000)
 
@@ -148,7 +151,7 @@ class CardPaymentService:
         self._in_background(self._heard(self._rail.send_password(phone_number), about, None))
 
     async def check_password(self, about: str, otp: str) -> PasswordAnswer:
-        """Whether it is the password that the shopper was sent; not accepted while the rail is silent."""
+        """Check the password that the shopper was sent; not accepted while the rail is silent."""
         return await self._heard(self._rail.check_password(otp), about, NO_PASSWORD_ANSWER)
 
     async def confirm(self, command: SubmitOtp, otp: str, asking: Asking) -> Result:
@@ -282,7 +285,7 @@ class CardPaymentService:
             await self._void(order, attempt)
 
     async def _found_out(self, transaction_id: str, kind: CallKind) -> RailAnswer | None:
-        """What became of a call nobody heard the answer of; None while that can not be said.
+        """Return what became of a call nobody heard the answer of; None while that can not be said.
 
         "Never seen" is not "did not happen": the id is voided first, so that a late arrival is refused.
         So is a confirmation that may still be on its way to the rail, and a challenge nobody knows of.
@@ -299,7 +302,7 @@ class CardPaymentService:
     # --- refunds ----------------------------------------------------------------------------------
 
     async def _pay_back_all(self, begun: Change, first: Refund, render: Render) -> Result:
-        """All that one command began, side by side; settled last is the first, whose reply tells of all."""
+        """Pay back all that one command began, side by side; the first, whose reply tells of all, last."""
         order, further = begun.after, _further_parts(begun, first.refund_id)
         parts = [self._in_background(self._pay_back_part(order, part, render)) for part in further]
         answer = await self._payout_answer(order, first)
@@ -315,7 +318,7 @@ class CardPaymentService:
         return await self._heard(self._paid_back(order, refund), refund.refund_id, NO_PAYOUT_ANSWER)
 
     async def _pay_back_part(self, order: Order, refund: Refund, render: Render) -> None:
-        """One of the senders of a payment made of several transfers."""
+        """Pay back one of the senders of a payment made of several transfers."""
         try:
             await self._pay_back(order, refund, render)
         except EngineError as error:
@@ -353,7 +356,7 @@ class CardPaymentService:
         return await self._engine.submit(command, render=render, claim=asking.claim, token=asking.token)
 
     async def _heard(self, call: Awaitable[T], about: str, silence: T) -> T:
-        """The rail's answer, or ``silence`` when it takes too long or fails in any way."""
+        """Return the rail's answer, or ``silence`` when it takes too long or fails in any way."""
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 return await call
@@ -385,13 +388,13 @@ def _attempt(order: Order, transaction_id: str) -> Attempt:
 
 
 def _further_parts(begun: Change, refund_id: str) -> list[Refund]:
-    """The refunds that a command began beside the one of its own id."""
+    """Return the refunds that a command began beside the one of its own id."""
     ids = {event.refund_id for event in begun.events} - {refund_id, None}
     return [refund for refund in begun.after.refunds if refund.refund_id in ids]
 
 
 def _paid_to(order: Order, refund: Refund) -> BankAccount | None:
-    """The named account, or the sender of the credit that is given back; None for the card that paid."""
+    """Return the named account, or the sender of the credit given back; None for the card that paid."""
     if refund.account_number is not None and refund.bank_code is not None:
         return BankAccount(refund.account_number, refund.bank_code)
     credit = order.credit(refund.from_credit) if refund.from_credit else None
@@ -399,7 +402,7 @@ def _paid_to(order: Order, refund: Refund) -> BankAccount | None:
 
 
 def _refusals_only(render: Render) -> Render:
-    """The intention's commit answers only when it is refused; else the reply comes with the rail's answer."""
+    """Answer the intention's commit only where it is refused; else the reply comes with the rail's."""
 
     def rendered(outcome: Outcome) -> StoredReply | None:
         return render(outcome) if isinstance(outcome, Refusal) else None
@@ -408,7 +411,7 @@ def _refusals_only(render: Render) -> Render:
 
 
 def _unless_begun(refund_id: str, render: Render) -> Render:
-    """As ``_refusals_only``, for what may begin a refund."""
+    """Answer like ``_refusals_only``, for what may begin a refund."""
 
     def rendered(outcome: Outcome) -> StoredReply | None:
         begun = isinstance(outcome, Change) and outcome.after.refund(refund_id) is not None

@@ -25,12 +25,12 @@ class Card:
 
     @property
     def masked(self) -> str:
-        """First six and last four digits, which is all that may be kept (contract 5.4)."""
+        """Return the first six and last four digits, which is all that may be kept (contract 5.4)."""
         return f"{self.number[:6]}******{self.number[-4:]}" if len(self.number) >= 12 else "******"
 
     @property
     def brand(self) -> str:
-        """The card scheme by the number's prefix, or ``N/A``."""
+        """Return the card scheme by the number's prefix, or ``N/A``."""
         prefix = self.number[:2]
         if prefix[:1] == "4":
             return "Visa"
@@ -41,7 +41,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class BankAccount:
-    """Where money is paid to by bank transfer."""
+    """The account to which money is paid by bank transfer."""
 
     account_number: str
     bank_code: str
@@ -61,14 +61,14 @@ class RailCard:
 
 
 def sender_account(credit: Credit) -> BankAccount | None:
-    """Where a credit came from; None where the bank did not say."""
+    """Return where a credit came from; None where the bank did not say."""
     sender = credit.sender
     return BankAccount(sender.account_number, sender.bank_code) if sender.account_number else None
 
 
 @dataclass(frozen=True, slots=True)
 class RailAnswer:
-    """What the rail says of one attempt."""
+    """The rail's word on one attempt."""
 
     outcome: RailOutcome
     response_code: str
@@ -82,7 +82,7 @@ class RailAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PasswordAnswer:
-    """What the rail says of a shopper's one-time password."""
+    """The rail's word on a shopper's one-time password."""
 
     accepted: bool
     message: str
@@ -90,7 +90,7 @@ class PasswordAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PayoutAnswer:
-    """What the rail says of money that it was to send back."""
+    """The rail's word on money that it was to send back."""
 
     outcome: RefundOutcome
     response_code: str
@@ -101,8 +101,8 @@ class CardRail(Protocol):
     """A card processor. Every call carries our id and is idempotent by it.
 
     ``charge``, ``confirm`` and ``complete_challenge`` authorise and capture in one: approved means that
-    the money is taken. A call may take for ever or raise: the desk treats both as silence. Amounts are
-    minor units.
+    the money is taken. A call may take for ever or raise: the payment service treats both as silence.
+    Amounts are minor units.
     """
 
     async def charge(
@@ -129,7 +129,7 @@ class CardRail(Protocol):
         """Send a shopper a one-time password, to this number or to the one that their bank knows."""
 
     async def check_password(self, otp: str) -> PasswordAnswer:
-        """Whether this is the password that the shopper was sent."""
+        """Return whether this is the password that the shopper was sent."""
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
         """Go on with the payer's one-time password; ``attempt_try`` counts from 1 and tells tries apart."""
@@ -147,7 +147,7 @@ class CardRail(Protocol):
         """
 
     async def look_up(self, transaction_id: str) -> RailAnswer | None:
-        """What became of this id; None when the rail has never seen it."""
+        """Return what became of this id; None when the rail has never seen it."""
 
     async def refund(
         self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
@@ -155,7 +155,7 @@ class CardRail(Protocol):
         """Give paid money back, to the card that paid or to a bank account; once for each refund id."""
 
     async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """What became of a refund of this id; None when the rail has never seen it."""
+        """Return what became of a refund of this id; None when the rail has never seen it."""
 
 
 class TransferRail(Protocol):
@@ -176,11 +176,11 @@ class TransferRail(Protocol):
         """Send a transfer that no order wanted back to its sender."""
 
     async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """What became of a refund or return of this id; None when the rail has never seen it."""
+        """Return what became of a refund or return of this id; None when the rail has never seen it."""
 
 
 class NoCardRail:
-    """Stands where no card rail is connected: every call fails, which the desk takes for silence."""
+    """Stands where no card rail is connected: every call fails, which is taken for silence."""
 
     async def charge(
         self,
@@ -262,5 +262,5 @@ class NoTransferRail:
         return _NO_BANK
 
     async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """It has never seen any."""
+        """Return None: it has never seen any."""
         return None

@@ -1,7 +1,7 @@
 """Transfers from end to end: account numbers for orders, advices of banks, and money on its way back.
 
 What a bank tells is written down before anything is decided about it; whatever a crash leaves between that
-commit and the order's, ``route_overdue`` books. Returns are sent as the card desk's calls are made:
+commit and the order's, ``route_overdue`` books. Returns are sent as calls of card payments are made:
 intention (commit), call, answer (commit), under one id for life.
 """
 
@@ -72,7 +72,7 @@ class TransferSettings:
 
 @dataclass(frozen=True, slots=True)
 class Advised:
-    """What became of a transfer that a bank told of."""
+    """The outcome for a transfer that a bank told of."""
 
     credit_id: str
     disposition: str
@@ -112,7 +112,7 @@ class TransferPaymentService:
     # --- account numbers ----------------------------------------------------------------------------
 
     async def account(self, order: Order) -> TransferAccount:
-        """The order's own account, reserved at the first call; a commit of its own, which touches no order.
+        """Return the order's own account, reserved at the first call by a commit that touches no order.
 
         Raises the refusal that an order which has ended gives (OrderAlreadyPaid, OrderAlreadyCancelled,
         OrderExpired), or NoAccountFree.
@@ -135,7 +135,7 @@ class TransferPaymentService:
         raise NoAccountFree
 
     def _candidates(self) -> list[str]:
-        """Numbers drawn from the pool: nobody can tell from one which others are given away."""
+        """Draw numbers from the pool: nobody can tell from one which others are given away."""
         prefix = self._settings.account_prefix
         room = SERIALS // 10 ** len(prefix)
         first = int(prefix or "0") * room
@@ -162,9 +162,9 @@ class TransferPaymentService:
         return Advised(advice.credit_id, await self._route(advice))
 
     async def attach(self, credit_id: str, account_id: str, order_name: str, actor: Actor) -> Advised:
-        """A person gives money of the house to an order.
+        """Give money of the suspense account to an order, as a person decided.
 
-        Raises RecordNotFound, CurrencyMismatch, or CreditNotHeld where the house has the money no more.
+        Raises RecordNotFound, CurrencyMismatch, or CreditNotHeld where it has the money no more.
         """
         store = self._threads.store
         advice = await self._threads.read(store.transfers.advice_of_credit, credit_id)
@@ -197,18 +197,18 @@ class TransferPaymentService:
         return len(overdue)
 
     async def _route(self, advice: Advice, actor: Actor = BANK) -> str:
-        """Book an advice on its order, or on the house; every step may be repeated, by anybody."""
+        """Book an advice on its order, or on the suspense account; every step may be repeated, by anybody."""
         if advice.attached:
-            await self._leave_house(advice, actor)
+            await self._leave_suspense(advice, actor)
         booked: Outcome | None = RecordNotFound()
         if advice.account_id is not None and advice.order_id is not None:
             at = advice.notice.transferred_at
             booked = await self._book(advice, advice.account_id, advice.order_id, at, actor)
         if isinstance(booked, Refusal):
-            booked = await self._book_on_house(advice, booked)
+            booked = await self._book_on_suspense(advice, booked)
         assert isinstance(booked, Change)
         await self._threads.write(self._threads.store.transfers.note_routed, advice)
-        return _told(booked, advice)
+        return _disposition(booked, advice)
 
     async def _book(
         self, advice: Advice, account_id: str, order_id: str, transferred_at: int | None, actor: Actor
@@ -233,8 +233,8 @@ class TransferPaymentService:
             )
         )
 
-    async def _book_on_house(self, advice: Advice, why: Refusal) -> Outcome | None:
-        """Money in a wrong currency goes back at once; other money waits until a person says whose it is."""
+    async def _book_on_suspense(self, advice: Advice, why: Refusal) -> Outcome | None:
+        """Book on the suspense account; a wrong currency goes back at once, else a person decides."""
         late_money = LateMoney.RETURN if isinstance(why, CurrencyMismatch) else LateMoney.HOLD
         notice = advice.notice
         command = suspense_order(
@@ -243,8 +243,8 @@ class TransferPaymentService:
         await self._submit(command)  # refused where an earlier try opened it
         return await self._book(advice, SUSPENSE, advice.credit_id, None, BANK)
 
-    async def _leave_house(self, advice: Advice, actor: Actor) -> None:
-        """The house gives an attached credit away; raises CreditNotHeld if it has sent it back meanwhile."""
+    async def _leave_suspense(self, advice: Advice, actor: Actor) -> None:
+        """Take an attached credit off the suspense account; raises CreditNotHeld if it was sent back."""
         transaction = suspense_transaction(advice.credit_id)
         outcome = await self._submit(
             AttachCredit(
@@ -303,7 +303,7 @@ class TransferPaymentService:
         )
 
     async def _heard(self, order: Order, return_: Return, credit: Credit) -> PayoutAnswer:
-        """The rail's answer, or silence when it takes too long or fails in any way."""
+        """Return the rail's answer, or silence when it takes too long or fails in any way."""
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 return await self._sent(order, return_, credit)
@@ -312,7 +312,7 @@ class TransferPaymentService:
             return NO_ANSWER
 
     async def _sent(self, order: Order, return_: Return, credit: Credit) -> PayoutAnswer:
-        """Always under the one id; what became of an earlier try is asked first."""
+        """Send it, always under the one id; what became of an earlier try is asked first."""
         id_ = return_id(return_.transaction_id)
         known = await self._rail.look_up_payout(id_)
         if known is not None and known.outcome is RefundOutcome.DONE:
@@ -332,7 +332,7 @@ class TransferPaymentService:
         return (await self._engine.submit(command)).outcome
 
 
-def _told(booked: Change, advice: Advice) -> str:
+def _disposition(booked: Change, advice: Advice) -> str:
     order = booked.after
     credit = order.credit(transaction_id(order.account_id, advice.credit_id))
     assert credit is not None

@@ -75,7 +75,7 @@ class Exchange:
 
     @property
     def awaited(self) -> str:
-        """What the answer must have before the conversation goes on."""
+        """Return what the answer must have before the conversation goes on."""
         return "".join(mark.removeprefix("@until ") for mark in self.marks if mark.startswith("@until "))
 
 
@@ -191,7 +191,7 @@ class Replay:
         return {"X-Timestamp": timestamp, "X-Signature": base64.b64encode(signature).decode()}
 
     def _matches(self, expected: str, answer: str) -> bool:
-        """Whether this is the expected answer; remembers what its new placeholders stand for."""
+        """Return whether this is the expected answer; remembers what its new placeholders stand for."""
         found = re.fullmatch(self._pattern(expected), answer, flags=re.DOTALL)
         if found is None or not expected:
             return False
@@ -258,7 +258,7 @@ def _group(kind: str, name: str) -> str:
 
 
 def _check_every_answer(headers: Mapping[str, str], body: str) -> None:
-    """What is true of each and every answer: type, length, request id, rate and the envelope."""
+    """Check what is true of each and every answer: type, length, request id, rate and the envelope."""
     assert headers["content-type"] == "application/json"
     assert headers["content-length"] == str(len(body.encode()))
     assert headers["x-request-id"]

@@ -40,13 +40,13 @@ def unchanged(server: Server) -> Iterator[None]:
 
 
 def all_is_told(server: Server) -> bool:
-    """Whether every event has its place, so that no worker has anything to write."""
+    """Return whether every event has its place, so that no worker has anything to write."""
     with reading(server.place) as run:
         return not run("SELECT 1 FROM events WHERE place IS NULL LIMIT 1")
 
 
 def sight(server: Server) -> str:
-    """What merchants see of the orders that tests may not change."""
+    """Return what merchants see of the orders that tests may not change."""
     with client(server) as http:
         return hashlib.sha256(
             http.get("/v1/checkout/order/victim").content

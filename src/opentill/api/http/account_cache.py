@@ -34,7 +34,7 @@ class AccountCache:
         self._asked: dict[str, asyncio.Future[Any]] = {}
 
     async def merchant(self, account_id: str, now: int) -> Merchant | None:
-        """The merchant of this parent account; ``now`` is real time in milliseconds."""
+        """Return the merchant of this parent account; ``now`` is real time in milliseconds."""
         known = self._merchants.get(account_id)
         if known is not None and now < known[0]:
             return known[1]
@@ -48,11 +48,11 @@ class AccountCache:
         return found
 
     async def owns(self, account_id: str, candidate: str) -> bool:
-        """Whether ``candidate`` is the merchant's parent account or one of its sub-accounts."""
+        """Return whether ``candidate`` is the merchant's parent account or one of its sub-accounts."""
         return candidate == account_id or await self.owns_sub_account(account_id, candidate)
 
     async def owns_sub_account(self, account_id: str, candidate: str) -> bool:
-        """Whether ``candidate`` is one of the merchant's sub-accounts."""
+        """Return whether ``candidate`` is one of the merchant's sub-accounts."""
         now = self._clock.now()
         if now < self._sub_accounts.get((account_id, candidate), 0):
             return True
@@ -63,20 +63,20 @@ class AccountCache:
         return any(sub.sub_account_id == candidate for sub in found)
 
     async def business_time(self, now: int) -> int:
-        """Business time at the real time ``now``, by an offset at most a second old."""
+        """Return business time at the real time ``now``, by an offset at most a second old."""
         if now >= self._offset_until:
             await self._once("the clock's offset", self.exact_business_time)
         return now + self._offset
 
     async def exact_business_time(self) -> int:
-        """Business time by the offset that stands in the database now."""
+        """Return business time by the offset that stands in the database now."""
         facts = await self._reader.ask(lambda snapshot: snapshot.facts(()), None)
         now = self._clock.now()
         self._offset, self._offset_until = facts.clock_offset, now + _KEEP_OFFSET_MILLISECONDS
         return now + self._offset
 
     async def _once(self, about: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a question that is under way already, or else to this one."""
+        """Return the answer to a question that is under way already, or else to this one."""
         asked = self._asked.get(about)
         if asked is None:
             asked = self._asked[about] = asyncio.ensure_future(ask())

@@ -12,12 +12,24 @@ from typing import Final
 import structlog
 
 from opentill.api.http import decode
-from opentill.api.http.admission import Gate, idempotency_key
-from opentill.api.http.call import ApiDeps, Call
+from opentill.api.http.admission import Admission, idempotency_key
+from opentill.api.http.call import Auth, Call, Operation, Route
+from opentill.api.http.dependencies import ApiDeps
 from opentill.api.http.metrics import PATH as METRICS_PATH
-from opentill.api.http.routing import ANSWER, Answer, Auth, Headers, Operation, Route, Router
-from opentill.api.http.streaming import HANG_UP, Receive, Scope, Send, Stream, send_stream
-from opentill.api.operations import OPERATIONS
+from opentill.api.http.routing import Router
+from opentill.api.http.scope import (
+    ANSWER,
+    HANG_UP,
+    Answer,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    joined_headers,
+    read_body,
+    send_whole,
+)
+from opentill.api.http.streaming import Stream, send_stream
 from opentill.api.wire import (
     CARD_ENTRY_NOT_PERMITTED,
     ROUTE_NOT_FOUND,
@@ -31,8 +43,6 @@ from opentill.domain.refusals import Refusal
 from opentill.engine.errors import CommandFailed, EngineError
 from opentill.observe import request_id
 from opentill.store.errors import StoreError
-
-__all__ = ["ApiApp", "ApiDeps"]
 
 _log = structlog.get_logger("opentill.api")
 
@@ -73,19 +83,15 @@ _UNKNOWN: Final = Operation(
 )
 
 
-class _Gone(Exception):
-    """The client went away before its request was whole."""
-
-
 class ApiApp:
     """The JSON API as an ASGI 3 callable for ``http`` scopes; payers' pages go to ``deps.pages``."""
 
-    def __init__(self, deps: ApiDeps):
+    def __init__(self, deps: ApiDeps, operations: Iterable[Operation]):
         settings = deps.settings
         self._deps = deps
-        self._gate = Gate(deps)
+        self._admission = Admission(deps)
         self._router = Router(
-            OPERATIONS,
+            operations,
             sandbox=deps.sandbox,
             refusal_http_status=settings.refusal_http_status,
             advised=bool(settings.credit_advice_keys),
@@ -106,11 +112,11 @@ class ApiApp:
             return
         route, parameters = found or (self._unknown, ())
         call = Call(self._deps, route, parameters, self._deps.clock.now())
-        call.headers = _headers(scope["headers"])
+        call.headers = joined_headers(scope["headers"])
         name = self._request_id(call)
         try:
             reply = await self._answer(call, scope, receive)
-        except _Gone:
+        except ClientGone:
             return
         if self._deps.settings.access_log:
             self._log_access(call, reply.status if isinstance(reply, Reply) else 200)
@@ -118,7 +124,7 @@ class ApiApp:
             headers = [*_STREAM, *self._every_answers_headers(call, name.encode())]
             await send_stream(reply, headers, receive, send, scope.get(HANG_UP))
             return
-        answer: Answer = scope.get(ANSWER) or partial(_answer, send)
+        answer: Answer = scope.get(ANSWER) or partial(send_whole, send)
         await answer(reply.status, self._reply_headers(call, reply, name.encode()), reply.body)
 
     def stopping(self) -> None:
@@ -133,7 +139,7 @@ class ApiApp:
         return path.startswith(_PAGES) or (self._deps.sandbox and path in _BANK_PAGES)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> Reply | Stream:
-        """The reply to this call, whatever happens (no input gives a 5xx; a 5xx is our fault)."""
+        """Return the reply to this call, whatever happens (no input gives a 5xx; a 5xx is our fault)."""
         try:
             try:
                 return await self._carry_out(call, scope, receive)
@@ -145,7 +151,7 @@ class ApiApp:
             return SERVER_ERROR
         except (EngineError, StoreError, asyncio.CancelledError):
             return UNAVAILABLE  # cancelled: the server stops, and what was begun is finished without us
-        except _Gone:
+        except ClientGone:
             raise
         except Exception:  # noqa: BLE001 - the last resort: whatever it is, the caller gets the envelope
             _log.exception("request_failed", operation=call.route.operation.name)
@@ -156,8 +162,8 @@ class ApiApp:
         client = scope.get("client")
         address = client[0] if client else ""
         if call.route is self._unknown:
-            self._gate.count(call, address, None)
-        await self._gate.admit(call, address)
+            self._admission.count(call, address, None)
+        await self._admission.admit(call, address)
         if operation.card_entry and not self._deps.sandbox:
             raise Rejected(CARD_ENTRY_NOT_PERMITTED)
         if call.route.decoder is not None:
@@ -173,9 +179,9 @@ class ApiApp:
         content_type = call.headers.get(b"content-type")
         is_json = content_type == b"application/json" or _is_json(content_type)
         most = max(self._deps.settings.max_body_bytes, call.route.operation.body_bytes)
-        body = await _body(call, receive, most)
+        body = await read_body(receive, call.headers.get(b"content-length", b"0"), most)
         if call.route.operation.auth is Auth.SIGNED:
-            self._gate.check_signature(call, body)
+            self._admission.check_signature(call, body)
         if not body and call.route.operation.body_optional:
             return
         if not is_json:
@@ -185,7 +191,7 @@ class ApiApp:
         call.raw_body, call.body = body, decode.decode(decoder, body)
 
     def _request_id(self, call: Call) -> str:
-        """The caller's own request id if it is a plain word, else a new one; in every log line from here."""
+        """Return the caller's request id if it is plain, else a new one; in every log line from here."""
         sent = call.headers.get(b"x-request-id", b"")
         plain = 0 < len(sent) <= _MOST_REQUEST_ID_CHARACTERS and _REQUEST_ID_CHARACTERS.issuperset(sent)
         name = sent.decode("ascii") if plain else next(self._request_ids)
@@ -218,7 +224,7 @@ class ApiApp:
 
     def _what_next(self, call: Call, status: int) -> tuple[bytes, bytes]:
         if status == 429:
-            return (b"retry-after", b"%d" % self._gate.limiter.retry_after_seconds(call.now))
+            return (b"retry-after", b"%d" % self._admission.limiter.retry_after_seconds(call.now))
         if status == 401:
             return _SIGN if call.route.operation.auth is Auth.SIGNED else _AUTHENTICATE
         return _TRY_SOON
@@ -233,45 +239,5 @@ class ApiApp:
         )
 
 
-async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """As any ASGI server takes it."""
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _headers(sent: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The headers by lower-case name; one that was sent twice has both values, as RFC 9110 joins them."""
-    sent = list(sent)
-    headers = dict(sent)
-    if len(headers) != len(sent):
-        headers = {}
-        for name, value in sent:
-            headers[name] = headers[name] + b", " + value if name in headers else value
-    return headers
-
-
 def _is_json(content_type: bytes | None) -> bool:
     return content_type is not None and content_type.split(b";")[0].strip().lower() == _JSON[1]
-
-
-async def _body(call: Call, receive: Receive, most_bytes: int) -> bytes:
-    """The whole body; raises Rejected as soon as it is known to be too large."""
-    declared = call.headers.get(b"content-length", b"0")
-    if declared.isdigit() and len(declared) < 20 and int(declared) > most_bytes:
-        raise _too_large(most_bytes)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message["type"] == "http.request" and message.get("more_body", False):
-        if len(body) > most_bytes:
-            raise _too_large(most_bytes)
-        message = await receive()
-        body += message.get("body", b"")
-    if message["type"] == "http.disconnect":
-        raise _Gone
-    if len(body) > most_bytes:
-        raise _too_large(most_bytes)
-    return body
-
-
-def _too_large(most_bytes: int) -> Rejected:
-    return invalid(f"body is larger than {most_bytes} bytes")

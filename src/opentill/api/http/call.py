@@ -1,111 +1,117 @@
-"""One request on its way through the API, and what the API needs from the rest of the house."""
+"""An operation of the API, and one call of it: who sent it, what it says, and how it is carried out."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from enum import Enum
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from opentill.api.http import decode
-from opentill.api.http.account_cache import AccountCache
-from opentill.api.http.rate_limit import UNLIMITED
-from opentill.api.http.readiness import Remembered
-from opentill.api.http.routing import AsgiApp, Route
-from opentill.api.nomba.replies import return_url
-from opentill.api.own.feed import Feed
-from opentill.api.own.streams import Streams
-from opentill.api.wire import Rejected, Reply, invalid
-from opentill.clock import Clock, Ids
+from opentill.api.http.dependencies import ApiDeps
+from opentill.api.http.streaming import Stream
+from opentill.api.wire import (
+    SUCCESS,
+    SUCCESS_CODE,
+    RefusalRow,
+    Rejected,
+    Reply,
+    Success,
+    invalid,
+    refusal_replies,
+)
 from opentill.domain.commands import Actor, ActorKind, Command
 from opentill.domain.decisions import Change
 from opentill.domain.refusals import Refusal
-from opentill.engine.engine import Engine, Outcome, Render, Result
-from opentill.engine.reader import Reader
-from opentill.engine.threads import StoreThreads
-from opentill.keys.card_vault import CardVault
-from opentill.keys.endpoint_keys import EndpointKeys
-from opentill.keys.keyring import CardKey, Keyring
-from opentill.rails.card_payments import Asking, CardPaymentService
-from opentill.rails.transfer_payments import TransferPaymentService
-from opentill.settings import Settings
-from opentill.store.accounts.contract import Mode
+from opentill.engine.engine import Outcome, Render, Result
+from opentill.rails.card_payments import Asking
 from opentill.store.orders.contract import KeyClaim, TokenId
-from opentill.webhooks.guard import Guard
-from opentill.webhooks.poster import Poster
-from opentill.workers.expiry import Expiry
 
+UNLIMITED: Final = 2_147_483_647
+"""What the headers say while the rate limit is off."""
 _NOBODY: Final = Actor(ActorKind.OPEN_SANDBOX)
 
-SwitchRail: TypeAlias = Callable[[str, str | None, int, int], Awaitable[None]]
-"""Takes an operation of the rail, how it ends, a delay in milliseconds, and for how many calls."""
+Handler: TypeAlias = "Callable[[Call], Awaitable[Reply | Stream]]"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ApiDeps:
-    """What the API stands on."""
+class Auth(Enum):
+    """Whose word an operation takes for who is calling (rulings 5 and 6)."""
 
-    settings: Settings
-    engine: Engine
-    reader: Reader
-    threads: StoreThreads
-    desk: CardPaymentService
-    transfers: TransferPaymentService
-    keyring: Keyring
-    clock: Clock
-    ids: Ids
-    default_account_id: str | None
-    """Whom calls without a token act as; None, as always in live mode, for nobody."""
-    card_key: CardKey | None = None
-    """Where given, card details are taken only encrypted under it."""
-    switch_rail: SwitchRail | None = None
-    """Makes the sandbox's rail misbehave; None in live mode, which has none."""
-    expiry: Expiry | None = None
-    """Ends what falls due when the sandbox's clock is moved; None in live mode, whose time is real."""
-    metrics: AsgiApp | None = None
-    """Answers scrapes; None where the settings have no such path."""
-    pages: AsgiApp | None = None
-    """Answers the paths that are not the API's."""
-    guard: Guard
-    """Says which URLs may be called."""
-    poster: Poster
-    directory: AccountCache = field(init=False)
-    can_write: Remembered[bool] = field(init=False)
-    paused_endpoints: Remembered[int] = field(init=False)
-    """Of all merchants; 0 too while that can not be found out."""
-    feed: Feed = field(init=False)
-    streams: Streams = field(init=False)
-    endpoint_keys: EndpointKeys = field(init=False)
-    vault: CardVault = field(init=False)
+    OPEN = "no token"
+    TOKEN = "an access token, or nobody's in the open sandbox"  # noqa: S105 - no secret, a rule
+    SIGNED = "a signature over the body, by a key of the settings"
+    OLD_TOKEN = "as TOKEN, and the token may have expired"  # noqa: S105 - no secret, a rule
 
-    def __post_init__(self) -> None:
-        """Make the parts that only this API uses."""
-        object.__setattr__(self, "directory", AccountCache(self.threads, self.reader, self.clock))
-        object.__setattr__(self, "can_write", Remembered(self._write, self.clock, unknown=False))
-        paused = partial(self.threads.read, self.threads.store.outbox.paused_endpoints)
-        object.__setattr__(self, "paused_endpoints", Remembered(paused, self.clock, unknown=0))
-        feed = Feed(self.threads, self.reader)
-        most = self.settings.max_open_streams
-        object.__setattr__(self, "feed", feed)
-        object.__setattr__(self, "streams", Streams(feed, self.threads, self.reader, self.clock, most))
-        object.__setattr__(self, "endpoint_keys", EndpointKeys(self.keyring))
-        object.__setattr__(self, "vault", CardVault(self.keyring))
 
-    async def _write(self) -> bool:
-        await self.threads.write(self.threads.store.probe_write, self.clock.now())
-        return True
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row of the route table: all that routing, decoding, encoding and OpenAPI need to know."""
 
-    def return_url(self, account_id: str, transaction: str) -> str:
-        """See ``told.return_url``."""
-        return return_url(self.settings.public_url, self.keyring, account_id, transaction)
+    method: str
+    path: str
+    """With ``{name}`` for a segment that is a parameter."""
+    name: str
+    """The operation's id in OpenAPI and in the access log."""
+    summary: str
+    handler: Handler
+    data: type[msgspec.Struct] | None
+    """The member ``data`` of a success; None where it is always null."""
+    description: str = SUCCESS
+    success_code: str = SUCCESS_CODE
+    """What a success has in the envelope."""
+    body: type[msgspec.Struct] | None = None
+    body_optional: bool = False
+    body_bytes: int = 0
+    """How large its body may be where that is more than the setting ``max_body_bytes``."""
+    query: type[msgspec.Struct] | None = None
+    auth: Auth = Auth.TOKEN
+    account_required: bool = False
+    """Whether a token must come with the header ``accountId``."""
+    mutating: bool = False
+    """Whether it takes an idempotency key."""
+    refusal_description: str | None = None
+    """What is said of every refusal by state; None for each refusal's own sentence."""
+    refusal_rows: Mapping[type[Refusal], RefusalRow] = field(default_factory=dict, hash=False)
+    """How this operation tells refusals that it does not tell as all others do."""
+    no_store: bool = False
+    """Whether its answers hold secrets that no cache may keep."""
+    card_entry: bool = False
+    """Whether it takes card details, which live mode never does."""
+    sandbox_only: bool = False
+    """Whether live mode does not have it at all (ruling 23)."""
+    rate_limited: bool = True
+    enveloped: bool = True
+    """Whether its success is in the envelope; only this description of the API and streams are not."""
+    streams: bool = False
+    """Whether its success is a ``Stream``."""
 
-    @property
-    def sandbox(self) -> bool:
-        """Whether this server is a sandbox."""
-        return self.settings.mode is Mode.SANDBOX
 
-    @property
-    def takes_transfers(self) -> bool:
-        """Whether somebody would tell us of a bank transfer, so that payers may be asked for one."""
-        return self.sandbox or bool(self.settings.credit_advice_keys)
+class Route:
+    """An operation made ready for use: its decoder, its success and its refusals, made once."""
+
+    __slots__ = ("decoder", "operation", "refusals", "segments", "success", "table")
+
+    def __init__(self, operation: Operation, table: tuple[Operation, ...], refusal_http_status: int):
+        self.operation = operation
+        self.table = table
+        self.segments = tuple(segment.encode() for segment in operation.path.split("/")[1:])
+        self.decoder = msgspec.json.Decoder(operation.body) if operation.body else None
+        self.success = Success(operation.description, operation.success_code)
+        self.refusals: Mapping[type[Refusal], Reply] = refusal_replies(
+            refusal_http_status, operation.refusal_description, operation.refusal_rows
+        )
+
+    def parameters(self, segments: list[bytes]) -> tuple[bytes, ...] | None:
+        """Return the values of the path's parameters, or None where this is no route of these segments."""
+        if len(segments) != len(self.segments):
+            return None
+        values = []
+        for wanted, given in zip(self.segments, segments, strict=True):
+            if wanted[:1] == b"{" and given:
+                values.append(given)
+            elif wanted != given:
+                return None
+        return tuple(values)
 
 
 class Call:
@@ -153,15 +159,15 @@ class Call:
         self.limit = self.remaining = UNLIMITED
 
     def success(self, data: Any) -> Reply:
-        """The operation's success with this ``data``."""
+        """Return the operation's success with this ``data``."""
         return self.route.success.reply(data)
 
     def reference(self, text: str, field_name: str) -> str:
-        """A reference or order id as the merchant may send it; raises Rejected (ruling 4)."""
+        """Return a reference or order id as the merchant may send it; raises Rejected (ruling 4)."""
         return decode.reference(text, field_name, self.deps.settings.max_reference_characters)
 
     def path_text(self, field_name: str) -> str:
-        """The path's first parameter, a reference or an id; raises Rejected when it can be neither."""
+        """Return the path's first parameter, a reference or an id; raises Rejected when it can be neither."""
         try:
             text = self.parameters[0].decode()
         except UnicodeDecodeError:
@@ -169,11 +175,11 @@ class Call:
         return self.reference(text, field_name)
 
     def command(self) -> dict[str, Any]:
-        """The part that all commands have."""
+        """Return the part that all commands have."""
         return {"account_id": self.account_id, "command_id": self.command_id, "actor": self.actor}
 
     def claim(self) -> KeyClaim | None:
-        """The claim on the idempotency key; "the same" means method, path and raw body (contract 1.2)."""
+        """Return the claim on the key; "the same" means method, path and raw body (contract 1.2)."""
         if self.key is None:
             return None
         operation = self.route.operation
@@ -182,7 +188,7 @@ class Call:
         return KeyClaim(self.account_id, self.key, fingerprint, self.command_id)
 
     def render(self, on_change: Callable[[Change], Reply]) -> Render:
-        """The pure function from an outcome to the reply that is stored and sent."""
+        """Return the pure function from an outcome to the reply that is stored and sent."""
         refusals = self.route.refusals
 
         def render(outcome: Outcome) -> Reply:
@@ -191,7 +197,7 @@ class Call:
         return render
 
     def asking(self, on_change: Callable[[Change], Reply]) -> Asking:
-        """What surrounds a call to the desk on behalf of this request."""
+        """Return what surrounds a call to a payment service on behalf of this request."""
         return Asking(self.render(on_change), self.claim(), self.token)
 
     async def submit(self, command: Command, on_change: Callable[[Change], Reply]) -> Reply:
@@ -203,7 +209,7 @@ class Call:
         )
 
     def answer_of(self, result: Result) -> Reply:
-        """The reply of a result; notes when it is an earlier one."""
+        """Return the reply of a result; notes when it is an earlier one."""
         self.replayed = result.replayed
         assert result.reply is not None
         return Reply.of(result.reply)
@@ -214,6 +220,6 @@ class Call:
             await self.deps.reader.check(self.token)
 
     async def turn_down(self, rejected: Rejected) -> Reply:
-        """The answer of a request that goes no further; raises TokenRevoked if its token is dead by now."""
+        """Return the answer of a request that ends here; raises TokenRevoked if its token is dead by now."""
         await self.check_token()
         return rejected.answer

@@ -40,7 +40,7 @@ OptionalAmountText = Annotated[
 
 
 def no_amount() -> msgspec.Raw:
-    """What an OptionalAmountText is that was not sent."""
+    """Return what an OptionalAmountText is that was not sent."""
     return msgspec.Raw(_ABSENT)
 
 
@@ -87,7 +87,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, what: str = "body") 
 
 
 def _refuse_nul(tree: Any, field: str) -> None:
-    """Databases can not keep NUL; the tree is as deep as the strict pass allowed."""
+    """Refuse NUL, which databases can not keep; the tree is as deep as the strict pass allowed."""
     if isinstance(tree, str) and "\0" in tree:
         raise invalid(f"{field} can not contain control characters")
     if isinstance(tree, Mapping):
@@ -121,7 +121,7 @@ _KINDS: Final = (
 
 
 def complaint(message: str, what: str) -> str:
-    """The decoder's message as a sentence (contract 2.2), such as "amount can not be null"."""
+    """Return the decoder's message as a sentence (contract 2.2), such as "amount can not be null"."""
     missing = _MISSING.search(message)
     if missing:
         return f"{missing.group(1)} can not be null"
@@ -161,7 +161,7 @@ def query(kind: type[Q], query_string: bytes) -> Q:
 
 @cache
 def _not_of_text(kind: type[msgspec.Struct]) -> frozenset[str]:
-    """The parameters of a query that are not any text: numbers, words of a list, times."""
+    """Return the parameters of a query that are not any text: numbers, words of a list, times."""
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)
     return frozenset(
@@ -174,7 +174,7 @@ def _not_of_text(kind: type[msgspec.Struct]) -> frozenset[str]:
 
 
 def filled(text: str, field: str) -> str:
-    """The text itself; raises Rejected when it is blank or has control characters."""
+    """Return the text itself; raises Rejected when it is blank or has control characters."""
     if not text.strip():
         raise invalid(f"{field} can not be blank")
     if not text.isprintable() and any(unicodedata.category(c) == "Cc" for c in text):
@@ -183,21 +183,21 @@ def filled(text: str, field: str) -> str:
 
 
 def reference(text: str, field: str, limit: int) -> str:
-    """An order reference or order id, untrimmed; raises Rejected as ``filled`` and beyond ``limit``."""
+    """Return a reference or order id, untrimmed; raises Rejected as ``filled`` and beyond ``limit``."""
     if len(text) > limit:
         raise invalid(f"{field} is too long")
     return filled(text, field)
 
 
 def account_number(text: str, field: str) -> str:
-    """The number of a bank account; raises Rejected when it is not 10 digits."""
+    """Return the number of a bank account; raises Rejected when it is not 10 digits."""
     if not _ACCOUNT_NUMBER.fullmatch(text):
         raise invalid(f"{field} must be 10 digits")
     return text
 
 
 def moment(text: str, field: str, time_of_day: time) -> int:
-    """A date, taken at ``time_of_day``, or a time, without an offset UTC, in UTC milliseconds."""
+    """Return a date, taken at ``time_of_day``, or a time, without an offset UTC, in UTC milliseconds."""
     try:
         if len(text) <= len("2026-07-01"):
             found = datetime.combine(date.fromisoformat(text), time_of_day)
@@ -209,7 +209,7 @@ def moment(text: str, field: str, time_of_day: time) -> int:
 
 
 def amount(raw: msgspec.Raw, field: str, currency: str) -> int:
-    """Minor units of a JSON number or string of major units.
+    """Return minor units of a JSON number or string of major units.
 
     Raises Rejected when it is neither, or not an amount of this currency (ruling 10).
     """
@@ -220,13 +220,13 @@ def amount(raw: msgspec.Raw, field: str, currency: str) -> int:
 
 
 def hundredths(raw: msgspec.Raw, field: str) -> int:
-    """A number above zero with at most two decimals, in hundredths: a percentage, for instance."""
+    """Return a number above zero with at most two decimals, in hundredths: a percentage, for instance."""
     two_decimals = next(currency for currency, digits in MINOR_DIGITS.items() if digits == 2)
     return amount(raw, field, two_decimals)
 
 
 def optional_amount(raw: msgspec.Raw, field: str) -> int | None:
-    """Minor units of an amount whose currency is not known yet, or None where none was sent.
+    """Return minor units of an amount whose currency is not known yet, or None where none was sent.
 
     Every currency that an order can have has two decimals, so nothing is left to be found out later.
     """

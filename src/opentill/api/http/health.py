@@ -13,7 +13,7 @@ class Live(WireStruct):
 
 
 class Warnings(WireStruct):
-    """What somebody should look at, though the server does its work."""
+    """Things that somebody should look at, though the server does its work."""
 
     paused_endpoints: int
     """Webhook endpoints, of all merchants together, that wait to be resumed."""
@@ -28,12 +28,12 @@ class Ready(WireStruct):
 
 
 async def live(call: Call) -> Reply:
-    """The process answers."""
+    """Answer that the process is alive."""
     return call.success(Live())
 
 
 async def ready(call: Call) -> Reply:
-    """Writes work: a commit was made within the last second, or is made now. No warning changes that."""
+    """Answer whether writes work, by a commit of the last second or of now. No warning changes that."""
     if not await call.deps.can_write.answer():
         return UNAVAILABLE
     paused = await call.deps.paused_endpoints.answer()

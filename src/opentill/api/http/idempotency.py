@@ -26,8 +26,8 @@ GRACE_MILLISECONDS: Final = 10_000
 POLL_SECONDS: Final = 0.05
 
 
-async def once(call: Call, act: Callable[[], Awaitable[Reply]]) -> Reply:
-    """The reply of ``act``, or, where it was given under the call's key before, that very reply.
+async def answer_once(call: Call, act: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Return the reply of ``act``, or, where it was given under the call's key before, that very reply.
 
     Replies are kept sealed, for some show a signing key. Raises TokenRevoked before anything is done, and
     IdempotencyKeyReused or IdempotencyKeyInProgress as a command would be refused.

@@ -34,7 +34,7 @@ _log = structlog.get_logger("opentill.metrics")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFigures:
-    """What the database says of the work that waits."""
+    """Figures of the database about the work that waits."""
 
     oldest_due_seconds: float
     overdue_calls: int
@@ -59,7 +59,7 @@ class Metrics:
         await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
 
     async def render(self) -> bytes:
-        """All of it as text; without what the database would say when it does not answer."""
+        """Return all of it as text; without what the database would say when it does not answer."""
         found: DatabaseFigures | None = None
         try:
             found = await self._ask()
@@ -103,7 +103,7 @@ class Metrics:
 
 
 def _histogram(sizes: Counter[int]) -> HistogramMetricFamily:
-    """How many commands shared each commit."""
+    """Return how many commands shared each commit."""
     family = HistogramMetricFamily("opentill_batch_commands", "Commands that shared a commit.")
     known = dict(sizes)
     buckets = [
@@ -134,11 +134,11 @@ def _of_database(found: DatabaseFigures | None) -> Iterator[Metric]:
 
 
 class _Reading(Collector):
-    """What was read at one moment."""
+    """The figures of one moment."""
 
     def __init__(self, metrics: Iterable[Metric]):
         self._metrics = list(metrics)
 
     def collect(self) -> Iterable[Metric]:
-        """All of it."""
+        """Return all of it."""
         return self._metrics

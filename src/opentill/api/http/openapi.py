@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from opentill import __version__
-from opentill.api.http.call import Call
-from opentill.api.http.routing import SANDBOX_ALIAS, Auth, Operation, offered, parameter_names
+from opentill.api.http.call import Auth, Call, Operation
+from opentill.api.http.routing import SANDBOX_ALIAS, offered, parameter_names
 from opentill.api.wire import Reply
 
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -52,7 +52,7 @@ _SECURITY_SCHEMES: Final[dict[str, Any]] = {
 
 
 async def get_openapi(call: Call) -> Reply:
-    """The description of this server's API."""
+    """Return the description of this server's API."""
     return _rendered(call.route.table, call.deps.settings.public_url, sandbox=call.deps.sandbox)
 
 
@@ -62,7 +62,7 @@ def _rendered(operations: tuple[Operation, ...], public_url: str, *, sandbox: bo
 
 
 def document(operations: Iterable[Operation], public_url: str, *, sandbox: bool) -> dict[str, Any]:
-    """The OpenAPI document of these operations, for a server in sandbox or live mode."""
+    """Return the OpenAPI document of these operations, for a server in sandbox or live mode."""
     operations = offered(operations, sandbox=sandbox, advised=True)
     types = {kind for each in operations for kind in (each.body, each.data) if kind is not None}
     _, components = msgspec.json.schema_components(
@@ -111,7 +111,7 @@ def _operation(operation: Operation, *, sandbox: bool) -> dict[str, Any]:
 
 
 def _security(operation: Operation, *, sandbox: bool) -> list[dict[str, Any]]:
-    """In the open sandbox nobody needs a token, but one that is sent is checked (ruling 6)."""
+    """Return whose word is taken: the open sandbox needs no token, but checks one that is sent (ruling 6)."""
     if operation.auth is Auth.OPEN:
         return []
     if operation.auth is Auth.SIGNED:
@@ -140,7 +140,7 @@ def _parameters(operation: Operation, *, sandbox: bool) -> list[dict[str, Any]]:
 
 
 def _query_parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
-    """JSON null has no form in a query, so only the other half of an optional member is described.
+    """Describe the query; JSON null has no form in it, so only the other half of an optional is told.
 
     There a text may be empty, for a blank parameter counts as absent.
     """
@@ -159,7 +159,7 @@ def _query_parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
 
 
 def _in_place(member: dict[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:
-    """What an enumeration allows, where it is used: only bodies have their parts described by name."""
+    """Describe an enumeration where it is used: only bodies have their parts described by name."""
     reference = member.get("$ref")
     return member if reference is None else components[reference.rpartition("/")[2]]
 

@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from opentill.api.http.routing import ANSWER, Headers
-from opentill.api.http.streaming import HANG_UP, STOPPING
+from opentill.api.http.scope import ANSWER, HANG_UP, STOPPING, Headers
 from opentill.api.wire import UNAVAILABLE, envelope
 
 MAX_HEAD_BYTES: Final = 65_536
@@ -35,7 +34,7 @@ class _BadHead(Exception):
 
 
 async def _answer(cycle: RequestResponseCycle, status: int, headers: Headers, body: bytes) -> None:
-    """The whole answer of a request in one write; see ``routing.Answer``.
+    """Send the whole answer of a request in one write, as a ``scope.Answer``.
 
     Uvicorn would write head and body one after the other, two system calls and two packets, and look at
     each character of headers that are our own. That was a quarter of what a cancel cost on the event loop.
@@ -68,13 +67,13 @@ class EnvelopeProtocol(HttpToolsProtocol):
     _head_bytes = 0
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         self._head_open, self._head_bytes = True, 0
         super().on_message_begin()
         self.scope[HANG_UP] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
-        """Its head is whole; raising here makes the parser refuse the request.
+        """Check the head, which is whole; raising here makes the parser refuse the request.
 
         HTTP/1.1 names exactly one host (RFC 9112, section 3.2).
         """
@@ -90,12 +89,12 @@ class EnvelopeProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Its turn has come."""
+        """Start the task of a request whose turn has come."""
         cycle.scope[ANSWER] = partial(_answer, cycle)  # type: ignore[typeddict-unknown-key]
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the peer; an endless head is refused."""
+        """Take bytes from the peer; an endless head is refused."""
         if self.transport.is_closing():
             return
         super().data_received(data)
@@ -113,7 +112,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
             self._end_with(_BAD_REQUEST)
 
     def shutdown(self) -> None:
-        """The server stops: what is being carried out is answered, half a request is not waited for."""
+        """Stop: what is being carried out is answered, half a request is not waited for."""
         stopping = self.app_state.get(STOPPING)
         if stopping is not None:
             stopping()
@@ -129,11 +128,11 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _is_carrying_out(self) -> bool:
-        """Whether the latest request came whole and its answer is not yet complete."""
+        """Return whether the latest request came whole and its answer is not yet complete."""
         latest: RequestResponseCycle | None = self.cycle
         return latest is not None and not latest.response_complete and not latest.more_body
 
     def _is_reading(self) -> bool:
-        """Whether the body of the latest request is still coming in."""
+        """Return whether the body of the latest request is still coming in."""
         latest: RequestResponseCycle | None = self.cycle
         return latest is not None and not latest.response_complete and latest.more_body

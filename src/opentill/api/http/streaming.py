@@ -1,11 +1,12 @@
 """Streams: sending them to whoever listens, and hanging up on those who do not take what they are sent."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import structlog
 
+from opentill.api.http.scope import Receive, Send
 from opentill.domain.refusals import Refusal
 from opentill.engine.errors import EngineError
 from opentill.store.errors import StoreError
@@ -15,22 +16,12 @@ PATIENCE_SECONDS: Final = 5.0
 
 _log = structlog.get_logger("opentill.streaming")
 
-Scope: TypeAlias = Mapping[str, Any]
-Message: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-
-STOPPING: Final = "opentill.stopping"
-"""In the lifespan's state: called when the server begins to stop, before it waits for open requests."""
-HANG_UP: Final = "opentill.hang_up"
-"""In the scope of a request: ends its connection at once, with whatever is still waiting to be sent."""
-
 
 class Stream(Protocol):
     """An answer of type ``text/event-stream``, made piece by piece for as long as somebody listens."""
 
     async def next(self) -> bytes | None:
-        """The next piece, as soon as there is one; None when the stream is over."""
+        """Return the next piece, as soon as there is one; None when the stream is over."""
 
     def end(self) -> None:
         """Make the next piece the last one; called again it does nothing."""
@@ -67,7 +58,7 @@ async def send_stream(
 
 
 async def _next_piece(stream: Stream) -> bytes | None:
-    """None as well when the piece can not be made: the reader comes again where it was."""
+    """Return the next piece; None as well when it can not be made: the reader comes again where it was."""
     try:
         return await stream.next()
     except (Refusal, EngineError, StoreError) as error:

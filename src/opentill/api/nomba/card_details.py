@@ -15,7 +15,7 @@ _MOST_CARD_DIGITS: Final = 19
 
 
 class CardDetails(SecretStruct, rename="camel", kw_only=True):
-    """What ``cardDetails`` holds once it is read."""
+    """The content of ``cardDetails`` once it is read."""
 
     card_number: _ShortText
     card_cvv: _ShortText | int | None = msgspec.field(name="cardCVV", default=None)
@@ -28,7 +28,7 @@ _details = msgspec.json.Decoder(CardDetails)
 
 
 def read_card(text: str, key: CardKey | None) -> Card:
-    """The card of a request; with a key the text must be encrypted under it. Raises Rejected (400 ``02``).
+    """Return the card of a request; with a key the text must be encrypted under it. Raises Rejected.
 
     What can not be decrypted, plain details included, is always refused in the same words.
     """

@@ -38,13 +38,13 @@ class OtpRequest(SecretStruct, rename="camel"):
 
 
 class ResendOtpRequest(WireStruct):
-    """Which order's payer asks for the one-time password again."""
+    """The order whose payer asks for the one-time password again."""
 
     order_reference: ReferenceText
 
 
 class CancelTransactionRequest(WireStruct):
-    """Which attempt to pay is to end."""
+    """The attempt to pay that is to end."""
 
     transaction_id: Text
     force_cancel: bool | Literal["true", "false"]
@@ -63,14 +63,14 @@ async def submit_card(call: Call) -> Reply:
         transaction_id=transaction,
         card_masked=card.masked,
         card_brand=card.brand,
-        call_until=call.deps.desk.call_until(),
+        call_until=call.deps.card_payments.call_until(),
         max_attempts=call.deps.settings.max_attempts,
         save_card=body.save_card in (True, "true"),
         reply_key=call.key,
     )
     asking = call.asking(lambda change: card_reply(change, transaction, call.deps.return_url))
     return_url = call.deps.return_url(call.account_id, transaction)
-    return call.answer_of(await call.deps.desk.charge(command, card, return_url, asking))
+    return call.answer_of(await call.deps.card_payments.charge(command, card, return_url, asking))
 
 
 async def submit_otp(call: Call) -> Reply:
@@ -81,12 +81,12 @@ async def submit_otp(call: Call) -> Reply:
         **call.command(),
         name=call.reference(body.order_reference, "orderReference"),
         transaction_id=transaction,
-        call_until=call.deps.desk.call_until(),
+        call_until=call.deps.card_payments.call_until(),
         reply_key=call.key,
     )
     otp = decode.filled(body.otp, "otp")
     asking = call.asking(lambda change: otp_reply(change, transaction))
-    return call.answer_of(await call.deps.desk.confirm(command, otp, asking))
+    return call.answer_of(await call.deps.card_payments.confirm(command, otp, asking))
 
 
 async def resend_otp(call: Call) -> Reply:
@@ -98,7 +98,7 @@ async def resend_otp(call: Call) -> Reply:
         max_otp_sends=call.deps.settings.max_otp_sends,
     )
     asking = call.asking(lambda _: call.success(_OTP_SENT))
-    return call.answer_of(await call.deps.desk.resend_otp(command, asking))
+    return call.answer_of(await call.deps.card_payments.resend_otp(command, asking))
 
 
 async def cancel_transaction(call: Call) -> Reply:

@@ -33,7 +33,7 @@ class OrderDetails(WireStruct):
 
 
 class CancelRequest(WireStruct):
-    """Which order is to be cancelled, and what to remember of why."""
+    """The order that is to be cancelled, and what to remember of why."""
 
     order_reference: ReferenceText
     reason: Any = None
@@ -67,10 +67,10 @@ async def create_order(call: Call) -> Reply:
 
 
 async def get_order(call: Call) -> Reply:
-    """The order of this reference or order id."""
+    """Return the order of this reference or order id."""
     name = call.path_text("orderReference")
     view = await call.deps.reader.order(call.account_id, name, call.token)
-    merchant = await call.deps.directory.merchant(call.account_id, call.now)
+    merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
     if view is None or merchant is None:
         return RECORD_NOT_FOUND
     key = call.deps.card_key

@@ -24,14 +24,14 @@ MetadataText = Annotated[str, Meta(max_length=1000)]
 
 
 class ShareRequest(WireStruct):
-    """What one account gets of a payment."""
+    """The share of one account in a payment."""
 
     account_id: Text
     value: AmountText
 
 
 class SplitRequest(WireStruct):
-    """How a payment is shared; what the shares leave goes to the order's own account."""
+    """The shares of a payment; what they leave goes to the order's own account."""
 
     split_type: SplitKind
     split_list: Annotated[list[ShareRequest], Meta(min_length=1, max_length=100)]
@@ -64,17 +64,17 @@ class CreateRequest(WireStruct):
 
 
 async def command_of(call: Call) -> CreateOrder:
-    """The command that the body asks for; raises Rejected with the field that is wrong."""
+    """Return the command that the body asks for; raises Rejected with the field that is wrong."""
     body: CreateRequest = call.body
     tokenize_card = body.tokenize_card in (True, "true")
     return CreateOrder(**await order_members(call, body.order), tokenize_card=tokenize_card)
 
 
 async def order_members(call: Call, order: OrderRequest) -> dict[str, Any]:
-    """What a CreateOrder has of the order that is asked for; raises as ``command_of``."""
+    """Return what a CreateOrder has of the order that is asked for; raises as ``command_of``."""
     currency = _currency(call, order.currency)
     amount = decode.amount(order.amount, "amount", currency)
-    merchant = await call.deps.directory.merchant(call.account_id, call.now)
+    merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
     due_at, due_action = await _due(call, order, merchant)
     wanted = order.late_money or (merchant.late_money if merchant else None)
     return call.command() | {
@@ -114,7 +114,7 @@ async def _sub_account(call: Call, sent: str | None) -> str | None:
 
 async def _check_owned(call: Call, accounts: Iterable[str]) -> None:
     for account in accounts:
-        if not await call.deps.directory.owns(call.account_id, account):
+        if not await call.deps.account_cache.owns(call.account_id, account):
             raise invalid("accountId must be an account of this merchant")
 
 
@@ -129,7 +129,7 @@ def _terms(order: OrderRequest) -> Terms:
 
 
 def _web_address(url: str) -> str:
-    """Ruling 16. A browser drops control characters and takes a backslash for a slash, so neither may be."""
+    """Check a URL (ruling 16): browsers drop control characters and take a backslash for a slash."""
     wrong = invalid("callbackUrl must be an http or https URL")
     if any(character <= " " or character in "\\\x7f" for character in url):
         raise wrong
@@ -166,7 +166,7 @@ async def _split(call: Call, order: OrderRequest, amount: int) -> Split:
 
 
 async def _due(call: Call, order: OrderRequest, merchant: Merchant | None) -> tuple[int | None, DueAction]:
-    """When the order ends unpaid, in business time, and how; its merchant decides where it says nothing."""
+    """Return when the order ends unpaid, in business time, and how; else its merchant decides."""
     moments: tuple[Any, ...] = (order.expires_in_seconds, order.expires_at, order.cancel_at)
     expires_in_seconds = order.expires_in_seconds
     if moments == (None, None, None):
@@ -175,7 +175,7 @@ async def _due(call: Call, order: OrderRequest, merchant: Merchant | None) -> tu
             return None, DueAction.EXPIRE
     elif moments.count(None) != 2:
         raise invalid("only one of expiresInSeconds, expiresAt and cancelAt can be given")
-    now = await call.deps.directory.exact_business_time()
+    now = await call.deps.account_cache.exact_business_time()
     if expires_in_seconds is not None:
         return now + expires_in_seconds * 1000, DueAction.EXPIRE
     field, moment = (

@@ -1,8 +1,8 @@
-"""Nomba's surface (contract 1 to 5), row by row; see ``operations``."""
+"""Nomba's surface (contract 1 to 5), row by row, of the table in ``api/operations.py``."""
 
 from typing import Final
 
-from opentill.api.http.routing import Auth, Operation
+from opentill.api.http.call import Auth, Operation
 from opentill.api.nomba import (
     card_payments,
     checkout,

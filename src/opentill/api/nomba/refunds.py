@@ -34,15 +34,15 @@ async def refund_payment(call: Call) -> Reply:
         amount=amount,
         account_number=body.account_number,
         bank_code=body.bank_code,
-        call_until=call.deps.desk.call_until(),
+        call_until=call.deps.card_payments.call_until(),
         reply_key=call.key,
     )
     asking = call.asking(lambda change: refund_reply(change, command.refund_id))
-    return call.answer_of(await call.deps.desk.refund(command, asking))
+    return call.answer_of(await call.deps.card_payments.refund(command, asking))
 
 
 def _check_account(body: RefundRequest) -> None:
-    """A bank account is named whole or not at all."""
+    """Check that a bank account is named whole or not at all."""
     if body.account_number is not None:
         decode.account_number(body.account_number, "accountNumber")
     if body.bank_code is not None:

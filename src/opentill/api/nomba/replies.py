@@ -1,9 +1,9 @@
 """What became of a charge, a refund or a cancel, told from the change alone (contract 3.6, 3.8, 10)."""
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
-from opentill.api.own.order_views import RefundShown, refund_shown
+from opentill.api.own.order_views import RefundShown, refund_view
 from opentill.api.wire import (
     SUCCESS,
     TOKENIZED_CHARGE_FAILED,
@@ -20,18 +20,16 @@ from opentill.domain.refunds import whole_refund
 from opentill.domain.refusals import Refusal
 from opentill.engine.engine import Outcome, Render
 from opentill.keys.keyring import Keyring
-
-ReturnUrl: TypeAlias = Callable[[str, str], str]
-"""Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""
+from opentill.rails.card_payments import ReturnUrl
 
 
 def return_url(public_url: str, keyring: Keyring, account_id: str, transaction: str) -> str:
-    """The ``ReturnUrl`` of this server; its link can not be guessed from the transaction id."""
+    """Return the ``ReturnUrl`` of this server; its link can not be guessed from the transaction id."""
     return f"{public_url}/checkout/challenge/{keyring.return_token(account_id, uuid_of(transaction))}"
 
 
 class SecureAuthentication(WireStruct):
-    """Where the browser goes for 3-D Secure, and with what."""
+    """The place where the browser goes for 3-D Secure, and what it takes along."""
 
     jwt: str
     md: str
@@ -40,7 +38,7 @@ class SecureAuthentication(WireStruct):
 
 
 class CardAnswer(WireStruct):
-    """What became of the charge so far."""
+    """The outcome of the charge so far."""
 
     status: bool
     message: str
@@ -50,14 +48,14 @@ class CardAnswer(WireStruct):
 
 
 class OtpAnswer(WireStruct):
-    """What became of the charge after the one-time password."""
+    """The outcome of the charge after the one-time password."""
 
     status: bool
     message: str
 
 
 class TokenizedAnswer(WireStruct):
-    """What became of an order that was opened and charged in one call."""
+    """The outcome for an order that was opened and charged in one call."""
 
     status: bool
     message: str
@@ -66,14 +64,14 @@ class TokenizedAnswer(WireStruct):
 
 
 class RefundAnswer(WireStruct):
-    """What became of a refund so far."""
+    """The outcome of a refund so far."""
 
     success: bool
     message: str
 
 
 class CancelAnswer(WireStruct):
-    """What became of an order that was to be cancelled, or refunded where it was paid."""
+    """The outcome for an order that was to be cancelled, or refunded where it was paid."""
 
     status: str
     already_cancelled: bool
@@ -126,9 +124,9 @@ _tokenized_success: Final = Success(TOKENIZED_SUCCESS)
 
 
 def card_reply(change: Change, transaction: str, return_url_of: ReturnUrl) -> Reply:
-    """The answer to a charge."""
+    """Return the answer to a charge."""
     attempt = _attempt(change, transaction)
-    well, code, message = _told(change, attempt)
+    well, code, message = _answer_of(change, attempt)
     secure = None
     if attempt.challenge is not None:
         challenge, term_url = attempt.challenge, return_url_of(change.after.account_id, transaction)
@@ -137,25 +135,25 @@ def card_reply(change: Change, transaction: str, return_url_of: ReturnUrl) -> Re
 
 
 def otp_reply(change: Change, transaction: str) -> Reply:
-    """A wrong password leaves the attempt waiting for another, so only paid is going well here."""
+    """Return the answer to a password; a wrong one leaves the attempt waiting, so only paid is going well."""
     attempt = _attempt(change, transaction)
-    _, _, message = _told(change, attempt)
+    _, _, message = _answer_of(change, attempt)
     return _success.reply(OtpAnswer(attempt.status is _A.APPROVED, message))
 
 
 def tokenized_reply(change: Change, transaction: str) -> Reply:
-    """The answer to the charge of a saved card: paid, being checked (ruling 22), or failed (contract 3.7)."""
+    """Return the answer for a saved card: paid, being checked (ruling 22), or failed (contract 3.7)."""
     attempt, order = _attempt(change, transaction), change.after
     if attempt.status in _DECLINES:
         return TOKENIZED_CHARGE_FAILED
-    well, _, message = _told(change, attempt)
+    well, _, message = _answer_of(change, attempt)
     if not well and attempt.status not in _UNDECIDED:
         return tokenized_charge_failed(message)
     return _tokenized_success.reply(TokenizedAnswer(well, message, order.order_id, order.reference))
 
 
 def refund_reply(change: Change, refund_id: str) -> Reply:
-    """The answer to a refund: done, running, or refused by the rail in its own words."""
+    """Return the answer to a refund: done, running, or refused by the rail in its own words."""
     refund = whole_refund(change.after, refund_id)
     assert refund is not None
     well, text = _REFUND_ANSWER[refund.status]
@@ -164,14 +162,14 @@ def refund_reply(change: Change, refund_id: str) -> Reply:
 
 
 def cancel_reply(change: Change, refund_id: str = "") -> Reply:
-    """The answer to a cancel; ``refund_id`` names the refund that it may have begun."""
+    """Return the answer to a cancel; ``refund_id`` names the refund that it may have begun."""
     order = change.after
     refund = whole_refund(order, refund_id)
     answer = CancelAnswer(
         status=order.status.value,
         already_cancelled=change.met is OrderStatus.CANCELLED,
         version=order.version,
-        refund=refund_shown(order, refund) if refund else None,
+        refund=refund_view(order, refund) if refund else None,
         already_refunded=order.status is OrderStatus.PAID and refund is None,
     )
     return _success.reply(answer)
@@ -183,17 +181,17 @@ def _attempt(change: Change, transaction: str) -> Attempt:
     return attempt
 
 
-def _told(change: Change, attempt: Attempt) -> tuple[bool, str, str]:
+def _answer_of(change: Change, attempt: Attempt) -> tuple[bool, str, str]:
     well, code, text = _ANSWER[attempt.status]
     message = attempt.message if attempt.status in _RAIL_SPEAKS else ""
     return well, code, message or text.format(ending=_ENDING[change.after.status])
 
 
 def late_reply(refusal_http_status: int, return_url_of: ReturnUrl) -> Callable[[CallKind, str], Render]:
-    """How the desk answers, for the idempotency key, a call whose caller is gone, by its kind and id."""
+    """Return how a call whose caller is gone is answered, by kind and id, for its idempotency key."""
     refusals = refusal_replies(refusal_http_status)
 
-    def told(kind: CallKind, change: Change, about: str) -> Reply:
+    def reply_of(kind: CallKind, change: Change, about: str) -> Reply:
         if kind is CallKind.REFUND:
             return refund_reply(change, about)
         if kind is CallKind.CANCEL_OR_REFUND:
@@ -206,7 +204,7 @@ def late_reply(refusal_http_status: int, return_url_of: ReturnUrl) -> Callable[[
 
     def render_of(kind: CallKind, about: str) -> Render:
         def render(outcome: Outcome) -> Reply:
-            return refusals[type(outcome)] if isinstance(outcome, Refusal) else told(kind, outcome, about)
+            return refusals[type(outcome)] if isinstance(outcome, Refusal) else reply_of(kind, outcome, about)
 
         return render
 

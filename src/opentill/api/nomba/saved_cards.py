@@ -8,7 +8,7 @@ from msgspec import Meta
 from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import Text
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.creation import OrderRequest, order_members
 from opentill.api.nomba.replies import tokenized_reply
 from opentill.api.wire import (
@@ -38,7 +38,7 @@ class TokenizedChargeRequest(SecretStruct, rename="camel"):
 
 
 class CardsQuery(WireStruct, kw_only=True):
-    """Which saved cards are wanted; a date without a time means all of that day, in UTC."""
+    """The saved cards that are wanted; a date without a time means all of that day, in UTC."""
 
     customer_email: Text | None = None
     start_date: Text | None = None
@@ -55,7 +55,7 @@ class CardChange(SecretStruct, rename="camel"):
 
 
 class CardRemoval(SecretStruct, rename="camel"):
-    """Which saved card is to be deleted."""
+    """The saved card that is to be deleted."""
 
     token_key: Text
 
@@ -113,15 +113,15 @@ async def charge_saved_card(call: Call) -> Reply:
         saved_card=card.transaction_id if card else None,
         card_masked=card.card_masked if card else "",
         card_brand=card.card_brand if card else "",
-        call_until=call.deps.desk.call_until(),
+        call_until=call.deps.card_payments.call_until(),
         reply_key=call.key,
     )
     asking = call.asking(lambda change: tokenized_reply(change, transaction))
-    return call.answer_of(await call.deps.desk.charge_again(command, card, asking))
+    return call.answer_of(await call.deps.card_payments.charge_again(command, card, asking))
 
 
 async def list_cards(call: Call) -> Reply:
-    """The saved cards of the merchant's customers."""
+    """Return the saved cards of the merchant's customers."""
     query: CardsQuery = call.query
     if call.deps.sandbox and query.customer_email == MAGIC_CUSTOMER:
         raise Rejected(REQUEST_FAILED)
@@ -136,7 +136,7 @@ async def list_cards(call: Call) -> Reply:
     await call.check_token()
     found = await call.deps.threads.read(call.deps.threads.store.cards.saved_cards, wanted)
     next_page = str(query.page + 1) if len(found) > PAGE_LENGTH else LAST_PAGE
-    return call.success(CardList(next_page, [card_shown(call, each) for each in found[:PAGE_LENGTH]]))
+    return call.success(CardList(next_page, [card_view(call, each) for each in found[:PAGE_LENGTH]]))
 
 
 async def change_card(call: Call) -> Reply:
@@ -154,9 +154,9 @@ async def change_card(call: Call) -> Reply:
         if found is None:
             return RECORD_NOT_FOUND
         message = "Tokenized card updated successfully"
-        return call.success(CardChanged(True, message, card_shown(call, found)))  # noqa: FBT003 - as on the wire
+        return call.success(CardChanged(True, message, card_view(call, found)))  # noqa: FBT003 - as on the wire
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def delete_card(call: Call) -> Reply:
@@ -170,11 +170,11 @@ async def delete_card(call: Call) -> Reply:
         found = await threads.write(threads.store.cards.forget_card, *asked)
         return call.success(_REMOVED) if found else RECORD_NOT_FOUND
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
-def card_shown(call: Call, view: CardView) -> CardShown:
-    """A saved card with its token key, for its merchant."""
+def card_view(call: Call, view: CardView) -> CardShown:
+    """Return a saved card with its token key, for its merchant."""
     card = view.card
     return CardShown(
         token_key=call.deps.vault.token_key(card),
@@ -187,7 +187,7 @@ def card_shown(call: Call, view: CardView) -> CardShown:
 
 
 async def _find(call: Call, token_key: str) -> CardView | None:
-    """The merchant's card of this token key; another merchant's has another digest."""
+    """Return the merchant's card of this token key; another merchant's has another digest."""
     threads = call.deps.threads
     return await threads.read(threads.store.cards.saved_card, call.account_id, _digest(call, token_key))
 

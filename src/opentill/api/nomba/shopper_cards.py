@@ -12,9 +12,9 @@ from msgspec import Meta
 from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import ReferenceText
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.checkout import Done
-from opentill.api.nomba.saved_cards import CardShown, card_shown
+from opentill.api.nomba.saved_cards import CardShown, card_view
 from opentill.api.wire import (
     NO_CARD_TO_SAVE,
     NO_PASSWORD_SENT,
@@ -74,7 +74,7 @@ class ShopperCards(SecretStruct, rename="camel"):
 
 
 async def send_save_password(call: Call) -> Reply:
-    """After a payment: send the payer the password by which the card is saved."""
+    """Send the payer, after a payment, the password by which the card is saved."""
     body: SaveAuthRequest = call.body
     phone = decode.filled(body.phone_number, "phoneNumber")
     name = call.reference(body.order_reference, "orderReference")
@@ -84,7 +84,7 @@ async def send_save_password(call: Call) -> Reply:
         await _card(call, order)
         return await _send(call, _password(call, order, PasswordUse.SAVE, phone), phone)
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def save_card(call: Call) -> Reply:
@@ -106,7 +106,7 @@ async def save_card(call: Call) -> Reply:
         await threads.write(threads.store.cards.use_up_password, password)
         return call.success(_SAVED)
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def send_list_password(call: Call) -> Reply:
@@ -118,11 +118,11 @@ async def send_list_password(call: Call) -> Reply:
         order = (await _order(call, name)).order
         return await _send(call, _password(call, order, PasswordUse.LIST), None)
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def list_shopper_cards(call: Call) -> Reply:
-    """The cards that the order's customer keeps at this merchant; a password lists them once."""
+    """Return the cards that the order's customer keeps at this merchant; a password lists them once."""
     query: PasswordQuery = call.query
     view = await _order(call, call.path_text("orderReference"))
     password = _password(call, view.order, PasswordUse.LIST)
@@ -139,7 +139,7 @@ async def list_shopper_cards(call: Call) -> Reply:
         limit=MOST_LISTED,
     )
     found = await threads.read(threads.store.cards.saved_cards, wanted)
-    return call.success(ShopperCards([card_shown(call, each) for each in found]))
+    return call.success(ShopperCards([card_view(call, each) for each in found]))
 
 
 async def _order(call: Call, name: str) -> OrderView:
@@ -150,7 +150,7 @@ async def _order(call: Call, name: str) -> OrderView:
 
 
 async def _card(call: Call, order: Order) -> CardView:
-    """What the payment of the order left; only a payer who wanted that, or a merchant, has one kept."""
+    """Return what the order's payment left; only a payer who wanted that, or a merchant, has one kept."""
     threads = call.deps.threads
     found = None
     if order.paid_by is not None:
@@ -166,18 +166,18 @@ def _password(call: Call, order: Order, use: PasswordUse, phone: str | None = No
 
 
 async def _send(call: Call, password: PasswordOf, phone: str | None) -> Reply:
-    """Noted before it goes out. Raises TooManyOtps when it went out as often as it may."""
+    """Note a password, then send it. Raises TooManyOtps when it went out as often as it may."""
     threads, most = call.deps.threads, call.deps.settings.max_otp_sends
     if not await threads.write(threads.store.cards.send_password, password, call.now, 1 + most):
         raise TooManyOtps
-    await call.deps.desk.send_password(password.order_id, phone)
+    await call.deps.card_payments.send_password(password.order_id, phone)
     return call.success(_SENT)
 
 
 async def _check(call: Call, password: PasswordOf, otp: str) -> PasswordAnswer:
-    """What the rail says of it; a try is counted before it is asked. Raises Rejected where none was sent."""
+    """Ask what the rail says of it, once the try is counted. Raises Rejected where none was sent."""
     threads, most = call.deps.threads, call.deps.settings.max_otp_tries
     sent_after = call.now - PASSWORD_MILLISECONDS
     if not await threads.write(threads.store.cards.try_password, password, sent_after, most):
         raise Rejected(NO_PASSWORD_SENT)
-    return await call.deps.desk.check_password(password.order_id, otp)
+    return await call.deps.card_payments.check_password(password.order_id, otp)

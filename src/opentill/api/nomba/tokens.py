@@ -44,7 +44,7 @@ class RevokeRequest(SecretStruct):
 
 
 class TokenPair(SecretStruct):
-    """What a client works with until it expires."""
+    """The tokens that a client works with until they expire."""
 
     businessId: str  # noqa: N815 - the wire's own spelling
     access_token: str
@@ -53,7 +53,7 @@ class TokenPair(SecretStruct):
 
 
 async def issue_token(call: Call) -> Reply:
-    """Credentials in exchange for tokens; wrong ones are 401 ``01``."""
+    """Exchange credentials for tokens; wrong ones are 401 ``01``."""
     body: IssueRequest = call.body
     account_id = call.headers[b"accountid"].decode("latin-1")
     threads = call.deps.threads
@@ -69,10 +69,10 @@ def _proven(call: Call, client: Client, secret: str) -> bool:
 
 
 async def refresh_token(call: Call) -> Reply:
-    """A refresh token in exchange for new tokens; the access token it came with may have expired."""
+    """Exchange a refresh token for new tokens; the access token it came with may have expired."""
     body: RefreshRequest = call.body
     threads = call.deps.threads
-    now = await call.deps.directory.exact_business_time()
+    now = await call.deps.account_cache.exact_business_time()
     used = await threads.write(
         threads.store.accounts.use_refresh_token,
         call.account_id,
@@ -86,7 +86,7 @@ async def refresh_token(call: Call) -> Reply:
 
 async def _hand_out(call: Call, account_id: str, client_id: str) -> Reply:
     deps, settings = call.deps, call.deps.settings
-    now = await deps.directory.exact_business_time()
+    now = await deps.account_cache.exact_business_time()
     jti, refresh = deps.ids.uuid(), f"{deps.ids.uuid()}_{now}"
     expires_at = now + settings.token_life_seconds * 1000
     token = IssuedToken(
@@ -112,7 +112,7 @@ async def revoke_token(call: Call) -> Reply:
     sent = call.headers.get(b"accountid")
     if sent is not None and sent.decode("latin-1") != claims.account_id:
         raise Rejected(FORBIDDEN)
-    now = await deps.directory.exact_business_time()
+    now = await deps.account_cache.exact_business_time()
     revoke = deps.threads.store.accounts.revoke_token
     await deps.threads.write(revoke, claims.account_id, claims.jti, claims.client_id, now)
     return call.success(None)

@@ -14,7 +14,7 @@ from opentill.api.nomba.views import (
     REFUNDED,
     TransactionShown,
     statuses_of,
-    transaction_shown,
+    transaction_view,
 )
 from opentill.api.wire import RECORD_NOT_FOUND, TRANSACTION_NOT_FOUND, Rejected, Reply, WireStruct, invalid
 from opentill.domain.names import transaction_of_tx_ref
@@ -38,14 +38,14 @@ class SingleQuery(WireStruct):
 
 
 async def single_transaction(call: Call) -> Reply:
-    """One transaction of the merchant."""
+    """Return one transaction of the merchant."""
     return await _single(call, None)
 
 
 async def single_transaction_of_sub_account(call: Call) -> Reply:
-    """One transaction of a sub-account; a foreign sub-account is an unknown record."""
+    """Return one transaction of a sub-account; a foreign sub-account is an unknown record."""
     sub_account = call.path_text("subAccountId")
-    if not await call.deps.directory.owns_sub_account(call.account_id, sub_account):
+    if not await call.deps.account_cache.owns_sub_account(call.account_id, sub_account):
         raise Rejected(RECORD_NOT_FOUND)
     return await _single(call, sub_account)
 
@@ -61,11 +61,11 @@ async def _single(call: Call, sub_account: str | None) -> Reply:
     if not found:
         return TRANSACTION_NOT_FOUND
     paying = (one for one in found if one.transaction_id == one.order.paid_by)
-    return call.success(transaction_shown(next(paying, found[0])))
+    return call.success(transaction_view(next(paying, found[0])))
 
 
 async def requery(call: Call) -> Reply:
-    """The transaction of a transfer's session id: the payment that its money became part of, or its own."""
+    """Return the transaction of a session id: the payment that its money became part of, or its own."""
     account_id, session_id = call.account_id, call.path_text("sessionId")
 
     def ask(snapshot: Snapshot) -> list[TransactionView]:
@@ -76,7 +76,7 @@ async def requery(call: Call) -> Reply:
         return snapshot.transactions(TransactionFilter(account_id=account_id, transaction_ids=(named,)))
 
     found = await call.deps.reader.ask(ask, call.token)
-    return call.success(transaction_shown(found[0])) if found else TRANSACTION_NOT_FOUND
+    return call.success(transaction_view(found[0])) if found else TRANSACTION_NOT_FOUND
 
 
 def _payment_of(order: Order, session_id: str) -> str:
@@ -87,7 +87,7 @@ def _payment_of(order: Order, session_id: str) -> str:
 def _named(
     call: Call, names: "SingleQuery | ListFilters", sub_account: str | None
 ) -> TransactionFilter | None:
-    """A filter by names; None when they can not belong to any transaction of this merchant."""
+    """Return a filter by names; None when they can not belong to any transaction of this merchant."""
     ids = [names.transaction_ref] if names.transaction_ref else []
     if names.merchant_tx_ref:
         named = transaction_of_tx_ref(call.account_id, names.merchant_tx_ref)
@@ -107,7 +107,7 @@ def _named(
 
 
 class ListQuery(WireStruct):
-    """Which page of a list, and of which days."""
+    """The page of a list, and the days that it is of."""
 
     limit: Annotated[int, Meta(ge=1, le=_MOST_LISTED)] = _MOST_LISTED
     cursor: Text | None = None
@@ -116,7 +116,7 @@ class ListQuery(WireStruct):
 
 
 class ListFilters(WireStruct):
-    """What a list is narrowed to; all that are given must match."""
+    """The filters of a list; all that are given must match."""
 
     transaction_ref: Text | None = None
     status: Literal[FILTER_WORDS] | None = None  # type: ignore[valid-type]
@@ -137,14 +137,14 @@ class TransactionList(WireStruct):
 
 
 async def list_transactions(call: Call) -> Reply:
-    """The merchant's transactions, those of its sub-accounts included."""
+    """Return the merchant's transactions, those of its sub-accounts included."""
     return await _list(call, None)
 
 
 async def list_sub_account_transactions(call: Call) -> Reply:
-    """The transactions of orders that credit one sub-account; a foreign one is an unknown record."""
+    """Return the transactions of orders that credit one sub-account; a foreign one is an unknown record."""
     sub_account = call.path_text("subAccountId")
-    if not await call.deps.directory.owns_sub_account(call.account_id, sub_account):
+    if not await call.deps.account_cache.owns_sub_account(call.account_id, sub_account):
         raise Rejected(RECORD_NOT_FOUND)
     return await _list(call, sub_account)
 
@@ -160,11 +160,11 @@ async def _list(call: Call, sub_account: str | None) -> Reply:
     cursor = ""
     if len(found) > query.limit:
         cursor = to_cursor(page[-1].began_at, page[-1].transaction_id)
-    return call.success(TransactionList([transaction_shown(one) for one in page], cursor))
+    return call.success(TransactionList([transaction_view(one) for one in page], cursor))
 
 
 def _wanted(call: Call, query: ListQuery, sub_account: str | None) -> TransactionFilter | None:
-    """The filter of a list, with one more than the page holds; None when nothing can match it."""
+    """Return the filter of a list, with one more than the page holds; None when nothing can match it."""
     filters: ListFilters = call.body or ListFilters()
     before = None if query.cursor is None else from_cursor(query.cursor)
     started_from = None if query.date_from is None else moment(query.date_from, "dateFrom", time.min)
@@ -185,7 +185,7 @@ def _wanted(call: Call, query: ListQuery, sub_account: str | None) -> Transactio
 
 
 def _ours(filters: ListFilters) -> bool:
-    """Every transaction here is an online checkout from the web; none is of a terminal."""
+    """Return whether a filter can fit: all here is online checkout from the web, and of no terminal."""
     return (
         filters.source in {None, "web"}
         and filters.type in {None, "online_checkout"}

@@ -9,7 +9,7 @@ from opentill.api.nomba.views import (
     NONE,
     OrderShown,
     OrderWithBusiness,
-    order_shown,
+    order_view,
     order_with_business,
 )
 from opentill.api.wire import (
@@ -29,14 +29,14 @@ _ID_TYPES: Final = frozenset({"order_id", "order_reference", "orderid", "orderre
 
 
 class CheckoutQuery(WireStruct):
-    """Which order; either kind of name is found under either ``idType``."""
+    """The order that is asked for; either kind of name is found under either ``idType``."""
 
     id_type: Text
     id: Text
 
 
 class TransactionDetails(WireStruct):
-    """How an order was paid."""
+    """The payment of an order."""
 
     transaction_date: str
     payment_reference: str
@@ -68,7 +68,7 @@ class TransferPaid(WireStruct):
 
 
 class CheckoutTransaction(WireStruct):
-    """Whether an order is paid, and how."""
+    """An order and its payment, if it is paid."""
 
     success: bool
     message: str
@@ -79,13 +79,13 @@ class CheckoutTransaction(WireStruct):
 
 
 class ReceiptRequest(WireStruct):
-    """Which order may have been paid meanwhile."""
+    """The order that may have been paid meanwhile."""
 
     order_reference: ReferenceText
 
 
 class Receipt(WireStruct):
-    """Whether the money of an order was received."""
+    """The answer to the question whether the money of an order was received."""
 
     status: bool
     message: str
@@ -98,7 +98,7 @@ _UNKNOWN: Final = CheckoutTransaction(
 
 
 async def checkout_transaction(call: Call) -> Reply:
-    """Whether an order is paid; an unknown one is told as success false, not as an error."""
+    """Answer whether an order is paid; an unknown one is told as success false, not as an error."""
     wanted: CheckoutQuery = call.query
     if wanted.id_type.lower() not in _ID_TYPES:
         raise invalid("idType must be ORDER_ID or ORDER_REFERENCE")
@@ -110,11 +110,11 @@ async def checkout_transaction(call: Call) -> Reply:
 
 
 async def confirm_receipt(call: Call) -> Reply:
-    """Whether an order is paid by now; asks and changes nothing (contract 3.11)."""
+    """Answer whether an order is paid by now; asks and changes nothing (contract 3.11)."""
     body: ReceiptRequest = call.body
     name = call.reference(body.order_reference, "orderReference")
     view = await call.deps.reader.order(call.account_id, name, call.token)
-    merchant = await call.deps.directory.merchant(call.account_id, call.now)
+    merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
     if view is None or merchant is None:
         return RECORD_NOT_FOUND
     paid = view.order.status is OrderStatus.PAID
@@ -127,11 +127,11 @@ def _checkout_transaction(view: OrderView, settings: Settings) -> CheckoutTransa
     transaction_id = order.paid_by or ""
     payment = order.attempt(transaction_id) or order.credit(transaction_id)
     if order.status is not OrderStatus.PAID or payment is None:
-        return CheckoutTransaction(success=False, message=order.status.value, order=order_shown(view))
+        return CheckoutTransaction(success=False, message=order.status.value, order=order_view(view))
     return CheckoutTransaction(
         success=True,
         message=APPROVED_MESSAGE,
-        order=order_shown(view),
+        order=order_view(view),
         transaction_details=TransactionDetails(
             transaction_date=iso_time(order.paid_at or order.updated_at),
             payment_reference=transaction_id,
@@ -149,7 +149,7 @@ def _card_paid(attempt: Attempt, order: Order) -> CardPaid:
 
 
 def _transfer_paid(credit: Credit, settings: Settings) -> TransferPaid:
-    """The transfer that completed the payment; what its bank did not say is empty."""
+    """Return the transfer that completed the payment; what its bank did not say is empty."""
     return TransferPaid(
         session_id=credit.session_id,
         beneficiary_account_name=settings.transfer_account_name,

@@ -47,7 +47,7 @@ REFUNDED: Final = TRANSACTION_STATUS[_A.VOIDED]
 
 
 def statuses_of(word: str) -> frozenset[str]:
-    """The statuses of attempts and transfers that a filter word stands for; empty where nothing has it.
+    """Return the statuses of attempts and transfers that a filter word stands for; empty for none.
 
     A payment that was wholly refunded is found by ``REFUNDED`` instead of by its own status.
     """
@@ -67,7 +67,7 @@ DELIVERY_STATUS: Final[dict[tuple[DeliveryState, bool], str]] = {
 
 
 def delivery_status(delivery: Delivery) -> str:
-    """The word of the webhook log for this delivery."""
+    """Return the word of the webhook log for this delivery."""
     return DELIVERY_STATUS[delivery.state, delivery.status is not None]
 
 
@@ -96,13 +96,13 @@ class OrderWithBusiness(OrderShown, kw_only=True):
     business_logo: str
 
 
-def order_shown(view: OrderView) -> OrderShown:
-    """The order without its merchant (contract 3.5)."""
+def order_view(view: OrderView) -> OrderShown:
+    """Return the order without its merchant (contract 3.5)."""
     return OrderShown(**order_members(view))
 
 
 def order_with_business(view: OrderView, merchant: Merchant) -> OrderWithBusiness:
-    """The order with its merchant (contract 3.3)."""
+    """Return the order with its merchant (contract 3.3)."""
     return OrderWithBusiness(
         business_name=merchant.name,
         business_email=merchant.email,
@@ -112,7 +112,7 @@ def order_with_business(view: OrderView, merchant: Merchant) -> OrderWithBusines
 
 
 def order_members(view: OrderView) -> dict[str, Any]:
-    """The members of an ``OrderShown``."""
+    """Return the members of an ``OrderShown``."""
     order, terms = view.order, view.terms
     return {
         "order_id": order.order_id,
@@ -173,8 +173,8 @@ CARD: Final = "card_payment"
 TRANSFER: Final = "bank_transfer"
 
 
-def transaction_shown(view: TransactionView) -> TransactionShown:
-    """One transaction with the order that it is about."""
+def transaction_view(view: TransactionView) -> TransactionShown:
+    """Return one transaction with the order that it is about."""
     payment, order, currency = view.payment, view.order, view.order.currency
     own = _of_card(payment) if isinstance(payment, Attempt) else _of_transfer(payment, order)
     if view.wholly_refunded:
@@ -227,7 +227,7 @@ _TRANSFER_MESSAGE: Final[dict[TransferState, str]] = {
 
 
 def _of_transfer(credit: Credit, order: Order) -> dict[str, Any]:
-    """What completed an order is the payment, with all that was applied; else the transfer alone counts."""
+    """Return a transfer's members: with all that was applied if it completed the order, else its own."""
     state, left = TransferState.of(credit), order.return_of(credit.transaction_id)
     paid = credit.transaction_id == order.paid_by
     back = state is TransferState.SENT_BACK and left is not None and left.status is ReturnStatus.DONE

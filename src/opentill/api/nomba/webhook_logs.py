@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from opentill.api.http.call import Call
 from opentill.api.http.decode import Text, moment
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.views import DELIVERY_STATUS, delivery_status
 from opentill.api.wire import FORBIDDEN, RECORD_NOT_FOUND, Rejected, Reply, WireStruct, iso_time
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, DeliveryState
@@ -31,7 +31,7 @@ StatusWord = Literal[_STATUSES]  # type: ignore[valid-type]
 
 
 class LogsRequest(WireStruct, kw_only=True):
-    """Which deliveries are wanted; a date without a time means all of that day, in UTC."""
+    """The deliveries that are wanted; a date without a time means all of that day, in UTC."""
 
     core_user_id: Text
     limit: Limit | None = None
@@ -60,14 +60,14 @@ class BulkRePushRequest(WireStruct):
 
 
 class ReplayFilter(WireStruct):
-    """Which deliveries of a time; empty and absent statuses mean those that were given up."""
+    """The deliveries of a time; empty and absent statuses mean those that were given up."""
 
     statuses: Annotated[list[StatusWord], Meta(max_length=20)] | None = None
     event_types: Annotated[list[TypeWord], Meta(max_length=50)] | None = None
 
 
 class ReplayRequest(WireStruct, kw_only=True):
-    """Which deliveries go out again, by the time at which they were first due."""
+    """The deliveries that go out again, by the time at which they were first due."""
 
     start_date: Text
     end_date: Text
@@ -121,7 +121,7 @@ class SubscriptionList(WireStruct):
 
 
 async def event_logs(call: Call) -> Reply:
-    """The newest deliveries of the merchant."""
+    """Return the newest deliveries of the merchant."""
     body: LogsRequest = call.body
     _check_caller(call, body.core_user_id)
     wanted = DeliveryFilter(
@@ -138,7 +138,7 @@ async def event_logs(call: Call) -> Reply:
 
 
 async def subscriptions(call: Call) -> Reply:
-    """What goes to which endpoint of the merchant."""
+    """Return what goes to which endpoint of the merchant."""
     body: SubscriptionsRequest = call.body
     _check_caller(call, body.core_user_id)
     await call.check_token()
@@ -183,7 +183,7 @@ async def replay(call: Call) -> Reply:
         cursor = iso_time(found[-1].created_at) if len(found) == wanted.limit else ""
         return call.success(ReplayList(_entries(pushed), cursor))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 # --- carried out ----------------------------------------------------------------------------------
@@ -197,13 +197,13 @@ async def _push(call: Call, delivery_ids: Sequence[str]) -> Reply:
         _, pushed = await _push_again(call, wanted, frozenset(_STATUSES))
         return call.success(LogList(_entries(pushed))) if pushed else RECORD_NOT_FOUND
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def _push_again(
     call: Call, wanted: DeliveryFilter, statuses: Collection[str]
 ) -> tuple[list[Delivery], list[Delivery]]:
-    """What was found, and what of it goes out again: of these statuses, to endpoints that still exist."""
+    """Send again, of what is found, these statuses to endpoints that still exist; returns found and sent."""
     store, now = call.deps.threads.store, call.deps.clock.now()
 
     def work() -> tuple[list[Delivery], list[Delivery]]:
@@ -225,7 +225,7 @@ def _moment(text: str | None, field: str, time_of_day: time) -> int | None:
 
 
 def _check_caller(call: Call, core_user_id: str) -> None:
-    """``coreUserId`` is the caller's own parent account (contract 5.6)."""
+    """Check that ``coreUserId`` is the caller's own parent account (contract 5.6)."""
     if core_user_id != call.account_id:
         raise Rejected(FORBIDDEN)
 

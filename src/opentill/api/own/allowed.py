@@ -27,7 +27,7 @@ class Allowed:
 
 
 def what_is_allowed(order: Order, at: int, max_attempts: int) -> list[Allowed]:
-    """What ``decide`` says at business time ``at`` to each action of a merchant or payer.
+    """Return what ``decide`` says at business time ``at`` to each action of a merchant or payer.
 
     So this can say nothing else than the tables of ``lifecycle``, what is due included.
     """
@@ -38,7 +38,7 @@ def what_is_allowed(order: Order, at: int, max_attempts: int) -> list[Allowed]:
 
 
 def why_not_payable(order: Order, at: int) -> type[Refusal] | None:
-    """The refusal that a payer meets at business time ``at``, though no worker has come by since it was due.
+    """Return the refusal that a payer meets at business time ``at``, whether or not a worker came by.
 
     None while the order waits for money.
     """

@@ -18,7 +18,7 @@ from msgspec import Meta
 from opentill.api.http.call import Call
 from opentill.api.http.cursor import from_cursor, to_cursor
 from opentill.api.http.decode import ReferenceText, Text
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.creation import Moment
 from opentill.api.own.cancellation import CancelSaid
 from opentill.api.wire import Reply, WireStruct, invalid, milliseconds_of
@@ -42,7 +42,7 @@ _OURS: Final = "\N{SECTION SIGN}"
 
 
 class BulkCancel(CancelSaid, kw_only=True):
-    """Which orders to cancel: those named, or those that can be cancelled of some time or customer."""
+    """The orders to cancel: those named, or those that can be cancelled of some time or customer."""
 
     order_references: Annotated[list[ReferenceText], Meta(min_length=1, max_length=MOST)] | None = None
     created_before: Moment | None = None
@@ -53,14 +53,14 @@ class BulkCancel(CancelSaid, kw_only=True):
 
 
 class CancelOutcome(WireStruct):
-    """What became of one order: cancelled, already_cancelled, already_paid or not_found."""
+    """The outcome for one order: cancelled, already_cancelled, already_paid or not_found."""
 
     order_reference: str
     outcome: str
 
 
 class BulkOutcome(WireStruct):
-    """What became of each, in the order of the request; of a filter's, newest first."""
+    """The outcome for each, in the order of the request; of a filter's, newest first."""
 
     results: list[CancelOutcome]
     more: bool
@@ -80,7 +80,7 @@ async def cancel_orders(call: Call) -> Reply:
         results = [CancelOutcome(*each) for each in zip(names, outcomes, strict=True)]
         return call.success(BulkOutcome(results, end is not None, to_cursor(*end) if end else ""))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 # --- which ----------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ _Select = Callable[[], Awaitable[_Selected]]
 
 
 def _by_reference(call: Call, body: BulkCancel) -> _Select | None:
-    """Those named, each once; None where none is."""
+    """Return how those named are selected, each once; None where none is."""
     if body.order_references is None:
         return None
     if (body.created_before, body.customer_id, body.cursor) != (None, None, None):
@@ -167,7 +167,7 @@ async def _cancel_each(call: Call, body: BulkCancel, names: Sequence[str]) -> li
 
 
 def _claim(whole: KeyClaim, name: str, command_id: str) -> KeyClaim:
-    """On the key of one order of the call: another for each call's key and each order."""
+    """Return the claim on the key of one order: another for each call's key and each order."""
     derived = _OURS + hashlib.sha256(f"{whole.key}\n{name}".encode()).hexdigest()
     return replace(whole, key=derived, command_id=command_id)
 
@@ -183,7 +183,7 @@ def _word_for(outcome: Outcome) -> str:
 
 
 def _word(result: Result) -> str:
-    """Raises the refusals that are of the whole call: of its token, or its key."""
+    """Return the word of a result; raises the refusals of the whole call: of its token, or its key."""
     if isinstance(result.outcome, Refusal) and type(result.outcome) not in _REFUSED:
         raise result.outcome
     assert result.reply is not None

@@ -26,7 +26,7 @@ _MOST_METADATA: Final = 50
 
 
 class CancelReason(StrEnum):
-    """Why an order is cancelled."""
+    """The reason for which an order is cancelled."""
 
     CUSTOMER_REQUEST = "customer_request"
     ABANDONED = "abandoned"
@@ -40,7 +40,7 @@ class CancelReason(StrEnum):
 
 
 class CancelMode(StrEnum):
-    """What becomes of an order that is paid."""
+    """The choice of what becomes of an order that is paid."""
 
     ONLY_IF_UNPAID = "only_if_unpaid"
     """It stays as it is, and the cancel is refused."""
@@ -49,14 +49,14 @@ class CancelMode(StrEnum):
 
 
 class CancelSaid(WireStruct, kw_only=True):
-    """What is remembered of a cancel, in the order's timeline and the feed."""
+    """The words that are remembered of a cancel, in the order's timeline and the feed."""
 
     reason: CancelReason | None = None
     note: Text | None = None
     metadata: Annotated[dict[Text, MetadataText], Meta(max_length=_MOST_METADATA)] | None = None
 
     def members(self) -> dict[str, Any]:
-        """The same as members of a CancelOrder."""
+        """Return the same as members of a CancelOrder."""
         return {
             "reason": self.reason and self.reason.value,
             "note": self.note,
@@ -65,7 +65,7 @@ class CancelSaid(WireStruct, kw_only=True):
 
 
 class CancelInFull(CancelSaid, kw_only=True):
-    """How and why to cancel."""
+    """The kind of cancel, and its reason."""
 
     mode: CancelMode | None = None
     """``only_if_unpaid`` where nothing else is said."""
@@ -74,7 +74,7 @@ class CancelInFull(CancelSaid, kw_only=True):
 
 
 class CancellationQuery(WireStruct):
-    """Which cancel is thought of."""
+    """The cancel that is thought of."""
 
     mode: CancelMode = CancelMode.ONLY_IF_UNPAID
 
@@ -105,7 +105,7 @@ class RefundBegun(WireStruct):
 
 
 class Cancellation(WireStruct, kw_only=True):
-    """What a cancel of this order does now, as long as the order is at this version."""
+    """The effect of a cancel of this order now, as long as the order is at this version."""
 
     allowed: bool
     reason: str | None
@@ -135,15 +135,15 @@ async def cancel_in_full(call: Call) -> Reply:
         **call.command(),
         **said,
         refund_id=call.deps.ids.uuid(),
-        call_until=call.deps.desk.call_until(),
+        call_until=call.deps.card_payments.call_until(),
         reply_key=call.key,
     )
     asking = call.asking(partial(cancel_reply, refund_id=command.refund_id))
-    return call.answer_of(await call.deps.desk.refund(command, asking))
+    return call.answer_of(await call.deps.card_payments.refund(command, asking))
 
 
 async def preview_cancellation(call: Call) -> Reply:
-    """What a cancel would do now. Nothing is changed."""
+    """Answer what a cancel would do now; nothing is changed."""
     name = call.account_id, call.path_text("orderReference")
     query: CancellationQuery = call.query
 
@@ -157,7 +157,7 @@ async def preview_cancellation(call: Call) -> Reply:
 
 
 def cancellation(order: Order, mode: CancelMode, at: int) -> Cancellation:
-    """What ``decide`` says to a cancel at business time ``at``: the very decision that a cancel meets."""
+    """Return what ``decide`` says to a cancel at business time ``at``: the decision that a cancel meets."""
     preview = Preview(order, at)
     refunds = mode is CancelMode.CANCEL_OR_REFUND
     outcome = preview.cancel_or_refund() if refunds else preview.ensure_cancelled()

@@ -5,9 +5,11 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from opentill.api.http.call import Call
+from opentill.api.http.cursor import START, from_feed_cursor, to_feed_cursor
 from opentill.api.http.decode import Text
+from opentill.api.http.dependencies import Wanted
 from opentill.api.http.streaming import Stream
-from opentill.api.own.feed import LATEST, START, Wanted, from_cursor, to_cursor, types_of
+from opentill.api.own.feed import LATEST, Feed, types_of
 from opentill.api.own.order_views import EventShown
 from opentill.api.wire import Reply, WireStruct
 
@@ -27,7 +29,7 @@ class StreamQuery(WireStruct):
 
 
 class EventsQuery(StreamQuery, kw_only=True):
-    """As StreamQuery, and how many at the most."""
+    """A StreamQuery with how many events at the most."""
 
     limit: Annotated[int, Meta(ge=1, le=_MOST_LISTED)] = 100
 
@@ -40,28 +42,32 @@ class EventList(WireStruct):
 
 
 async def list_events(call: Call) -> Reply:
-    """The merchant's events behind a cursor."""
+    """Return the merchant's events behind a cursor."""
     query: EventsQuery = call.query
     wanted = Wanted(call.account_id, call.token, types_of(query.type))
-    after = await _place(call, query.after, "after")
-    page = await call.deps.feed.page(wanted, after, query.limit)
-    return call.success(EventList([event for _, event in page.events], to_cursor(page.place)))
+    after = await _position(call, query.after, "after")
+    page = await _feed(call).page(wanted, after, query.limit)
+    return call.success(EventList([event for _, event in page.events], to_feed_cursor(page.position)))
 
 
 async def stream_events(call: Call) -> Stream:
-    """The merchant's events as they happen. What a client heard last wins over where it first began."""
+    """Open a stream of the merchant's events; what a client heard last wins over where it first began."""
     query: StreamQuery = call.query
     wanted = Wanted(call.account_id, call.token, types_of(query.type))
     heard_last = call.headers.get(b"last-event-id", b"").decode("latin-1")
     if heard_last:
-        after = from_cursor(heard_last, "Last-Event-ID")
+        after = from_feed_cursor(heard_last, "Last-Event-ID")
     else:
-        after = await _place(call, query.after, "after")
+        after = await _position(call, query.after, "after")
     await call.check_token()
     return call.deps.streams.open(wanted, after, call.token_until)
 
 
-async def _place(call: Call, cursor: str | None, field: str) -> int:
+def _feed(call: Call) -> Feed:
+    return Feed(call.deps.threads, call.deps.reader)
+
+
+async def _position(call: Call, cursor: str | None, field: str) -> int:
     if cursor == LATEST:
-        return await call.deps.feed.last_place(call.account_id)
-    return START if cursor is None else from_cursor(cursor, field)
+        return await _feed(call).last_position(call.account_id)
+    return START if cursor is None else from_feed_cursor(cursor, field)

@@ -1,23 +1,21 @@
 """The feed of a merchant's events, page by page: gap-free, in one order for ever (contract 10)."""
 
-import base64
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from opentill.api.own.order_views import ActorShown, EventShown, event_shown
+from opentill.api.http.cursor import START
+from opentill.api.http.dependencies import Wanted
+from opentill.api.own.order_views import ActorShown, EventShown, event_view
 from opentill.api.wire import invalid, iso_time
 from opentill.domain.events import EventType
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.orders.contract import Name, OrderView, Snapshot, TokenId
+from opentill.store.orders.contract import Name, OrderView, Snapshot
 from opentill.store.outbox.contract import EndpointEventType, FeedEntry, Placed, PlacedEndpointEvent
 
-START: Final = 0
-"""The place before the first event."""
 LATEST: Final = "latest"
 """Stands for the cursor behind the last event that there is now."""
-_END_OF_PLACES: Final = 2**62
 _TYPES: Final = frozenset(each.value for kind in (EventType, EndpointEventType) for each in kind)
 _STATES: Final = {
     EndpointEventType.PAUSED: ("active", "paused"),
@@ -27,20 +25,11 @@ _STATES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Whose events, and of which types; empty for all."""
-
-    account_id: str
-    token: TokenId | None
-    types: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
-    """Some events with their places, and behind which place to go on."""
+    """Some events with their positions, and behind which one to go on."""
 
     events: list[tuple[int, EventShown]]
-    place: int
+    position: int
     full: bool
     """Whether there may be more already."""
 
@@ -53,26 +42,26 @@ class Feed:
         self._reader = reader
 
     async def page(self, wanted: Wanted, after: int, limit: int) -> Page:
-        """The wanted events behind a place. Raises TokenRevoked.
+        """Return the wanted events behind a position. Raises TokenRevoked.
 
         Where only some types are wanted, the page ends behind all others that were there already, too.
         """
-        last = await self.last_place(wanted.account_id) if wanted.types else START
+        last = await self.last_position(wanted.account_id) if wanted.types else START
         store = self._threads.store
         placed = await self._threads.read(store.outbox.feed, wanted.account_id, after, wanted.types, limit)
         views = await self._created(wanted, placed)
-        events = [(each.place, _shown(each, views)) for each in placed]
-        place = placed[-1].place if placed else after
+        events = [(each.place, _view(each, views)) for each in placed]
+        position = placed[-1].place if placed else after
         full = len(placed) == limit
-        return Page(events, place if full else max(place, last), full)
+        return Page(events, position if full else max(position, last), full)
 
-    async def last_place(self, account_id: str) -> int:
-        """The place of the merchant's last event; START where there is none."""
+    async def last_position(self, account_id: str) -> int:
+        """Return the position of the merchant's last event; START where there is none."""
         last = await self._threads.read(self._threads.store.outbox.last_places, {account_id})
         return last[account_id]
 
     async def _created(self, wanted: Wanted, placed: Collection[FeedEntry]) -> dict[Name, OrderView]:
-        """The orders that these events created; what was agreed with them never changes."""
+        """Return the orders that these events created; what was agreed with them never changes."""
         of_orders = [each for each in placed if isinstance(each, Placed)]
         names = {_name(each) for each in of_orders if each.event.type is EventType.ORDER_CREATED}
 
@@ -82,13 +71,13 @@ class Feed:
         return await self._reader.ask(ask, wanted.token)
 
 
-def _shown(entry: FeedEntry, views: Mapping[Name, OrderView]) -> EventShown:
+def _view(entry: FeedEntry, views: Mapping[Name, OrderView]) -> EventShown:
     if isinstance(entry, Placed):
-        return event_shown(entry.event, entry.reference, views.get(_name(entry)))
-    return _endpoint_event_shown(entry)
+        return event_view(entry.event, entry.reference, views.get(_name(entry)))
+    return _endpoint_event_view(entry)
 
 
-def _endpoint_event_shown(placed: PlacedEndpointEvent) -> EventShown:
+def _endpoint_event_view(placed: PlacedEndpointEvent) -> EventShown:
     event = placed.event
     before, after = _STATES[event.type]
     return EventShown(
@@ -110,25 +99,8 @@ def _name(placed: Placed) -> Name:
     return placed.event.account_id, placed.event.order_id
 
 
-def to_cursor(place: int) -> str:
-    """The place as an opaque text that always stays the same."""
-    return base64.urlsafe_b64encode(f"event:{place}".encode()).decode()
-
-
-def from_cursor(cursor: str, field: str) -> int:
-    """What ``to_cursor`` was given; raises Rejected for any other text."""
-    try:
-        word, place = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(":")
-        found = int(place)
-    except ValueError:
-        raise invalid(f"{field} is not a cursor") from None
-    if word != "event" or not START <= found < _END_OF_PLACES or to_cursor(found) != cursor:
-        raise invalid(f"{field} is not a cursor")
-    return found
-
-
 def types_of(text: str | None) -> frozenset[str]:
-    """Event types, separated by commas; raises Rejected when one is unknown."""
+    """Return the event types of a text, separated by commas; raises Rejected when one is unknown."""
     types = frozenset(text.split(",")) if text else frozenset()
     if not types <= _TYPES:
         raise invalid("type is not one of the allowed values")

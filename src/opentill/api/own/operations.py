@@ -1,9 +1,9 @@
-"""opentill's own operations (contract 10), the sandbox's and the server's, row by row; see ``operations``."""
+"""opentill's own operations (contract 10), the sandbox's and the server's, row by row."""
 
 from typing import Final
 
 from opentill.api.http import health, openapi
-from opentill.api.http.routing import Auth, Operation
+from opentill.api.http.call import Auth, Operation
 from opentill.api.nomba import replies
 from opentill.api.own import (
     bulk_cancel,

@@ -5,7 +5,7 @@ from typing import Final
 
 from opentill.api.http.call import Call
 from opentill.api.own.allowed import what_is_allowed
-from opentill.api.own.order_views import in_full, money_shown
+from opentill.api.own.order_views import full_order_view, money_view
 from opentill.api.wire import RECORD_NOT_FOUND, Reply, WireStruct
 from opentill.domain.events import Event
 from opentill.domain.money import major_units
@@ -32,7 +32,7 @@ class TrialBalance(WireStruct):
 
 
 async def order_in_full(call: Call) -> Reply:
-    """The order of this reference or order id, with its history and its possibilities."""
+    """Return the order of this reference or order id, with its history and its possibilities."""
     name = call.account_id, call.path_text("orderReference")
 
     def ask(snapshot: Snapshot) -> tuple[OrderView, list[Event], int] | None:
@@ -47,17 +47,17 @@ async def order_in_full(call: Call) -> Reply:
         return RECORD_NOT_FOUND
     view, events, clock_offset = found
     allowed = what_is_allowed(view.order, call.now + clock_offset, call.deps.settings.max_attempts)
-    return call.success(in_full(view, events, allowed))
+    return call.success(full_order_view(view, events, allowed))
 
 
 async def money_of_order(call: Call) -> Reply:
-    """Where the money of an order stands."""
+    """Answer where the money of an order stands."""
     view = await call.deps.reader.order(call.account_id, call.path_text("orderReference"), call.token)
-    return RECORD_NOT_FOUND if view is None else call.success(money_shown(view.order))
+    return RECORD_NOT_FOUND if view is None else call.success(money_view(view.order))
 
 
 async def trial_balance(call: Call) -> Reply:
-    """The merchant's ledger, summed."""
+    """Return the merchant's ledger, summed."""
     balances = await call.deps.reader.ask(lambda s: s.trial_balance(call.account_id), call.token)
     return call.success(TrialBalance([_balance(each) for each in balances], _difference(balances)))
 
@@ -72,7 +72,7 @@ def _balance(balance: Balance) -> BalanceShown:
 
 
 def _difference(balances: list[Balance]) -> str:
-    """What is wrong, summed over the currencies without signs, so that no two can hide each other."""
+    """Return what is wrong, summed over currencies without signs, so that none can hide another."""
     by_currency: defaultdict[str, int] = defaultdict(int)
     for each in balances:
         by_currency[each.currency] += each.debit - each.credit

@@ -94,7 +94,7 @@ class ReturnShown(WireStruct):
 
 
 class ActorShown(WireStruct):
-    """Who was behind an event."""
+    """The one who was behind an event."""
 
     kind: str
     id: str
@@ -125,7 +125,7 @@ class EventShown(WireStruct):
 
 
 class AllowedShown(WireStruct):
-    """Whether something may be done now; if not, why, and what may be done in its place."""
+    """An action that may be done now, or if not, why, and what may be done in its place."""
 
     action: str
     allowed: bool
@@ -143,7 +143,7 @@ class OrderInList(OrderShown, kw_only=True):
 
 
 class ShareShown(WireStruct):
-    """What another account of the merchant got of a payment."""
+    """The share that another account of the merchant got of a payment."""
 
     account_id: str
     amount: str
@@ -166,7 +166,7 @@ class OrderInFull(OrderInList, kw_only=True):
 
 
 def order_in_list(view: OrderView) -> OrderInList:
-    """The order as it stands."""
+    """Return the order as it stands."""
     return OrderInList(**_list_members(view))
 
 
@@ -181,21 +181,21 @@ def _list_members(view: OrderView) -> dict[str, Any]:
     }
 
 
-def in_full(view: OrderView, events: list[Event], allowed: list[Allowed]) -> OrderInFull:
-    """The order with the events that led to it and what it allows now."""
+def full_order_view(view: OrderView, events: list[Event], allowed: list[Allowed]) -> OrderInFull:
+    """Return the order with the events that led to it and what it allows now."""
     order = view.order
     return OrderInFull(
         **_list_members(view),
-        money=money_shown(order),
+        money=money_view(order),
         fee=major_units(order.parts.fee, order.currency),
         shares=[
             ShareShown(account, major_units(amount, order.currency)) for account, amount in order.parts.shares
         ],
         attempts=[_attempt(order, each) for each in order.attempts],
         credits=[_credit(order, each) for each in order.credits],
-        refunds=[refund_shown(order, each) for each in order.refunds],
+        refunds=[refund_view(order, each) for each in order.refunds],
         returns=[_return(order, each) for each in order.returns],
-        timeline=[event_shown(each, order.reference, view) for each in events],
+        timeline=[event_view(each, order.reference, view) for each in events],
         allowed=[_allowed(each) for each in allowed],
     )
 
@@ -212,8 +212,8 @@ def _time(at: int | None) -> str | None:
     return None if at is None else iso_time(at)
 
 
-def money_shown(order: Order) -> MoneyShown:
-    """Where the money of the order stands."""
+def money_view(order: Order) -> MoneyShown:
+    """Return where the money of the order stands."""
 
     def shown(minor: int) -> str:
         return major_units(minor, order.currency)
@@ -244,8 +244,8 @@ def _attempt(order: Order, attempt: Attempt) -> AttemptShown:
     )
 
 
-def refund_shown(order: Order, refund: Refund) -> RefundShown:
-    """A refund of this order."""
+def refund_view(order: Order, refund: Refund) -> RefundShown:
+    """Return a refund of this order."""
     return RefundShown(
         id=refund.refund_id,
         transaction_id=refund.transaction_id,
@@ -295,8 +295,8 @@ def _return(order: Order, return_: Return) -> ReturnShown:
     )
 
 
-def event_shown(event: Event, reference: str, view: OrderView | None) -> EventShown:
-    """An event of the order of this reference; ``view`` is that order, needed where it was created."""
+def event_view(event: Event, reference: str, view: OrderView | None) -> EventShown:
+    """Return an event of the order of this reference; ``view`` is that order, needed where it was created."""
     return EventShown(
         id=event.event_id,
         type=event.type.value,
@@ -348,7 +348,7 @@ def _parts(event: Event) -> Mapping[str, str | dict[str, str]]:
 
 
 def _agreed(view: OrderView) -> Mapping[str, str | dict[str, str]]:
-    """What was agreed with a new order and never changes, without what was left open."""
+    """Return what was agreed with a new order and never changes, without what was left open."""
     order, terms = view.order, view.terms
     due = {"dueAt": iso_time(order.due_at), "dueAction": order.due_action.value} if order.due_at else {}
     about = {
@@ -366,7 +366,7 @@ def _agreed(view: OrderView) -> Mapping[str, str | dict[str, str]]:
 
 
 def _split(order: Order) -> Mapping[str, str | dict[str, str]]:
-    """As it was asked for; percentages have two decimals, as amounts do."""
+    """Return the split as it was asked for; percentages have two decimals, as amounts do."""
     if order.split is None:
         return {}
     shares = {account: major_units(value, order.currency) for account, value in order.split.shares}

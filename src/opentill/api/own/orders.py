@@ -17,7 +17,7 @@ _MOST_LISTED: Final = 500
 
 
 class OrdersQuery(WireStruct, kw_only=True):
-    """What a list is narrowed to, all of which must match, and which page of it."""
+    """The filters of a list, all of which must match, and which page of it."""
 
     status: OrderStatus | None = None
     reference: ReferenceText | None = None
@@ -40,7 +40,7 @@ class OrderList(WireStruct):
 
 
 async def list_orders(call: Call) -> Reply:
-    """The merchant's orders, those of its sub-accounts included."""
+    """Return the merchant's orders, those of its sub-accounts included."""
     wanted = _wanted(call, call.query)
     page = await call.deps.reader.ask(lambda snapshot: snapshot.list_orders(wanted), call.token)
     cursor = to_cursor(*page.end) if page.end else ""

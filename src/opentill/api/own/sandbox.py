@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from opentill.api.http.call import Call
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.wire import ROUTE_NOT_FOUND, Rejected, Reply, WireStruct, invalid, iso_time
 from opentill.store.errors import ClockOutOfRange
 
@@ -14,7 +14,7 @@ CATCH_UP_SECONDS: Final = 5.0
 
 
 class RailSwitchRequest(WireStruct, kw_only=True):
-    """How the next calls of one operation of the sandbox's rail end, on every process."""
+    """The end that the next calls of one operation of the sandbox's rail take, on every process."""
 
     operation: Literal["charge", "confirm", "void", "refund", "return"]
     """``confirm`` is what follows a one-time password or a 3-D Secure challenge."""
@@ -36,7 +36,7 @@ async def switch_rail(call: Call) -> Reply:
 
 
 class ClockMove(WireStruct):
-    """How far business time is to move, forward only (laws 7)."""
+    """The step of business time, forward only (laws 7)."""
 
     advance_seconds: Annotated[int, Meta(ge=1, le=315_360_000)]
 
@@ -49,7 +49,7 @@ class ClockShown(WireStruct):
 
 
 async def show_clock(call: Call) -> Reply:
-    """The sandbox's time, as of this moment on every process."""
+    """Return the sandbox's time, as of this moment on every process."""
     await call.check_token()
     return await _clock(call)
 
@@ -69,10 +69,10 @@ async def advance_clock(call: Call) -> Reply:
         await expiry.catch_up(CATCH_UP_SECONDS)
         return await _clock(call)
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def _clock(call: Call) -> Reply:
-    now = await call.deps.directory.exact_business_time()
+    now = await call.deps.account_cache.exact_business_time()
     offset = now - call.deps.clock.now()
     return call.success(ClockShown(iso_time(now), round(offset / 1000)))

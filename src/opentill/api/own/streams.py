@@ -1,182 +1,133 @@
-"""The open event streams of one process (contract 10): one question for all of them, four times a second.
+"""The open event streams of one process (contract 10): readers of the feed that wait at its end.
 
-A stream is a reader of the feed that waits at its end. Nobody tells it of news; the process asks the
-database for the last place of each merchant that listens, so it does not matter which process placed an
-event. It ends with its token, and at once when the server stops.
+Each round asks for the last place of each merchant that listens. A stream ends with its token, and at once
+when the server stops.
 """
 
-import asyncio
-import contextlib
-from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import structlog
 
-from opentill.api.own.feed import Feed, Wanted, to_cursor
+from opentill.api.http.cursor import to_feed_cursor
+from opentill.api.http.dependencies import Wanted
+from opentill.api.http.watching import OpenStreams, Pace, WatchedStream
+from opentill.api.own.feed import Feed
 from opentill.api.own.order_views import EventShown
 from opentill.clock import Clock
-from opentill.engine.errors import EngineError, Overloaded
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.store.errors import StoreError
 
 PAGE: Final = 100
 """Events in one piece of a stream: what may be held in memory for a slow reader."""
-_GREETING: Final = b"retry: 1000\n\n"
-"""Tells browsers how soon to come again, and everybody that the stream is open."""
-_HEARTBEAT: Final = b":\n\n"
 _ROUNDS_PER_TOKEN_CHECK: Final = 4
 
 _log = structlog.get_logger("opentill.api")
 _json = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often things happen."""
+class EventStream(WatchedStream):
+    """One merchant's events from a position on, as ``text/event-stream``."""
 
-    look_seconds: float = 0.25
-    heartbeat_seconds: float = 15.0
+    GREETING: ClassVar[bytes] = b"retry: 1000\n\n"
+    HEARTBEAT: ClassVar[bytes] = b":\n\n"
 
-
-class EventStream:
-    """One merchant's events from a place on, as ``text/event-stream``; see ``routing.Stream``."""
-
-    def __init__(self, streams: "Streams", wanted: Wanted, after: int, token_until: int | None):
+    def __init__(
+        self, feed: Feed, wanted: Wanted, after: int, token_until: int | None, heartbeat_seconds: float
+    ):
+        """Begin behind the position ``after``; the token ends at ``token_until`` in business time."""
+        super().__init__(wanted.account_id, heartbeat_seconds)
         self.wanted = wanted
         self.token_until = token_until
-        self._streams = streams
-        self._place = after
+        self._feed = feed
+        self._position = after
         self._known = after
-        """The last place that is known to be given out."""
-        self._news = asyncio.Event()
+        """The last position that is known to be given out."""
         self._more = True
-        """Whether there may be events behind our place."""
-        self._greeted = False
-        self._ended = False
+        """Whether there may be events behind our position."""
 
-    async def next(self) -> bytes | None:
-        """See ``Stream.next``. Raises what reading the feed raises; the stream is then over."""
-        if not self._greeted:
-            self._greeted = True
-            return _GREETING
-        while not self._ended:
-            if not self._more:
-                if not await self._wait():
-                    return _HEARTBEAT
-            elif piece := await self._read():
+    async def piece(self) -> bytes:
+        """Return a page of events; raises what reading the feed raises."""
+        while self._more and not self._ended:
+            if piece := await self._read():
                 return piece
-        return None
+        return b""
 
     async def _read(self) -> bytes:
         known = self._known
-        page = await self._streams.feed.page(self.wanted, self._place, PAGE)
-        self._place = page.place
-        self._more = page.full or self._known > max(known, page.place)
-        return b"".join(_told(place, event) for place, event in page.events)
+        page = await self._feed.page(self.wanted, self._position, PAGE)
+        self._position = page.position
+        self._more = page.full or self._known > max(known, page.position)
+        return b"".join(_framed(position, event) for position, event in page.events)
 
-    async def _wait(self) -> bool:
-        """True for news or the end, False when it is time for a sign of life."""
-        self._news.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._streams.pace.heartbeat_seconds):
-                return await self._news.wait()
-        return False
-
-    def note(self, last_place: int) -> None:
-        """Places up to this one have been given out."""
-        if last_place > max(self._known, self._place):
-            self._known, self._more = last_place, True
-            self._news.set()
-
-    def end(self) -> None:
-        """See ``Stream.end``."""
-        self._ended = True
-        self._news.set()
-        self._streams.forget(self)
+    def note(self, last_position: int) -> None:
+        """Take note that positions up to this one have been given out."""
+        if last_position > max(self._known, self._position):
+            self._known, self._more = last_position, True
+            self.wake()
 
 
-def _told(place: int, event: EventShown) -> bytes:
+def _framed(position: int, event: EventShown) -> bytes:
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (
-        to_cursor(place).encode(),
+        to_feed_cursor(position).encode(),
         event.type.encode(),
         _json(event),
     )
 
 
-@dataclass(slots=True)
-class Streams:
-    """Opens streams, as many as there may be, and watches over them."""
+class OpenEventStreams:
+    """Opens streams, as many as there may be: half of them for one merchant, at least one."""
 
-    feed: Feed
-    threads: StoreThreads
-    reader: Reader
-    clock: Clock
-    most: int
-    pace: Pace = field(default_factory=Pace)
-    _open: set[EventStream] = field(default_factory=set)
-    _closed: bool = False
-    _watch_task: asyncio.Task[None] | None = None
+    def __init__(
+        self,
+        feed: Feed,
+        threads: StoreThreads,
+        reader: Reader,
+        clock: Clock,
+        most: int,
+        pace: Pace | None = None,
+    ):
+        self._feed = feed
+        self._threads = threads
+        self._reader = reader
+        self._clock = clock
+        self._rounds = 0
+        half = max(most // 2, 1)
+        self._open: OpenStreams[EventStream] = OpenStreams(
+            "streams", _log, self._look, most, half, pace or Pace()
+        )
 
     def open(self, wanted: Wanted, after: int, token_until: int | None) -> EventStream:
-        """A stream of events behind a place; ``token_until`` is business time.
+        """Open a stream of the events behind a position; ``token_until`` is business time.
 
-        Raises Overloaded when so many are open already, half of them for one merchant, or the server stops.
+        Raises Overloaded when so many are open already, or the server stops.
         """
-        of_merchant = sum(each.wanted.account_id == wanted.account_id for each in self._open)
-        if self._closed or len(self._open) >= self.most or of_merchant >= max(self.most // 2, 1):
-            raise Overloaded
-        stream = EventStream(self, wanted, after, token_until)
-        self._open.add(stream)
-        if self._watch_task is None or self._watch_task.done():
-            self._watch_task = asyncio.create_task(self._watch(), name="streams")
-        return stream
-
-    def forget(self, stream: EventStream) -> None:
-        """The stream has ended."""
-        self._open.discard(stream)
+        heartbeat_seconds = self._open.pace.heartbeat_seconds
+        return self._open.add(EventStream(self._feed, wanted, after, token_until, heartbeat_seconds))
 
     def end(self) -> None:
-        """The server stops: all streams end, and no other is opened."""
-        self._closed = True
-        for stream in list(self._open):
-            stream.end()
+        """End all streams and open no other: the server stops."""
+        self._open.end()
 
     async def close(self) -> None:
-        """End all streams and stop watching."""
-        self.end()
-        if self._watch_task is not None:
-            self._watch_task.cancel()
-            await asyncio.gather(self._watch_task, return_exceptions=True)
-
-    async def _watch(self) -> None:
-        """As long as one is open; a failure only ends a round."""
-        rounds = 0
-        while self._open:
-            try:
-                await self._look()
-                if rounds % _ROUNDS_PER_TOKEN_CHECK == 0:
-                    await self._end_with_their_tokens()
-            except (EngineError, StoreError) as error:
-                _log.warning("streams_wait", error=type(error).__name__)
-            except Exception:  # noqa: BLE001 - a bug in one round must not end the loop
-                _log.exception("streams_failed")
-            rounds += 1
-            await asyncio.sleep(self.pace.look_seconds)
+        """End all streams and stop watching over them."""
+        await self._open.close()
 
     async def _look(self) -> None:
         accounts = {stream.wanted.account_id for stream in self._open}
-        last = await self.threads.read(self.threads.store.outbox.last_places, accounts)
-        for stream in list(self._open):
+        last = await self._threads.read(self._threads.store.outbox.last_places, accounts)
+        for stream in self._open:
             stream.note(last.get(stream.wanted.account_id, 0))
+        if self._rounds % _ROUNDS_PER_TOKEN_CHECK == 0:
+            await self._end_with_their_tokens()
+        self._rounds += 1
 
     async def _end_with_their_tokens(self) -> None:
-        """A stream lives no longer than the token it was opened with (laws 10)."""
+        """End the streams whose token has ended: none lives longer than that (laws 10)."""
         tokens = {stream.wanted.token for stream in self._open if stream.wanted.token}
-        facts = await self.reader.ask(lambda snapshot: snapshot.facts(tokens), None)
-        now = self.clock.now() + facts.clock_offset
-        for stream in list(self._open):
+        facts = await self._reader.ask(lambda snapshot: snapshot.facts(tokens), None)
+        now = self._clock.now() + facts.clock_offset
+        for stream in self._open:
             over = stream.token_until is not None and now >= stream.token_until
             if over or stream.wanted.token in facts.dead_tokens:
                 stream.end()

@@ -11,7 +11,7 @@ from msgspec import Meta
 from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import AccountNumber, AmountText, BankCode, ReferenceText, Text
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.nomba.creation import Moment
 from opentill.api.own.allowed import why_not_payable
 from opentill.api.wire import (
@@ -42,7 +42,7 @@ SenderAccount = Annotated[str, Meta(max_length=34)]
 
 
 class AccountShown(WireStruct):
-    """Where a payer transfers the money of one order to."""
+    """The account to which a payer transfers the money of one order."""
 
     account_number: str
     account_name: str
@@ -80,29 +80,29 @@ class SandboxTransfer(_Transfer, kw_only=True):
 
 
 class AdviceAnswer(WireStruct):
-    """What became of a transfer: applied, held, excess, late, or unmatched."""
+    """The outcome for a transfer: applied, held, excess, late, or unmatched."""
 
     credit_id: str
     disposition: str
 
 
 async def transfer_account(call: Call) -> Reply:
-    """The order's own account number, the same at every call; refused where the order has ended."""
+    """Return the order's own account number, the same at every call; refused where the order has ended."""
     if not call.deps.takes_transfers:
         raise Rejected(TRANSFERS_NOT_TAKEN)
     order = await _order(call, call.path_text("orderReference"))
     account = await _account(call, order)
     settings = call.deps.settings
-    shown = AccountShown(
+    account_view = AccountShown(
         account_number=account.account_number,
         account_name=settings.transfer_account_name,
         bank_name=settings.transfer_bank_name,
     )
-    return call.success(shown)
+    return call.success(account_view)
 
 
 async def advise_credit(call: Call) -> Reply:
-    """An adapter tells of a transfer; answered once it is written down and booked."""
+    """Take an adapter's advice of a transfer; answered once it is written down and booked."""
     body: AdviceRequest = call.body
     return await _advise(call, _notice(body, body.session_id, body.account_number, body.currency))
 
@@ -112,11 +112,13 @@ _SOMEBODY: Final = {"sender_account_number": "0123456789", "sender_bank_code": "
 
 
 async def make_transfer(call: Call) -> Reply:
-    """A transfer arrives in the sandbox, as if its bank had told of it."""
+    """Let a transfer arrive in the sandbox, as if its bank had told of it."""
     body: SandboxTransfer = call.body
     if body.sender_account_number is None:
         body = msgspec.structs.replace(body, **_SOMEBODY)
-    return await once(call, _by_number(call, body) if body.account_number else _by_reference(call, body))
+    return await answer_once(
+        call, _by_number(call, body) if body.account_number else _by_reference(call, body)
+    )
 
 
 def _by_number(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Reply]]:
@@ -127,7 +129,7 @@ def _by_number(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Repl
 
 
 def _by_reference(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[Reply]]:
-    """All that is wrong with the transfer is found before anything is done, for whose ever order it is."""
+    """Return how it arrives; what is wrong with it is found before anything is done, whosever the order."""
     if body.order_reference is None or body.account_number is not None:
         raise invalid(_ONE_TARGET)
     name = call.reference(body.order_reference, "orderReference")
@@ -146,7 +148,7 @@ def _by_reference(call: Call, body: SandboxTransfer) -> Callable[[], Awaitable[R
 
 
 def _session_id(call: Call, body: SandboxTransfer) -> str:
-    """The transfer's own, or one that is the same again when the request comes again under its key."""
+    """Return the transfer's own, or one that is the same again when the request comes again under its key."""
     if body.session_id is not None:
         return body.session_id
     return str(uuid.uuid5(uuid.UUID(call.account_id), call.key)) if call.key else call.deps.ids.uuid()
@@ -160,8 +162,8 @@ async def _order(call: Call, name: str) -> Order:
 
 
 async def _account(call: Call, order: Order) -> TransferAccount:
-    """The order's number; raises the refusal of one that has ended, though no worker has come by yet."""
-    refusal = why_not_payable(order, await call.deps.directory.business_time(call.now))
+    """Return the order's number; raises the refusal of one that has ended, worker or not."""
+    refusal = why_not_payable(order, await call.deps.account_cache.business_time(call.now))
     if refusal is not None:
         raise refusal
     try:
@@ -172,14 +174,14 @@ async def _account(call: Call, order: Order) -> TransferAccount:
 
 async def _advise(call: Call, notice: TransferNotice) -> Reply:
     try:
-        told = await call.deps.transfers.advise(notice)
+        receipt = await call.deps.transfers.advise(notice)
     except AdviceContradicts:
         raise Rejected(SESSION_ID_REUSED) from None
-    return call.success(AdviceAnswer(told.credit_id, told.disposition))
+    return call.success(AdviceAnswer(receipt.credit_id, receipt.disposition))
 
 
 def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> TransferNotice:
-    """What was told, checked field by field; raises Rejected."""
+    """Return what was told, checked field by field; raises Rejected."""
     if currency not in MINOR_DIGITS:
         decode.filled(currency, "currency")
         raise invalid(f"currency must be one of {', '.join(MINOR_DIGITS)}")
@@ -200,10 +202,10 @@ def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> Tra
 
 
 def _line(sent: str | None) -> str:
-    """What people wrote, in one line: no money is turned away because of a line break in a narration."""
+    """Return what people wrote in one line: a line break in a narration turns no money away."""
     return " ".join((sent or "").split())
 
 
 def _text(sent: str | None, field: str) -> str:
-    """What a bank said, or nothing; an empty text says nothing, too."""
+    """Return what a bank said, or nothing; an empty text says nothing, too."""
     return decode.filled(sent, field) if sent else ""

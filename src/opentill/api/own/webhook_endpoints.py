@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from opentill.api.http.call import Call
-from opentill.api.http.idempotency import once
+from opentill.api.http.idempotency import answer_once
 from opentill.api.wire import (
     NO_ROTATION,
     RECORD_NOT_FOUND,
@@ -52,7 +52,7 @@ class NewEndpoint(SecretStruct, rename="camel", kw_only=True):
 
 
 class EndpointChange(SecretStruct, rename="camel", kw_only=True):
-    """What is to be different about an endpoint; an empty change resumes a paused one."""
+    """The changes to an endpoint; an empty one resumes it if it is paused."""
 
     url: WebhookUrl | None = None
     events: EventNames | None = None
@@ -68,7 +68,7 @@ class KeyRotation(SecretStruct, rename="camel"):
 
 
 class PingShown(WireStruct):
-    """How an endpoint took its first delivery, whose body is an empty object."""
+    """The endpoint's answer to its first delivery, whose body is an empty object."""
 
     delivered: bool
     status: int | None
@@ -103,11 +103,11 @@ class EndpointList(WireStruct):
 
 
 async def list_endpoints(call: Call) -> Reply:
-    """All endpoints of the merchant."""
+    """Return all endpoints of the merchant."""
     await call.check_token()
     threads = call.deps.threads
     found = await threads.read(threads.store.outbox.endpoints, call.account_id)
-    return call.success(EndpointList([_shown(each) for each in found]))
+    return call.success(EndpointList([_view(each) for each in found]))
 
 
 async def add_endpoint(call: Call) -> Reply:
@@ -126,7 +126,7 @@ async def add_endpoint(call: Call) -> Reply:
         failing_since=None,
         created_at=call.now,
     )
-    return await once(call, lambda: _add(call, endpoint))
+    return await answer_once(call, lambda: _add(call, endpoint))
 
 
 async def change_endpoint(call: Call) -> Reply:
@@ -151,9 +151,9 @@ async def change_endpoint(call: Call) -> Reply:
     async def act() -> Reply:
         endpoint = await _change(call, endpoint_id, changed)
         ping = UNSET if url is None else await _ping(call, endpoint)
-        return call.success(_shown(endpoint, ping=ping))
+        return call.success(_view(endpoint, ping=ping))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def delete_endpoint(call: Call) -> Reply:
@@ -164,7 +164,7 @@ async def delete_endpoint(call: Call) -> Reply:
         found = await threads.write(threads.store.outbox.delete_endpoint, call.account_id, endpoint_id)
         return call.success(None) if found else RECORD_NOT_FOUND
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def rotate_key(call: Call) -> Reply:
@@ -176,9 +176,9 @@ async def rotate_key(call: Call) -> Reply:
 
     async def act() -> Reply:
         endpoint = await _change(call, endpoint_id, lambda e: replace(e, next_key_sealed=sealed))
-        return call.success(_shown(endpoint, signing_key=key))
+        return call.success(_view(endpoint, signing_key=key))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 async def finish_rotation(call: Call) -> Reply:
@@ -191,9 +191,9 @@ async def finish_rotation(call: Call) -> Reply:
         return replace(endpoint, key_sealed=endpoint.next_key_sealed, next_key_sealed=None)
 
     async def act() -> Reply:
-        return call.success(_shown(await _change(call, endpoint_id, finished)))
+        return call.success(_view(await _change(call, endpoint_id, finished)))
 
-    return await once(call, act)
+    return await answer_once(call, act)
 
 
 # --- what an endpoint must be ---------------------------------------------------------------------
@@ -220,11 +220,11 @@ def _each_once(events: Any) -> tuple[str, ...]:
 
 
 async def _first_key_sealed(call: Call, endpoint_id: str, sent: str | None) -> bytes:
-    """Without a key of its own an endpoint has the one that the merchant was given with its credentials."""
+    """Seal the first key: the one sent, or that which the merchant was given with its credentials."""
     if sent is not None:
         key = _checked_key(sent)
     else:
-        merchant = await call.deps.directory.merchant(call.account_id, call.now)
+        merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
         if merchant is None:
             raise Rejected(RECORD_NOT_FOUND)
         key = webhook_key(merchant, call.deps.keyring)
@@ -232,7 +232,7 @@ async def _first_key_sealed(call: Call, endpoint_id: str, sent: str | None) -> b
 
 
 def _new_id(call: Call) -> str:
-    """Under an idempotency key always the same, so that a request that broke off adds nothing twice."""
+    """Return an id: under one idempotency key always the same, so that nothing is added twice."""
     if call.key is None:
         return call.deps.ids.uuid()
     digest = call.deps.keyring.fingerprint(call.account_id, call.key, call.raw_body)
@@ -248,11 +248,11 @@ async def _add(call: Call, endpoint: Endpoint) -> Reply:
     if added is None:
         return TOO_MANY_ENDPOINTS
     key = call.deps.endpoint_keys.of(added).current
-    return call.success(_shown(added, signing_key=key, ping=await _ping(call, added)))
+    return call.success(_view(added, signing_key=key, ping=await _ping(call, added)))
 
 
 def _add_or_find(store: Store, endpoint: Endpoint, most: int) -> Endpoint | None:
-    """The endpoint, or the one of this id that is there already; None when there are too many."""
+    """Return the endpoint, or the one of this id that is there already; None when there are too many."""
     known = {each.endpoint_id: each for each in store.outbox.endpoints(endpoint.account_id)}
     if endpoint.endpoint_id in known:
         return known[endpoint.endpoint_id]
@@ -263,7 +263,7 @@ def _add_or_find(store: Store, endpoint: Endpoint, most: int) -> Endpoint | None
 
 
 async def _change(call: Call, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
-    """Raises Rejected when there is none."""
+    """Change an endpoint; raises Rejected when there is none."""
     threads, now = call.deps.threads, call.deps.clock.now()
     changed = await threads.write(
         threads.store.outbox.change_endpoint, call.account_id, endpoint_id, change, call.actor, now
@@ -274,7 +274,7 @@ async def _change(call: Call, endpoint_id: str, change: Callable[[Endpoint], End
 
 
 async def _ping(call: Call, endpoint: Endpoint) -> PingShown:
-    """A delivery without content, signed like all others."""
+    """Send a delivery without content, signed like all others."""
     deps = call.deps
     keys = deps.endpoint_keys.of(endpoint)
     headers = signature.headers(_PING, deps.ids.uuid(), keys, deps.clock.now())
@@ -283,7 +283,7 @@ async def _ping(call: Call, endpoint: Endpoint) -> PingShown:
     return PingShown(answer.accepted, answer.status, message)
 
 
-def _shown(
+def _view(
     endpoint: Endpoint,
     *,
     signing_key: str | UnsetType = UNSET,

@@ -57,7 +57,7 @@ _OUTCOME_OF_STATE: Final = {
 
 
 class SandboxCardRail:
-    """See ``CardRail``. ``delay_milliseconds`` is how long it lets us wait for its answer."""
+    """The sandbox's card processor; ``delay_milliseconds`` is how long it lets us wait for its answer."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class SandboxCardRail:
         make_challenge: Callable[[str, str], Challenge],
         make_token: Callable[[str], str],
     ):
-        """``make_challenge`` signs a challenge for a transaction id and the URL where it ends.
+        """Take the journal; ``make_challenge`` signs one for a transaction id and the URL where it ends.
 
         ``make_token`` gives the token for the card of a transaction: always the same one, of use here alone.
         """
@@ -85,7 +85,7 @@ class SandboxCardRail:
         *,
         keep: bool = False,
     ) -> RailAnswer:
-        """See ``CardRail.charge``."""
+        """Answer by the card's number, its expiry and the amount, for an id always the same way."""
         natural = _answer_to_card(card, amount)
         kept = self._kept(transaction_id, card) if keep else None
 
@@ -101,7 +101,7 @@ class SandboxCardRail:
     async def charge_again(
         self, transaction_id: str, amount: int, currency: str, card_token: str
     ) -> RailAnswer:
-        """See ``CardRail.charge_again``; it never asks for a password. Switches of charges count here too."""
+        """Charge a kept card without ever asking for a password; switches of charges count here too."""
         known = await asyncio.to_thread(self._journal.card, _digest(card_token))
 
         def remember(answer: RailAnswer) -> RailAnswer:
@@ -112,10 +112,10 @@ class SandboxCardRail:
         return await self._carry_out("charge", natural, remember, _APPROVED, _DO_NOT_HONOR)
 
     async def send_password(self, phone_number: str | None) -> None:
-        """See ``CardRail.send_password``; the sandbox's passwords are the documented ones, always."""
+        """Send nothing: the sandbox's passwords are the documented ones, always."""
 
     async def check_password(self, otp: str) -> PasswordAnswer:
-        """See ``CardRail.check_password``."""
+        """Accept the documented passwords, and say what the others would get."""
         said = _BY_OTP.get(otp, _WRONG_OTP)
         return PasswordAnswer(said is _APPROVED, said.message)
 
@@ -124,7 +124,7 @@ class SandboxCardRail:
         return RailCardKept(transaction_id, _digest(self._make_token(transaction_id)), f"{month}/{year}")
 
     def _with_card(self, transaction_id: str, answer: RailAnswer) -> RailAnswer:
-        """The answer as it is given: an approval tells the token of a card that is kept."""
+        """Return the answer as it is given: an approval tells the token of a card that is kept."""
         if answer.outcome is not RailOutcome.APPROVED:
             return _refused_if_over(answer)
         kept = self._journal.card_of_payment(transaction_id)
@@ -133,7 +133,7 @@ class SandboxCardRail:
         return replace(answer, card=RailCard(self._make_token(transaction_id), kept.expiry))
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
-        """See ``CardRail.confirm``."""
+        """Answer by the documented passwords, for one try always the same way."""
 
         def remember(answer: RailAnswer) -> RailAnswer:
             given = self._journal.confirm(
@@ -149,10 +149,10 @@ class SandboxCardRail:
         return await self._carry_out("confirm", natural, remember, _APPROVED, _DO_NOT_HONOR)
 
     async def resend_otp(self, transaction_id: str) -> None:
-        """See ``CardRail.resend_otp``; the sandbox's passwords are the documented ones, always."""
+        """Send nothing: the sandbox's passwords are the documented ones, always."""
 
     async def complete_challenge(self, transaction_id: str) -> RailAnswer:
-        """See ``CardRail.complete_challenge``. Whoever left the challenge without an answer is declined."""
+        """Take the money if the challenge was passed; whoever left it without an answer is declined."""
 
         def remember(answer: RailAnswer) -> RailAnswer:
             if_proven = _step(answer)
@@ -167,14 +167,14 @@ class SandboxCardRail:
         return await self._carry_out("confirm", _APPROVED, remember, _APPROVED, _DO_NOT_HONOR)
 
     async def answer_challenge(self, transaction_id: str, *, passed: bool) -> bool:
-        """What the payer did on the challenge page; False when no challenge waits for it."""
+        """Note what the payer did on the challenge page; False when no challenge waits for it."""
         state = "challenge_passed" if passed else "challenge_failed"
         step = replace(_step(_CHALLENGE), state=state)
         known = await asyncio.to_thread(self._journal.move, transaction_id, {"challenge_required": step})
         return known is not None and known.state == state
 
     async def void(self, transaction_id: str) -> RailAnswer:
-        """See ``CardRail.void``."""
+        """Void the payment in the journal, which remembers an id that it has never seen as well."""
 
         def remember(_: RailAnswer) -> RailAnswer:
             return _answer_of(self._journal.void(transaction_id))
@@ -182,7 +182,7 @@ class SandboxCardRail:
         return await self._carry_out("void", _APPROVED, remember, _APPROVED, _DO_NOT_HONOR)
 
     async def look_up(self, transaction_id: str) -> RailAnswer | None:
-        """See ``CardRail.look_up``."""
+        """Return what the journal knows of the payment, with the token of a card that is kept."""
         return await asyncio.to_thread(self._known, transaction_id)
 
     def _known(self, transaction_id: str) -> RailAnswer | None:
@@ -194,7 +194,7 @@ class SandboxCardRail:
     async def refund(
         self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
     ) -> PayoutAnswer:
-        """See ``CardRail.refund``; the sandbox pays to any bank account."""
+        """Pay out, to the card or to any bank account, once for each refund id."""
 
         def remember(answer: PayoutAnswer) -> PayoutAnswer:
             payout = RailPayout(
@@ -211,7 +211,7 @@ class SandboxCardRail:
         return await self._carry_out("refund", _PAID_OUT, remember, _PAID_OUT, _NOT_PAID_OUT)
 
     async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """See ``CardRail.look_up_payout``."""
+        """Return what the journal knows of the payout."""
         known = await asyncio.to_thread(self._journal.payout, payout_id)
         return _payout_answer(known) if known else None
 
@@ -245,7 +245,7 @@ def _step(answer: RailAnswer) -> RailPayment:
 
 
 def _refused_if_over(answer: RailAnswer) -> RailAnswer:
-    """A call that arrives after its id was voided is declined."""
+    """Return a decline for a call that arrives after its id was voided."""
     return _DO_NOT_HONOR if answer.outcome.value in OVER else answer
 
 

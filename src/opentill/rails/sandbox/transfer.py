@@ -18,7 +18,7 @@ _NO_ACCOUNT: Final = PayoutAnswer(RefundOutcome.REFUSED, "07", "There is no acco
 
 
 class SandboxTransferRail:
-    """See ``TransferRail``."""
+    """The sandbox's bank for transfers; ``delay_milliseconds`` is how long it lets us wait for its answer."""
 
     def __init__(self, journal: RailJournal, delay_milliseconds: int):
         self._journal = journal
@@ -27,17 +27,17 @@ class SandboxTransferRail:
     async def refund(
         self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
     ) -> PayoutAnswer:
-        """See ``TransferRail.refund``."""
+        """Send paid money back; refused where there is no account to send it to."""
         return await self._send("refund", refund_id, transaction_id, amount, currency, to)
 
     async def return_credit(
         self, return_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
     ) -> PayoutAnswer:
-        """See ``TransferRail.return_credit``."""
+        """Send unwanted money back; refused where there is no account to send it to."""
         return await self._send("return", return_id, transaction_id, amount, currency, to)
 
     async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """See ``TransferRail.look_up_payout``."""
+        """Return what the journal knows of the payout."""
         known = await asyncio.to_thread(self._journal.payout, payout_id)
         return _answer_of(known) if known else None
 

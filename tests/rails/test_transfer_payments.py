@@ -1,4 +1,4 @@
-"""Transfers over a real store and the sandbox's bank: numbers, advices, the house, and money going back."""
+"""Transfers over a real store and the sandbox's bank: numbers, advices, suspense, and money going back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -59,14 +59,14 @@ _ids = CountingIds(start=1 << 44)
 
 @dataclass
 class Counter:
-    """Where transfers are taken: the desk and everything around it."""
+    """The payment service of transfers and everything around it."""
 
     store: FaultyStore
     engine: Engine
     reader: Reader
     clock: ToldClock
     journal: RailJournal
-    desk: TransferPaymentService
+    transfers: TransferPaymentService
     cards: CardPaymentService
 
     async def open(self, reference: str = "r", account_id: str = ACCOUNT, **terms: object) -> Order:
@@ -80,16 +80,16 @@ class Counter:
         return view.order
 
     async def sweep(self) -> None:
-        """What a worker does, once."""
-        await self.desk.route_overdue()
+        """Do what a worker does, once."""
+        await self.transfers.route_overdue()
         for view in await self.reader.ask(lambda s: s.overdue_calls(self.clock.now(), 100), None):
-            await self.desk.finish(view.order)
+            await self.transfers.finish(view.order)
 
     def switch(self, operation: str, outcome: str, calls: int = 1) -> None:
         self.journal.set_switch(RailSwitch(operation, outcome, 0), calls)
 
     def sent(self) -> list[tuple[str, str, int]]:
-        """What the bank itself knows of money it sent, or would not."""
+        """Return what the bank itself knows of money it sent, or would not."""
         with self.journal._engine.begin() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT payout_id, state, amount FROM rail_payouts ORDER BY payout_id"
@@ -104,7 +104,7 @@ def at_the_counter(
     *,
     bank: bool = True,
 ) -> T:
-    """What ``work`` returns; then every invariant of the whole database holds."""
+    """Return what ``work`` returns; then every invariant of the whole database holds."""
 
     async def main() -> T:
         store, journal, clock = faulty_store(place), RailJournal(rail_of(place)), ToldClock()
@@ -114,7 +114,7 @@ def at_the_counter(
         try:
             async with running(store, clock) as engine:
                 rail = SandboxTransferRail(journal, 0) if bank else NoTransferRail()
-                desk = TransferPaymentService(
+                transfers = TransferPaymentService(
                     engine=engine,
                     reader=reader,
                     threads=threads,
@@ -126,7 +126,7 @@ def at_the_counter(
                 cards = CardPaymentService(
                     engine, NoCardRail(), rail, clock, _ids, CardPaymentSettings(), VAULT, render_late
                 )
-                counter = Counter(store, engine, reader, clock, journal, desk, cards)
+                counter = Counter(store, engine, reader, clock, journal, transfers, cards)
                 try:
                     return await work(counter)
                 finally:
@@ -146,7 +146,7 @@ def at_the_counter(
 async def _notice(
     counter: Counter, order: Order, amount: int = AMOUNT, session: str = "S1"
 ) -> TransferNotice:
-    account = await counter.desk.account(order)
+    account = await counter.transfers.account(order)
     return TransferNotice("bank", session, account.account_number, amount, "NGN", SENDER, None)
 
 
@@ -158,11 +158,11 @@ def test_an_order_has_one_number_with_a_right_check_digit(place: Place) -> None:
 
     async def work(counter: Counter) -> None:
         order, other = await counter.open(), await counter.open("r2")
-        accounts = await asyncio.gather(*(counter.desk.account(order) for _ in range(5)))
+        accounts = await asyncio.gather(*(counter.transfers.account(order) for _ in range(5)))
         (number,) = {account.account_number for account in accounts}
         assert number.startswith("90")
         assert is_account_number("999", number)
-        assert (await counter.desk.account(other)).account_number != number
+        assert (await counter.transfers.account(other)).account_number != number
 
     at_the_counter(place, work)
 
@@ -184,7 +184,7 @@ def test_an_order_that_has_ended_gets_no_number(place: Place) -> None:
         order = await counter.open()
         await counter.engine.submit(cancel("r"))
         with pytest.raises(OrderAlreadyCancelled):
-            await counter.desk.account(await counter.order())
+            await counter.transfers.account(await counter.order())
         assert counter.store.transfers.transfer_account(ACCOUNT, order.order_id) is None
 
     at_the_counter(place, work)
@@ -196,7 +196,7 @@ def test_a_used_up_pool_is_told(place: Place) -> None:
     async def work(counter: Counter) -> None:
         async def fill() -> None:
             for number in range(101):
-                account = await counter.desk.account(await counter.open(f"r{number}"))
+                account = await counter.transfers.account(await counter.open(f"r{number}"))
                 given.append(account.account_number)
 
         given: list[str] = []
@@ -215,14 +215,14 @@ def test_one_session_is_one_credit(place: Place) -> None:
 
     async def work(counter: Counter) -> None:
         notice = await _notice(counter, await counter.open())
-        told = await asyncio.gather(*(counter.desk.advise(notice) for _ in range(6)))
-        assert len(set(told)) == 1
-        assert told[0].disposition == "applied"
+        receipt = await asyncio.gather(*(counter.transfers.advise(notice) for _ in range(6)))
+        assert len(set(receipt)) == 1
+        assert receipt[0].disposition == "applied"
         order = await counter.order()
         assert (order.status, len(order.credits), order.totals.received) == (OrderStatus.PAID, 1, AMOUNT)
-        assert order.paid_by == transaction_id(ACCOUNT, told[0].credit_id)
+        assert order.paid_by == transaction_id(ACCOUNT, receipt[0].credit_id)
         with pytest.raises(AdviceContradicts):
-            await counter.desk.advise(replace(notice, amount=AMOUNT + 1))
+            await counter.transfers.advise(replace(notice, amount=AMOUNT + 1))
         assert (await counter.order()).totals.received == AMOUNT
 
     at_the_counter(place, work)
@@ -243,47 +243,49 @@ def test_what_a_crash_left_between_the_two_commits_is_booked(place: Place) -> No
         await asyncio.gather(counter.sweep(), counter.sweep())
         paid = await counter.order()
         assert (paid.status, paid.credits[0].arrived_at) == (OrderStatus.PAID, NOW)
-        assert (await counter.desk.advise(notice)).credit_id == credit_id
+        assert (await counter.transfers.advise(notice)).credit_id == credit_id
 
     at_the_counter(place, work)
 
 
-# --- the house ------------------------------------------------------------------------------------
+# --- the suspense account --------------------------------------------------------------------------
 
 STRAY = TransferNotice("bank", "S9", "0000000000", AMOUNT, "NGN", SENDER, None)
 
 
 def test_money_for_nobody_is_kept_until_a_person_returns_it(place: Place) -> None:
-    """An unmatched transfer stands in the house's books; returned by a person it goes to its sender."""
+    """An unmatched transfer stands on the suspense account; returned by a person it goes to its sender."""
 
     async def work(counter: Counter) -> None:
-        told = await counter.desk.advise(STRAY)
-        assert told.disposition == "unmatched"
-        assert await counter.desk.advise(STRAY) == told
+        receipt = await counter.transfers.advise(STRAY)
+        assert receipt.disposition == "unmatched"
+        assert await counter.transfers.advise(STRAY) == receipt
         (view,) = await counter.reader.ask(lambda s: s.held_credits(10), None)
         assert (view.order.account_id, view.order.totals.held) == (SUSPENSE, AMOUNT)
-        name = suspense_transaction(told.credit_id)
+        name = suspense_transaction(receipt.credit_id)
         await counter.engine.submit(transfer(ReturnCredit, name, SUSPENSE))
         await counter.sweep()
-        assert counter.sent() == [(told.credit_id, "done", AMOUNT)]
+        assert counter.sent() == [(receipt.credit_id, "done", AMOUNT)]
         await counter.open()
         with pytest.raises(CreditNotHeld):
-            await counter.desk.attach(told.credit_id, ACCOUNT, "r", ACTOR)
+            await counter.transfers.attach(receipt.credit_id, ACCOUNT, "r", ACTOR)
         assert (await counter.order()).credit_count == 0
 
     at_the_counter(place, work)
 
 
 def test_money_for_nobody_is_attached_to_the_order_it_was_meant_for(place: Place) -> None:
-    """Attached by a person it pays the order, has left the house, and goes to nobody else."""
+    """Attached by a person it pays the order, has left the suspense account, and goes to nobody else."""
 
     async def work(counter: Counter) -> None:
-        told = await counter.desk.advise(STRAY)
+        receipt = await counter.transfers.advise(STRAY)
         await counter.open()
         await counter.open("other", OTHER)
-        assert (await counter.desk.attach(told.credit_id, ACCOUNT, "r", ACTOR)).disposition == "applied"
+        assert (
+            await counter.transfers.attach(receipt.credit_id, ACCOUNT, "r", ACTOR)
+        ).disposition == "applied"
         with pytest.raises(CreditNotHeld):
-            await counter.desk.attach(told.credit_id, OTHER, "other", ACTOR)
+            await counter.transfers.attach(receipt.credit_id, OTHER, "other", ACTOR)
         assert (await counter.order()).status is OrderStatus.PAID
         assert (await counter.order("other", OTHER)).credit_count == 0
         await counter.sweep()
@@ -301,9 +303,9 @@ def test_an_attachment_that_a_crash_broke_off_is_finished(place: Place) -> None:
     """Written down and not carried out, an attachment is carried out by the next worker, once."""
 
     async def work(counter: Counter) -> None:
-        told = await counter.desk.advise(STRAY)
+        receipt = await counter.transfers.advise(STRAY)
         order = await counter.open()
-        assert counter.store.transfers.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
+        assert counter.store.transfers.attach_advice(receipt.credit_id, ACCOUNT, order.order_id, NOW)
         await counter.sweep()
         await counter.sweep()
         assert (await counter.order()).totals.applied == AMOUNT
@@ -315,14 +317,14 @@ def test_an_attachment_loses_to_a_return(place: Place) -> None:
     """Money that a person has sent back meanwhile is not booked on an order as well."""
 
     async def work(counter: Counter) -> None:
-        told = await counter.desk.advise(STRAY)
+        receipt = await counter.transfers.advise(STRAY)
         order = await counter.open()
-        assert counter.store.transfers.attach_advice(told.credit_id, ACCOUNT, order.order_id, NOW)
-        await counter.engine.submit(transfer(ReturnCredit, suspense_transaction(told.credit_id), SUSPENSE))
+        assert counter.store.transfers.attach_advice(receipt.credit_id, ACCOUNT, order.order_id, NOW)
+        await counter.engine.submit(transfer(ReturnCredit, suspense_transaction(receipt.credit_id), SUSPENSE))
         await counter.sweep()
         await counter.sweep()
         assert (await counter.order()).credit_count == 0
-        assert counter.sent() == [(told.credit_id, "done", AMOUNT)]
+        assert counter.sent() == [(receipt.credit_id, "done", AMOUNT)]
 
     at_the_counter(place, work)
 
@@ -332,16 +334,16 @@ def test_money_of_another_currency_goes_back(place: Place) -> None:
 
     async def work(counter: Counter) -> None:
         notice = replace(await _notice(counter, await counter.open()), currency="USD")
-        told = await counter.desk.advise(notice)
-        assert told.disposition == "late"
+        receipt = await counter.transfers.advise(notice)
+        assert receipt.disposition == "late"
         await counter.sweep()
-        assert counter.sent() == [(told.credit_id, "done", AMOUNT)]
+        assert counter.sent() == [(receipt.credit_id, "done", AMOUNT)]
         assert (await counter.order()).credit_count == 0
-        stray = await counter.desk.advise(replace(STRAY, currency="USD"))
+        stray = await counter.transfers.advise(replace(STRAY, currency="USD"))
         with pytest.raises(CurrencyMismatch):
-            await counter.desk.attach(stray.credit_id, ACCOUNT, "r", ACTOR)
+            await counter.transfers.attach(stray.credit_id, ACCOUNT, "r", ACTOR)
         with pytest.raises(RecordNotFound):
-            await counter.desk.attach(stray.credit_id, ACCOUNT, "nothing", ACTOR)
+            await counter.transfers.attach(stray.credit_id, ACCOUNT, "nothing", ACTOR)
 
     at_the_counter(place, work)
 
@@ -353,9 +355,9 @@ async def _late(counter: Counter) -> str:
     """A transfer to a cancelled order; returns its transaction id."""
     notice = await _notice(counter, await counter.open())
     await counter.engine.submit(cancel("r"))
-    told = await counter.desk.advise(notice)
-    assert told.disposition == "late"
-    return transaction_id(ACCOUNT, told.credit_id)
+    receipt = await counter.transfers.advise(notice)
+    assert receipt.disposition == "late"
+    return transaction_id(ACCOUNT, receipt.credit_id)
 
 
 async def _returned(counter: Counter) -> tuple[ReturnStatus, int]:
@@ -378,7 +380,7 @@ def test_late_money_goes_back_once(place: Place) -> None:
 
 @pytest.mark.parametrize("outcome", ["timeout", "unknown"])
 def test_a_silent_bank_is_asked_about_the_same_id(place: Place, outcome: str) -> None:
-    """Whether the bank got the call or not, the money is sent once; until then nobody may settle it."""
+    """The money is sent once, whether the bank got the call or not; until then nobody may settle it."""
 
     async def work(counter: Counter) -> None:
         credit = await _late(counter)
@@ -421,7 +423,7 @@ def test_a_refused_return_is_tried_again_and_then_parked(place: Place) -> None:
 
 
 def test_a_return_settled_by_hand_is_closed_for_workers(place: Place) -> None:
-    """What a person paid outside is paid by nobody else, from the commit of that settlement on."""
+    """A return paid outside by a person is paid by nobody else, from the commit of that settlement on."""
 
     async def work(counter: Counter) -> None:
         credit = await _late(counter)
@@ -441,7 +443,7 @@ def test_money_whose_sender_is_not_known_waits_for_a_person(place: Place) -> Non
     async def work(counter: Counter) -> None:
         notice = replace(await _notice(counter, await counter.open()), sender=Sender("Ada Obi"))
         await counter.engine.submit(cancel("r"))
-        await counter.desk.advise(notice)
+        await counter.transfers.advise(notice)
         for _ in range(2):
             await counter.sweep()
             counter.clock.time += LATER
@@ -451,7 +453,7 @@ def test_money_whose_sender_is_not_known_waits_for_a_person(place: Place) -> Non
 
 
 def test_without_a_bank_persons_send_money_back(place: Place) -> None:
-    """Where no bank is connected nothing is unknown: each return can be settled by hand at once."""
+    """Nothing is unknown where no bank is connected: each return can be settled by hand at once."""
 
     async def work(counter: Counter) -> None:
         credit = await _late(counter)
@@ -469,8 +471,8 @@ def test_partial_money_goes_back_when_the_order_expires(place: Place) -> None:
     async def work(counter: Counter) -> None:
         order = await counter.open(due_at=NOW + 5, late_money=LateMoney.HOLD)
         for session in ("S1", "S2"):
-            told = await counter.desk.advise(await _notice(counter, order, 300_00, session))
-            assert told.disposition == "held"
+            receipt = await counter.transfers.advise(await _notice(counter, order, 300_00, session))
+            assert receipt.disposition == "held"
         counter.clock.time = NOW + 5
         expire = ExpireOrder(account_id=ACCOUNT, command_id=IDS.uuid(), actor=ACTOR, name="r")
         await counter.engine.submit(expire)
@@ -489,13 +491,13 @@ def test_a_refund_of_two_transfers_goes_to_both_senders(place: Place) -> None:
 
     async def work(counter: Counter) -> None:
         order = await counter.open()
-        await counter.desk.advise(await _notice(counter, order, 4_000_50, "S1"))
-        told = await counter.desk.advise(await _notice(counter, order, 6_000_00, "S2"))
+        await counter.transfers.advise(await _notice(counter, order, 4_000_50, "S1"))
+        receipt = await counter.transfers.advise(await _notice(counter, order, 6_000_00, "S2"))
         command = BeginRefund(
             account_id=ACCOUNT,
             command_id=_ids.uuid(),
             actor=ACTOR,
-            transaction_id=transaction_id(ACCOUNT, told.credit_id),
+            transaction_id=transaction_id(ACCOUNT, receipt.credit_id),
             refund_id=_ids.uuid(),
             amount=7_000_00,
             call_until=counter.cards.call_until(),

@@ -31,8 +31,8 @@ from opentill.payer.messages import (
     Standing,
     Tone,
     Way,
+    message_of,
     money_of,
-    truth_of,
 )
 from store_factories import NOW, new_order
 
@@ -54,7 +54,7 @@ def an_attempt(status: AttemptStatus, *, calling: bool = False) -> Attempt:
 
 
 def told(order: Order) -> str:
-    return str(truth_of(order.status, money_of(order), order.currency))
+    return str(message_of(order.status, money_of(order), order.currency))
 
 
 def test_every_cell_is_filled_and_every_sentence_can_be_said() -> None:
@@ -64,9 +64,9 @@ def test_every_cell_is_filled_and_every_sentence_can_be_said() -> None:
         assert set(LEADS[status]) == set(Standing)
         assert set(WHY_BACK[status]) == set(HOW_BACK) == set(Origin)
     for status, money in every_case():
-        truth = truth_of(status, money, "NGN")
-        assert truth.sentences
-        assert all("{" not in sentence and sentence.endswith(".") for sentence in truth.sentences)
+        message = message_of(status, money, "NGN")
+        assert message.sentences
+        assert all("{" not in sentence and sentence.endswith(".") for sentence in message.sentences)
 
 
 def every_case() -> list[tuple[OrderStatus, PayerMoney]]:
@@ -93,7 +93,7 @@ def every_case() -> list[tuple[OrderStatus, PayerMoney]]:
 
 def test_not_charged_is_said_only_where_no_money_is_or_may_be() -> None:
     """Of all cases, only ended orders without held, returning, returned, applied or unknown money say it."""
-    said = [(s, m) for s, m in every_case() if NOT_CHARGED in str(truth_of(s, m, "NGN"))]
+    said = [(s, m) for s, m in every_case() if NOT_CHARGED in str(message_of(s, m, "NGN"))]
     assert {status for status, _ in said} == {CANCELLED, EXPIRED}
     assert all(not (m.checking or m.held or m.back) for _, m in said)
     real = [m for s, m in said if not m.applied]
@@ -170,8 +170,8 @@ def test_not_charged_is_said_only_where_no_money_is_or_may_be() -> None:
 )
 def test_the_sentence(status: OrderStatus, money: PayerMoney, tone: Tone, sentence: str) -> None:
     """Written out by hand: what a payer reads in the cases that matter most."""
-    truth = truth_of(status, money, "NGN")
-    assert (truth.tone, str(truth)) == (tone, sentence)
+    message = message_of(status, money, "NGN")
+    assert (message.tone, str(message)) == (tone, sentence)
 
 
 @pytest.mark.parametrize("status", list(AttemptStatus))

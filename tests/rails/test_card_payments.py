@@ -1,4 +1,4 @@
-"""The desk takes cards over the real engine and the sandbox rail: intention, call, answer."""
+"""Cards are taken over the real engine and the sandbox rail: intention, call, answer."""
 
 import asyncio
 from dataclasses import replace
@@ -144,7 +144,7 @@ def test_a_cancel_before_the_answer_wins(tmp_path: Path) -> None:
         assert ending(await till.engine.submit(cancel("r"))) == "done"
         till.rail.way_back.set()
         await confirming
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (till.order, till.attempts, till.totals) == ("CANCELLED", ["VOIDED"], (1, 0, 0, 1))
         assert till.events[-3:] == ["order_cancelled", "void_started", "payment_reversal"]
         assert till.bookings == VOID_BOOKINGS
@@ -197,7 +197,7 @@ def test_a_caller_that_goes_away_does_not_stop_the_call(tmp_path: Path) -> None:
         confirming.cancel()
         await asyncio.gather(confirming, return_exceptions=True)
         till.rail.way_back.set()
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert (confirming.cancelled(), till.order) == (True, "PAID")
 
     at_the_till(tmp_path, work)
@@ -212,7 +212,7 @@ def test_a_caller_that_goes_away_at_once_does_not_stop_the_call(tmp_path: Path) 
         await asyncio.sleep(0)
         charging.cancel()
         await asyncio.gather(charging, return_exceptions=True)
-        await till.desk.close(seconds=5)
+        await till.card_payments.close(seconds=5)
         assert till.attempts == ["AWAITING_OTP"]
         assert await till.rail.look_up("T1") is not None
 

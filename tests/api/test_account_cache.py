@@ -14,7 +14,7 @@ MERCHANT = Merchant(ACCOUNT, "Shop", "", "", None, None, NOW, b"sealed")
 
 
 def test_many_who_ask_at_once_are_one_question(tmp_path: Path) -> None:
-    """When what was remembered has run out, one request asks for all that arrive; later ones know it."""
+    """One request asks for all that arrive once what was remembered has run out; later ones know it."""
     store = open_store(tmp_path)
     assert isinstance(store, SqliteStore)
     store.accounts.add_merchant(MERCHANT, default=False)
@@ -26,11 +26,11 @@ def test_many_who_ask_at_once_are_one_question(tmp_path: Path) -> None:
         threads, clock = StoreThreads(store), ToldClock()
         reader = Reader(threads, 100, clock)
         reader.start()
-        directory = AccountCache(threads, reader, clock)
+        cache = AccountCache(threads, reader, clock)
         for _ in range(2):
-            times = await asyncio.gather(*(directory.business_time(clock.now()) for _ in range(50)))
+            times = await asyncio.gather(*(cache.business_time(clock.now()) for _ in range(50)))
             assert set(times) == {clock.now() + 5_000}
-            merchants = await asyncio.gather(*(directory.merchant(ACCOUNT, clock.now()) for _ in range(50)))
+            merchants = await asyncio.gather(*(cache.merchant(ACCOUNT, clock.now()) for _ in range(50)))
             assert merchants == [MERCHANT] * 50
         await reader.close()
         threads.close()

@@ -91,7 +91,7 @@ def after(*commands: Command) -> Change:
     return change
 
 
-def told(kind: CallKind, about: str, change: Change) -> dict[str, Any]:
+def reply_of(kind: CallKind, about: str, change: Change) -> dict[str, Any]:
     """``data`` of the reply that is kept for a call whose caller is gone."""
     answer = late_reply(400, lambda account, transaction: f"back/{account}/{transaction}")(kind, about)(
         change
@@ -108,7 +108,7 @@ def told(kind: CallKind, about: str, change: Change) -> dict[str, Any]:
 def test_a_challenge_is_told_with_all_that_the_browser_needs() -> None:
     """S0 comes with jwt, md and acsUrl of the rail, and with our own termUrl, made anew."""
     challenge = Challenge("https://bank.example/acs", "the-jwt", TRANSACTION)
-    data = told(
+    data = reply_of(
         CallKind.CHARGE, TRANSACTION, after(BEGIN, settled(RailOutcome.CHALLENGE_REQUIRED, challenge))
     )
     assert (data["status"], data["responseCode"]) == (True, "S0")
@@ -125,7 +125,7 @@ def test_an_ended_challenge_is_not_told_again() -> None:
     challenge = Challenge("https://bank.example/acs", "the-jwt", TRANSACTION)
     ended = CancelAttempt(**WHO, transaction_id=TRANSACTION)
     change = after(BEGIN, settled(RailOutcome.CHALLENGE_REQUIRED, challenge), ended)
-    data = told(CallKind.CHARGE, TRANSACTION, change)
+    data = reply_of(CallKind.CHARGE, TRANSACTION, change)
     assert (data["status"], data["secureAuthenticationData"]) == (False, None)
     assert "cancelled or replaced" in data["message"]
 
@@ -158,7 +158,7 @@ def test_what_became_of_a_refund_is_told_truly(
     commands: tuple[Command, ...], success: bool, message: str
 ) -> None:
     """Only money that is back is done; silence is running; a refusal is no success, in the rail's words."""
-    data = told(CallKind.REFUND, "R", after(*PAID, *commands))
+    data = reply_of(CallKind.REFUND, "R", after(*PAID, *commands))
     assert data == {"success": success, "message": message}
 
 
