@@ -13,8 +13,6 @@ TOOLS = rules.sources("tools")
 CIRCLES = [
     "api.http.call",
     "api.http.routing",
-    "cli",
-    "cli.commands",
     "store.databases.opening",
     "store.databases.postgres",
 ]
