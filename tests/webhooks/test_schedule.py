@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentill.webhooks.schedule import Schedule
@@ -25,6 +25,7 @@ def test_the_documented_pauses_are_the_default() -> None:
     assert schedule.next_try_at(6, at, chance=0) is None
 
 
+@settings(deadline=None)
 @given(tries=st.integers(1, 5), chance=st.floats(0, 1))
 def test_jitter_only_lengthens_and_by_a_tenth_at_the_most(tries: int, chance: float) -> None:
     """A pause is never shorter than documented and never more than a tenth longer."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from given_store import NOW
@@ -10,6 +10,7 @@ from opentill.webhooks.windows import FIRST_WINDOW, WINDOWS_KEPT, Window, Window
 from webhooks.told import endpoint
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans()))
 def test_a_window_stays_between_one_and_the_most(answers: list[bool]) -> None:
     """Whatever is answered, an endpoint may have at least one try in flight and never more than the most."""
