@@ -4,7 +4,7 @@ import errno
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +38,12 @@ class Where:
     database: str | None = None
     live: Annotated[bool, Parameter(negative="")] = False
 
-    def settings(self, **chosen: object) -> Settings:
-        """The settings with these options over environment, TOML file and defaults."""
+    def settings(self, chosen: Mapping[str, object] | None = None) -> Settings:
+        """Load the settings: these options and ``chosen`` over environment, TOML file and defaults."""
         mode = Mode.LIVE.value if self.live else None
         data = None if self.data is None else str(self.data)
-        return load_settings(None, data_dir=data, database_url=self.database, mode=mode, **chosen)
+        own = {"data_dir": data, "database_url": self.database, "mode": mode}
+        return load_settings(None, own | dict(chosen or {}))
 
 
 @contextmanager

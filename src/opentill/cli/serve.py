@@ -54,7 +54,7 @@ def serve(
     """
     with operator_errors():
         settings = (where or Where()).settings(
-            host=host, port=port, workers=workers, allow_public_sandbox=allow_public_sandbox
+            {"host": host, "port": port, "workers": workers, "allow_public_sandbox": allow_public_sandbox}
         )
         observe.configure(settings.log_level)
         check_folder(settings.data_dir)

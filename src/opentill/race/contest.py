@@ -6,7 +6,7 @@ counts as having won stands with the contestant; who may win together is for ``v
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
@@ -150,8 +150,8 @@ class Ring(Generic[A]):
         self._call_seconds = call_seconds
         self._lasting_seconds = lasting_seconds
 
-    async def attack(self, reference: str, **more: object) -> Fight[A]:
-        """One order from its creation, with these further members, until everybody has an answer."""
+    async def attack(self, reference: str, more: Mapping[str, object] | None = None) -> Fight[A]:
+        """Set everybody upon one order, from its creation with ``more`` members until all have an answer."""
         fight: Fight[A] = Fight(reference)
         opened = await self._corner(self._opener, fight).ask(
             "create", self._opener.create(reference, more=more)

@@ -54,7 +54,7 @@ async def raced(plan: Plan, ended: Callable[[int], None]) -> Verdict:
 
         async def keep_fighting(ring: Ring[HttpAnswer], more: Mapping[str, object]) -> None:
             for reference in references:
-                fights.append(await ring.attack(reference, **more))
+                fights.append(await ring.attack(reference, more))
                 ended(len(fights))
 
         await asyncio.gather(*(keep_fighting(ring, more) for ring, more in _rings(plan, lines)))

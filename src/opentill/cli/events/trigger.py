@@ -92,7 +92,7 @@ class _Scene:
     def open_order(self, amount: str, currency: str) -> None:
         self._money = {"amount": amount, "currency": currency}
         order = self._money | {"customerEmail": "payer@example.com"}
-        self._reference = self._post("/v1/checkout/order", order=order)["orderReference"]
+        self._reference = self._post("/v1/checkout/order", {"order": order})["orderReference"]
         self._say(f"Order {self._reference} of {amount} {currency} was opened.")
 
     def pay(self) -> None:
@@ -108,7 +108,7 @@ class _Scene:
         self._say(f"It can be paid by a transfer to {self._account}.")
 
     def transfer(self) -> None:
-        arrived = self._post("/sandbox/transfers", accountNumber=self._account, **self._money, **_SENDER)
+        arrived = self._post("/sandbox/transfers", {"accountNumber": self._account} | self._money | _SENDER)
         self._say(f"The transfer arrived: {arrived['disposition']}, credit {arrived['creditId']}.")
 
     def be_declined(self) -> None:
@@ -117,11 +117,11 @@ class _Scene:
         self._say(f"The test card was declined: {submitted['message']}.")
 
     def cancel(self) -> None:
-        self._post("/v1/checkout/order/cancel", orderReference=self._reference)
+        self._post("/v1/checkout/order/cancel", {"orderReference": self._reference})
         self._say("It was cancelled.")
 
     def refund(self) -> None:
-        refunded = self._post("/v1/checkout/refund", transactionId=self._transaction)
+        refunded = self._post("/v1/checkout/refund", {"transactionId": self._transaction})
         _expect(refunded["success"], "the refund did not go through", refunded)
         self._say(f"All of it was refunded: {refunded['message']}.")
 
@@ -141,7 +141,7 @@ class _Scene:
     def _get(self, path: str) -> dict[str, Any]:
         return self._server.ask("GET", f"{path}/{quote(self._reference, safe='')}")
 
-    def _post(self, path: str, **body: object) -> dict[str, Any]:
+    def _post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         return self._server.ask("POST", path, body)
 
 

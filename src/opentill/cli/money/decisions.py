@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from opentill.app import Operating, operating
-from opentill.bootstrap import prepare
+from opentill.bootstrap import Bootstrap, prepare
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
 from opentill.domain.commands import Actor, ActorKind, Command
 from opentill.domain.money import major_units
@@ -65,6 +65,13 @@ class FoundCredit:
         return "no order" if self.unmatched else f"order {self.order.reference}"
 
 
+class MakeCommand(Protocol):
+    """Make a command about one transaction: the command's class, with what else it needs filled in."""
+
+    def __call__(self, *, account_id: str, command_id: str, actor: Actor, transaction_id: str) -> Command:
+        """Make it."""
+
+
 def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T:
     """Carry this out on the database; what is refused, or can not be, ends the command in one sentence."""
     with operator_errors():
@@ -83,19 +90,18 @@ def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T
             prepared.store.close()
 
 
-async def _carried_out(prepared: Any, act: Callable[[Operating], Awaitable[T]]) -> T:
+async def _carried_out(prepared: Bootstrap, act: Callable[[Operating], Awaitable[T]]) -> T:
     async with operating(prepared) as till:
         return await act(till)
 
 
-async def submit(till: Operating, kind: type[Command], found: FoundCredit, **more: object) -> Order:
-    """Put a command about this credit through the engine; the order after it. Raises the Refusal."""
-    command = kind(
+async def submit(till: Operating, make: MakeCommand, found: FoundCredit) -> Order:
+    """Put a command about this credit through the engine; return the order after it. Raises the Refusal."""
+    command = make(
         account_id=found.order.account_id,
         command_id=till.ids.uuid(),
         actor=OPERATOR,
-        transaction_id=found.credit.transaction_id,  # type: ignore[call-arg]
-        **more,
+        transaction_id=found.credit.transaction_id,
     )
     outcome = (await till.engine.submit(command)).outcome
     if isinstance(outcome, Refusal):
