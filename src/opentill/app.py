@@ -51,7 +51,9 @@ from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.sender import DeliverySender, SenderSettings
 from opentill.webhooks.sequencer import Sequencer
 from opentill.workers.expiry import Expiry
-from opentill.workers.recovery import Workers
+from opentill.workers.housekeeping import CHECKPOINT_SECONDS, Housekeeping
+from opentill.workers.loops import Workers
+from opentill.workers.recovery import Recovery
 
 JOURNAL_FILE: Final = "sandbox-rail.db"
 CHALLENGE_SECONDS: Final = 900
@@ -162,15 +164,10 @@ class _Running:
             vault,
             replies.late_reply(settings.refusal_http_status, return_url),
         )
-        self._workers = Workers(
-            reader=self._reader,
-            threads=self._threads,
-            desks=(self._desk, self._transfers),
-            expiry=expiry,
-            clock=clock,
-            sweep_seconds=settings.sweep_interval_seconds,
-            purge_seconds=settings.purge_interval_seconds,
-        )
+        self._expiry = expiry
+        self._recovery = Recovery(self._reader, (self._desk, self._transfers), clock)
+        self._housekeeping = Housekeeping(self._threads, clock)
+        self._workers = Workers()
         self._open_pages = OpenPages(self._threads, keyring, settings.max_open_pages)
         self.api = ApiApp(
             ApiDeps(
@@ -231,9 +228,14 @@ class _Running:
         self._engine.start()
         self._reader.start()
         self._telling.start()
+        settings = self._settings
         self._workers.start(
-            (self._telling.place, self._settings.sequencer_interval_seconds),
-            (self._transfers.route_overdue, self._settings.sweep_interval_seconds),
+            (self._expiry.expire, settings.sweep_interval_seconds),
+            (self._recovery.finish_attempts, settings.sweep_interval_seconds),
+            (self._housekeeping.purge, settings.purge_interval_seconds),
+            (self._housekeeping.checkpoint, CHECKPOINT_SECONDS),
+            (self._telling.place, settings.sequencer_interval_seconds),
+            (self._transfers.route_overdue, settings.sweep_interval_seconds),
         )
 
     def stopping(self) -> None:

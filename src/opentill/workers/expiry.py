@@ -20,6 +20,8 @@ from opentill.store.interface import Name, Snapshot
 WORKER: Final = Actor(ActorKind.WORKER)
 LOOK: Final = 512
 """How many due orders one look takes: eight batches of background work, so that the engine need not wait."""
+EXPIRE_SECONDS: Final = 1.0
+"""How long one round of ending due orders lasts while there are plenty."""
 TRIES_BEFORE_PARKING: Final = 5
 """How often the end of one order may fail before this process leaves it to a person."""
 
@@ -55,6 +57,10 @@ class Expiry:
             elif isinstance(answer, EngineError):
                 raise answer
         return len(due)
+
+    async def expire(self) -> int:
+        """End what is due, for EXPIRE_SECONDS at the most; returns how many orders were ended."""
+        return await self.catch_up(EXPIRE_SECONDS)
 
     async def catch_up(self, most_seconds: float) -> int:
         """Sweep until nothing is due, or the time is over; returns how many orders were ended.
