@@ -46,8 +46,8 @@ from opentill.store.interface import Mode, Store, StoreUnusable
 from opentill.store.outbox.contract import Outgoing, Patience
 from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
+from opentill.webhooks.pacing import Schedule
 from opentill.webhooks.poster import Poster
-from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.sender import DeliverySender, SenderSettings
 from opentill.webhooks.sequencer import Sequencer
 from opentill.workers.expiry import Expiry

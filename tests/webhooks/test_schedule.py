@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentill.webhooks.schedule import Schedule
+from opentill.webhooks.pacing import Schedule
 
 NOW = 1_800_000_000_000
 

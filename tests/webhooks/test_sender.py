@@ -17,8 +17,8 @@ import pytest
 from given_store import ACCOUNT, NOW, OTHER, ToldClock, open_store
 from opentill.store.databases.sqlite import PATIENCE_MILLISECONDS, SqliteStore
 from opentill.store.outbox.contract import Delivery, DeliveryState, Outgoing, Patience
+from opentill.webhooks.pacing import FIRST_WINDOW
 from opentill.webhooks.sender import DeliverySender
-from opentill.webhooks.windows import FIRST_WINDOW
 from polling import until
 from webhooks.receiver import OK, SILENT, Reaction, Receiver, always, answer, failing_at_random
 from webhooks.told import (

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from given_store import NOW
-from opentill.webhooks.windows import FIRST_WINDOW, WINDOWS_KEPT, Window, Windows
+from opentill.webhooks.pacing import FIRST_WINDOW, WINDOWS_KEPT, Window, Windows
 from webhooks.told import endpoint
 
 

@@ -1,4 +1,7 @@
-"""The keys that sign what goes to an endpoint: a text to its merchant, sealed in the database."""
+"""The keys that sign what goes to an endpoint: a text to its merchant, sealed in the database.
+
+Apart from the card vault, which rails use: they need to know nothing of webhooks.
+"""
 
 from opentill.keys.keyring import Keyring
 from opentill.store.outbox.contract import Endpoint

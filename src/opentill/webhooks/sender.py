@@ -22,12 +22,9 @@ from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
 from opentill.store.interface import CommitUnknown, StoreError, Transient
 from opentill.store.outbox.contract import Delivery, DeliveryState, Endpoint, Outgoing, Patience, Tried
+from opentill.webhooks.pacing import Schedule, Window, Windows
 from opentill.webhooks.poster import PostAnswer, Poster
-from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.token_keys import Opened
-from opentill.webhooks.windows import Window, Windows
-
-__all__ = ["DeliverySender", "Opener", "PostAnswer", "Poster", "SenderCounts", "SenderSettings", "Signer"]
 
 Signer: TypeAlias = Callable[[Outgoing, int], dict[str, str]]
 """The headers that sign a delivery at this moment of real time (UTC milliseconds)."""
