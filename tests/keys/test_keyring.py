@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentill.keys import keyring as module
+from opentill.keys import secret as module
+from opentill.keys.access_tokens import AccessTokens, TokenClaims
 from opentill.keys.keyring import (
     FORM_LIFE_MINUTES,
     Keyring,
-    TokenClaims,
     Unsealable,
-    _Tokens,
     open_keyring,
 )
 from opentill.settings import InvalidSetting, Settings
@@ -96,7 +95,7 @@ def test_no_text_makes_verification_raise(text: str) -> None:
 
 def test_the_memory_of_tokens_is_bounded() -> None:
     """However many tokens are seen, only so many are remembered, and forgotten ones still verify."""
-    signer = _Tokens(b"k" * 32, "id", remembered_max=5)
+    signer = AccessTokens(b"k" * 32, "id", remembered_max=5)
     claims = [TokenClaims(ACCOUNT, CLIENT, str(number), ISSUED, EXPIRES) for number in range(20)]
     tokens = [signer.sign(each) for each in claims]
 

@@ -81,6 +81,7 @@ LAYERS: Mapping[str, Collection[str]] = {
         "clock",
         "domain",
         "keys.keyring",
+        "keys.secret",
         "settings",
         "store.audit",
         "store.databases",

@@ -15,11 +15,11 @@ class EndpointKeys:
         self._keyring = keyring
 
     def seal(self, account_id: str, endpoint_id: str, key: str) -> bytes:
-        """The key as it is kept."""
+        """Seal a signing key of this endpoint, as it is kept."""
         return self._keyring.seal(key.encode(), _place(account_id, endpoint_id))
 
     def of(self, endpoint: Endpoint) -> SigningKeys:
-        """The endpoint's keys. Raises Unsealable when they were not sealed for it by this keyring."""
+        """Open the endpoint's keys. Raises Unsealable when they were not sealed for it by this keyring."""
         following = endpoint.next_key_sealed
         return SigningKeys(
             self._opened(endpoint, endpoint.key_sealed),

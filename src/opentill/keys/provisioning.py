@@ -30,7 +30,7 @@ class InvalidLogo(ValueError):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClientCredentials:
-    """What a merchant's program proves itself by when it asks for a token (contract 1.3)."""
+    """The id and secret by which a merchant's program gets a token (contract 1.3)."""
 
     client_id: str
     client_secret: str
@@ -54,7 +54,7 @@ class Credentials:
         return f"Credentials({self.account_id!r}, <withheld>)"
 
     def env_lines(self) -> str:
-        """The same as lines for a shell or an ``.env`` file; no value needs quotes."""
+        """Write the same as lines for a shell or an ``.env`` file; no value needs quotes."""
         return (
             f"OPENTILL_URL={self.url}\n"
             f"OPENTILL_ACCOUNT_ID={self.account_id}\n"
@@ -129,7 +129,7 @@ class Registry:
         return ClientCredentials(client_id, secret) if known else None
 
     def ensure_default_merchant(self, url: str) -> Credentials:
-        """The merchant as which unauthenticated sandbox calls act; made when there is none.
+        """Return the merchant as which unauthenticated sandbox calls act, made when there is none.
 
         What a crash or an operator took from it (sub-account, usable client) is made anew.
         """
@@ -173,12 +173,12 @@ class Registry:
 def ensure_default_merchant(
     store: Store, keyring: Keyring, clock: Clock, ids: Ids, *, url: str
 ) -> Credentials:
-    """The default merchant of a sandbox: the same credentials on every start."""
+    """Return the default merchant of a sandbox: the same credentials on every start."""
     return Registry(store, keyring, clock, ids, Mode.SANDBOX).ensure_default_merchant(url)
 
 
 def webhook_key(merchant: Merchant, keyring: Keyring) -> str:
-    """The key that signs what is sent to this merchant. Raises Unsealable under another secret key."""
+    """Open the key that signs what is sent to this merchant. Raises Unsealable under another secret key."""
     return keyring.open(merchant.webhook_key_sealed, _webhook_key_place(merchant.account_id)).decode()
 
 
@@ -200,7 +200,7 @@ def write_env_file(file: Path, credentials: Credentials) -> None:
 
 
 def new_secret() -> str:
-    """32 random bytes in base64: 44 characters, the length in which Nomba's are documented."""
+    """Make a secret of 32 random bytes in base64: 44 characters, as Nomba's are documented."""
     return base64.b64encode(os.urandom(_SECRET_BYTES)).decode()
 
 

@@ -13,7 +13,8 @@ from opentill.cli.credentials_block import served_url
 from opentill.cli.doctor.diagnosis import Diagnosis, failed, ok, skipped, warning
 from opentill.cli.preflight import OperatorError, listen_on
 from opentill.cli.server import RunningServer
-from opentill.keys.keyring import SECRET_KEY_FILE, open_keyring
+from opentill.keys.keyring import open_keyring
+from opentill.keys.secret import SECRET_KEY_FILE
 from opentill.settings import InvalidSetting, Settings
 from opentill.store.interface import Mode
 
