@@ -71,7 +71,7 @@ T = TypeVar("T")
 
 
 def demo_link(prepared: Bootstrap, clock: Clock, ids: Ids) -> str:
-    """A payer link to an unpaid order of the default merchant; opened through the engine if need be."""
+    """Return a payer link to an unpaid order of the default merchant; open one by the engine if need be."""
     account_id = prepared.store.default_account_id()
     if account_id is None:
         raise StoreUnusable("There is no default merchant to open a demo order for.")
@@ -80,12 +80,12 @@ def demo_link(prepared: Bootstrap, clock: Clock, ids: Ids) -> str:
 
 
 def checkout_link(settings: Settings, keyring: Keyring, account_id: str, order_id: str) -> str:
-    """The payer's link to an order (contract 1.1)."""
+    """Return the payer's link to an order (contract 1.1)."""
     return f"{settings.public_url}/checkout/{keyring.link_token(account_id, order_id)}"
 
 
 def create_app(settings: Settings | None = None) -> "App":
-    """The ASGI application of one server process; reads the settings from the environment by default."""
+    """Make the ASGI application of one server process, by default with settings from the environment."""
     return App(settings or load_settings())
 
 
@@ -98,7 +98,7 @@ class App:
         self._running: _Running | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """The ASGI entry."""
+        """Answer one ASGI scope: an HTTP request, or the life of the process."""
         if scope["type"] == "http":
             assert self._api is not None
             await self._api(scope, receive, send)
@@ -194,7 +194,7 @@ class _Running:
         )
 
     def _pages(self, keyring: Keyring, clock: Clock, ids: Ids, return_url: ReturnUrl) -> AsgiApp:
-        """Everything that payers' browsers ask for."""
+        """Make everything that payers' browsers ask for."""
         settings, bank = self._settings, self._bank
         templates = Templates(sandbox=bank is not None, embedding_origins=settings.embedding_origins)
         deps = PayerDeps(
@@ -239,7 +239,7 @@ class _Running:
         )
 
     def stopping(self) -> None:
-        """The server begins to stop: what would never end by itself ends now."""
+        """End what would never end by itself, once the server begins to stop."""
         self.api.stopping()
         self._open_pages.end()
 
@@ -262,7 +262,7 @@ class _Running:
 
 
 class _Telling:
-    """What brings committed events to merchants' endpoints; to be made inside the running event loop."""
+    """The way of committed events to merchants' endpoints; to be made inside the running event loop."""
 
     def __init__(self, settings: Settings, threads: StoreThreads, keyring: Keyring, clock: Clock, ids: Ids):
         if settings.allow_loopback_webhooks and not settings.for_a_developer:
@@ -336,7 +336,7 @@ class _SandboxBank:
     async def switch_rail(
         self, operation: str, outcome: str | None, delay_milliseconds: int, calls: int
     ) -> None:
-        """Make the next calls behave so, on every process; see ``RailJournal.set_switch``."""
+        """Make the next calls behave so, on every process, as ``RailJournal.set_switch`` says."""
         switch = RailSwitch(operation, outcome, delay_milliseconds)
         await asyncio.to_thread(self._journal.set_switch, switch, calls)
 
@@ -358,7 +358,7 @@ def _collect_garbage_seldom() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """What a command of a person at the keyboard decides on money with, also beside running servers."""
+    """The parts by which a person at the keyboard decides on money, also beside running servers."""
 
     engine: Engine
     reader: Reader
@@ -369,7 +369,7 @@ class Operating:
 
 @asynccontextmanager
 async def operating(prepared: Bootstrap) -> AsyncIterator[Operating]:
-    """An engine for the length of one command. No rail is called: the servers' workers do that."""
+    """Run an engine for the length of one command. No rail is called: the servers' workers do that."""
     clock, ids, settings = SystemClock(), RandomIds(), prepared.settings
     threads = StoreThreads(prepared.store)
     engine, reader = Engine(threads, clock, engine_settings(settings)), Reader(threads, settings.queue_limit)
@@ -393,7 +393,7 @@ async def operating(prepared: Bootstrap) -> AsyncIterator[Operating]:
 
 
 def desk_settings(settings: Settings) -> CardPaymentSettings:
-    """The desk's part of the settings."""
+    """Pick the settings of the card payment service."""
     return CardPaymentSettings(
         timeout_seconds=settings.card_timeout_seconds,
         grace_seconds=settings.call_grace_seconds,
@@ -403,7 +403,7 @@ def desk_settings(settings: Settings) -> CardPaymentSettings:
 
 
 def transfer_settings(settings: Settings) -> TransferSettings:
-    """The transfer desk's part of the settings."""
+    """Pick the settings of the transfer payment service."""
     return TransferSettings(
         bank_code=settings.transfer_bank_code,
         account_prefix=settings.transfer_account_prefix,
@@ -416,7 +416,7 @@ def transfer_settings(settings: Settings) -> TransferSettings:
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
-    """The engine's part of the settings."""
+    """Pick the settings of the engine."""
     return EngineSettings(
         max_batch=settings.max_batch if settings.group_commit else 1,
         queue_limit=settings.queue_limit,
@@ -453,7 +453,7 @@ async def _with_engine(store: Store, clock: Clock, work: Callable[[StoreThreads,
 
 
 async def _open_demo_order(store: Store, account_id: str, clock: Clock, ids: Ids) -> str:
-    """The order id of the first demo order that can still be paid; opens the next one if all have ended."""
+    """Return the id of the first demo order that can still be paid; open the next one if all have ended."""
 
     async def open_order(_threads: StoreThreads, engine: Engine) -> str:
         for reference in _demo_references():

@@ -49,7 +49,7 @@ def _about_text(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How this server runs. Raises InvalidSetting when settings contradict each other."""
+    """The settings of one server. Raises InvalidSetting when they contradict each other."""
 
     mode: Annotated[
         Mode,
@@ -403,20 +403,20 @@ class Settings:
 
     @property
     def for_a_developer(self) -> bool:
-        """Whether this is a sandbox that only this machine can reach."""
+        """Tell whether this is a sandbox that only this machine can reach."""
         return self.mode is Mode.SANDBOX and _is_loopback(self.host)
 
     @property
     def url_follows_port(self) -> bool:
-        """Whether the public URL was made from host and port."""
+        """Tell whether the public URL was made from host and port."""
         return self.public_url == _url_of(self.host, self.port)
 
     def bound_to(self, port: int) -> Self:
-        """The same settings after listening on ``port``, which matters when any free one was asked for."""
+        """Return the same settings after listening on ``port``: any free one may have been asked for."""
         return replace(self, port=port, public_url="" if self.url_follows_port else self.public_url)
 
     def to_environment(self) -> dict[str, str]:
-        """These settings as variables, for handing them to a child process; holds the secret key."""
+        """Write these settings as variables, for handing them to a child process; holds the secret key."""
         return {PREFIX + each.name.upper(): as_text(getattr(self, each.name)) for each in fields(self)}
 
 

@@ -47,7 +47,7 @@ def advance(by: str, /, *, as_json: AsJson = False, where: Where | None = None) 
 
 @contextmanager
 def _sandbox(where: Where) -> Iterator[Store]:
-    """The store of a sandbox; live mode is refused before anything is opened (ruling 23)."""
+    """Open the store of a sandbox; live mode is refused before anything is opened (ruling 23)."""
     with operator_errors():
         if where.settings().mode is Mode.LIVE:
             raise OperatorError("in live mode time is real and can not be moved; leave out --live.")

@@ -26,7 +26,7 @@ class OperatorError(Exception):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Where:
-    """Which database a command works on.
+    """The database that a command works on.
 
     Attributes:
         data: Folder of everything that the server keeps itself.
@@ -71,7 +71,7 @@ def check_folder(folder: Path) -> None:
 
 
 def listen_on(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; it refuses connections until the server listens on it."""
+    """Bind a socket to the address; it refuses connections until the server listens on it."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)

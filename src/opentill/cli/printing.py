@@ -35,12 +35,12 @@ def say_json(value: Any) -> None:
 
 
 def printable(text: str) -> str:
-    """What somebody else wrote, with an escape for everything that could steer a terminal."""
+    """Escape in what somebody else wrote everything that could steer a terminal."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def shown_time(at: int) -> str:
-    """UTC milliseconds as a person reads them, such as ``2026-11-23 16:33:28Z``."""
+    """Write UTC milliseconds as a person reads them, such as ``2026-11-23 16:33:28Z``."""
     return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 

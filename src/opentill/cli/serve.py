@@ -104,7 +104,7 @@ def _run_here(settings: Settings, listener: socket.socket, announce: Announce) -
 
 
 def worker_app() -> App:
-    """The application of one of several worker processes; its settings come from the environment."""
+    """Make the application of one of several worker processes, with settings from the environment."""
     settings = load_settings()
     observe.configure(settings.log_level)
     threading.Thread(target=_stop_with_the_supervisor, daemon=True).start()
@@ -112,7 +112,7 @@ def worker_app() -> App:
 
 
 def _stop_with_the_supervisor() -> None:
-    """A worker whose supervisor was killed would serve on unseen and keep the port: it stops as well."""
+    """Stop a worker whose supervisor was killed: it would serve on unseen and keep the port."""
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         supervisor.join()
@@ -149,7 +149,7 @@ def _config(settings: Settings, app: object, *, grace_seconds: float) -> uvicorn
 
 
 def _exit_cleanly_on_signals() -> None:
-    """Uvicorn raises the signal that stopped it once more; by then all is done, so it means success."""
+    """Take a signal for success: Uvicorn raises the one that stopped it once more, when all is done."""
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         sys.exit(0)
@@ -159,7 +159,7 @@ def _exit_cleanly_on_signals() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says when it really accepts requests."""
+    """A server that says when it really accepts requests."""
 
     def __init__(self, config: uvicorn.Config, announce: Announce) -> None:
         super().__init__(config)
@@ -172,7 +172,7 @@ class _Server(uvicorn.Server):
 
 
 class _Supervisor(Multiprocess):
-    """Says when all workers accept requests."""
+    """A supervisor that says when all workers accept requests."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], announce: Announce) -> None:
         super().__init__(config, sockets)

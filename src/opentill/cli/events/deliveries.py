@@ -53,7 +53,7 @@ class _Outbox:
         return self.store.deliveries(wanted)
 
     def of(self, name: str) -> list[Delivery]:
-        """The delivery of this id, or all of the event of this id. Raises OperatorError if there is none."""
+        """Find the delivery of this id, or all of the event of this id. Raises OperatorError for none."""
         found = self.newest(MOST, delivery_ids=(name,)) or self.newest(MOST, event_ids=(name,))
         if not found:
             raise OperatorError(
@@ -158,7 +158,7 @@ def resend(
 
 
 def _push_dead(outbox: _Outbox, now: int) -> int:
-    """Every dead delivery whose endpoint there still is."""
+    """Send every dead delivery again whose endpoint there still is; return how many."""
     return sum(_push_dead_of(outbox, endpoint_id, now) for endpoint_id in outbox.endpoints())
 
 

@@ -126,7 +126,7 @@ class _Scene:
         self._say(f"All of it was refunded: {refunded['message']}.")
 
     def wait_for(self, event: Wanted) -> Mapping[str, Any]:
-        """What the order's timeline says of it, as soon as it does."""
+        """Wait until the order's timeline tells of the event; return what it says."""
         deadline = time.monotonic() + HAPPENS_SECONDS
         while time.monotonic() < deadline:
             for each in self._get("/v1/opentill/orders")["timeline"]:

@@ -45,31 +45,31 @@ _SENTENCES: Final[dict[type[Refusal], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class FoundCredit:
-    """A credit and the order that has its money: a merchant's, or the house's where no order took it."""
+    """A credit and the order that has its money: a merchant's, or that of the suspense account."""
 
     order: Order
     credit: Credit
 
     @property
     def unmatched(self) -> bool:
-        """Whether it is money of the house."""
+        """Tell whether it is money of the suspense account."""
         return self.order.account_id == HOUSE
 
     def shown(self, minor: int) -> str:
-        """An amount with its currency, as a person reads it."""
+        """Write an amount with its currency, as a person reads it."""
         return f"{major_units(minor, self.order.currency)} {self.order.currency}"
 
     @property
     def whose(self) -> str:
-        """The order as a person reads it."""
+        """Name the order as a person reads it."""
         return "no order" if self.unmatched else f"order {self.order.reference}"
 
 
 class MakeCommand(Protocol):
-    """Make a command about one transaction: the command's class, with what else it needs filled in."""
+    """The class of a command about one transaction, with what else it needs filled in."""
 
     def __call__(self, *, account_id: str, command_id: str, actor: Actor, transaction_id: str) -> Command:
-        """Make it."""
+        """Make the command."""
 
 
 def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T:
@@ -111,7 +111,7 @@ async def submit(till: Operating, make: MakeCommand, found: FoundCredit) -> Orde
 
 
 async def found(till: Operating, credit_id: str) -> FoundCredit:
-    """The credit of this id, at the merchant that has it, else at the house. Raises RecordNotFound."""
+    """Find the credit of this id, at its merchant, else in the suspense account. Raises RecordNotFound."""
     advice = await till.threads.read(till.threads.store.advice_of_credit, credit_id)
     accounts = [account for account in (advice and advice.account_id, HOUSE) if account]
 

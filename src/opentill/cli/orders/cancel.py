@@ -74,7 +74,7 @@ def cancel(
 
 
 def _read(lines: Iterable[str]) -> tuple[str, ...]:
-    """Each line once; blank ones do not count."""
+    """Read each line once; blank ones do not count."""
     return tuple(dict.fromkeys(line.strip("\r\n") for line in lines if line.strip()))
 
 

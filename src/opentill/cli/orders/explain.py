@@ -80,7 +80,7 @@ def explain(name: str, /, *, as_json: AsJson = False, asked: Asked | None = None
 
 
 def sentence_of(event: Mapping[str, Any]) -> str:
-    """One event of a timeline as a sentence."""
+    """Write one event of a timeline as a sentence."""
     data = event["data"]
     template = SENTENCES.get(event["type"], f"{event['type'].replace('_', ' ')}, by {{who}}")
     told = template.format(
@@ -115,7 +115,7 @@ def _became(event: Mapping[str, Any]) -> str:
 
 
 def _now(order: Mapping[str, Any]) -> str:
-    """What the order is, since when, and where its money is."""
+    """Say what the order is, since when, and where its money is."""
     since = order["endedAt"] or order["createdAt"]
     money, currency = order["money"], order["currency"]
     of_money = [f"{money[name]} {currency} {says}" for name, says in _OF_MONEY.items() if float(money[name])]

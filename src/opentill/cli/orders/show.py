@@ -58,7 +58,7 @@ def list_(
 
 
 def _found(server: RunningServer, wanted: Mapping[str, str | None], limit: int) -> Iterator[dict[str, Any]]:
-    """Page after page, until there are enough of them or no more."""
+    """Read page after page, until there are enough orders or no more."""
     given: dict[str, object] = {name: value for name, value in wanted.items() if value is not None}
     while limit:
         page = server.ask("GET", f"/v1/opentill/orders?{urlencode(given | {'limit': min(limit, _PAGE)})}")
@@ -96,10 +96,10 @@ def show(name: str, /, *, as_json: AsJson = False, asked: Asked | None = None) -
 
 
 def in_full(server: RunningServer, name: str) -> dict[str, Any]:
-    """The order as the server knows it."""
+    """Ask for the order as the server knows it."""
     return server.ask("GET", path_of(name))
 
 
 def path_of(name: str) -> str:
-    """Where the API has the order of this reference or order id."""
+    """Return the path at which the API has the order of this reference or order id."""
     return f"/v1/opentill/orders/{quote(name, safe='')}"
