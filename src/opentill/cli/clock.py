@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opentill.app import carry_out_due
 from opentill.cli.database import open_registry
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, say, say_json, seconds_of, shown_time
 from opentill.clock import RandomIds, SystemClock
 from opentill.engine.errors import EngineError
+from opentill.operating import carry_out_due
 from opentill.store.interface import ClockOutOfRange, Mode, Store
 from opentill.webhooks.signature import rfc3339
 

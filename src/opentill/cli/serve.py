@@ -16,12 +16,13 @@ from cyclopts import Parameter
 from uvicorn.supervisors import Multiprocess
 
 from opentill import observe
-from opentill.app import App, create_app, demo_link
+from opentill.app import App, create_app
 from opentill.bootstrap import Bootstrap, prepare
 from opentill.cli.credentials_block import SANDBOX_ENV_FILE, sandbox_block
 from opentill.cli.preflight import OperatorError, Where, check_folder, listen_on, operator_errors
 from opentill.clock import RandomIds, SystemClock
 from opentill.keys.provisioning import ensure_default_merchant, write_env_file
+from opentill.operating import demo_link
 from opentill.settings import Settings, load_settings
 from opentill.store.interface import Mode
 

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from opentill.app import Operating, operating
 from opentill.bootstrap import Bootstrap, prepare
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
 from opentill.domain.commands import Actor, ActorKind, Command
@@ -24,6 +23,7 @@ from opentill.domain.refusals import (
 )
 from opentill.domain.suspense import HOUSE
 from opentill.engine.errors import EngineError
+from opentill.operating import Operating, operating
 from opentill.store.interface import Snapshot
 
 OPERATOR: Final = Actor(ActorKind.OPERATOR, "cli")

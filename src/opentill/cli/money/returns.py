@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from opentill.app import Operating
 from opentill.cli.money.decisions import FoundCredit, MakeCommand, found, on_money, submit
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, print_table, printable, say, say_json, shown_time
@@ -16,6 +15,7 @@ from opentill.domain.money import major_units
 from opentill.domain.names import return_id
 from opentill.domain.order import Return, ReturnStatus
 from opentill.domain.refusals import RecordNotFound
+from opentill.operating import Operating
 from opentill.store.interface import OrderView
 from opentill.webhooks.signature import rfc3339
 
