@@ -69,19 +69,19 @@ def serve(
 
 def _prepare(settings: Settings) -> str:
     """Make the store and the default merchant ready; returns what to print once the server answers."""
-    prepared = prepare(settings)
+    bootstrap = prepare(settings)
     try:
         if settings.mode is Mode.LIVE:
             return f"opentill live at {settings.public_url}\n"
-        return _prepare_sandbox(settings, prepared)
+        return _prepare_sandbox(settings, bootstrap)
     finally:
-        prepared.store.close()
+        bootstrap.store.close()
 
 
-def _prepare_sandbox(settings: Settings, prepared: Bootstrap) -> str:
+def _prepare_sandbox(settings: Settings, bootstrap: Bootstrap) -> str:
     clock, ids = SystemClock(), RandomIds()
     credentials = ensure_default_merchant(
-        prepared.store, prepared.keyring, clock, ids, url=settings.public_url
+        bootstrap.store, bootstrap.keyring, clock, ids, url=settings.public_url
     )
     env_file = settings.data_dir / SANDBOX_ENV_FILE
     try:
@@ -90,7 +90,7 @@ def _prepare_sandbox(settings: Settings, prepared: Bootstrap) -> str:
         raise OperatorError(
             f"{env_file} can not be written ({error.strerror}); remove what is there."
         ) from None
-    return sandbox_block(credentials, Path(os.path.relpath(env_file)), demo_link(prepared, clock, ids))
+    return sandbox_block(credentials, Path(os.path.relpath(env_file)), demo_link(bootstrap, clock, ids))
 
 
 def _print(block: str) -> None:

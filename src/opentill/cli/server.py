@@ -175,7 +175,7 @@ class RunningServer:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Asked:
+class AskedServer:
     """The server that a command asks, and the merchant as whom.
 
     Attributes:

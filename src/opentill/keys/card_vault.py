@@ -47,15 +47,15 @@ class CardVault:
         return self._opened(card.kept.rail_token_sealed, _RAILS, card.account_id)
 
     def _sealed(self, secret: str, what: str, account_id: str) -> str:
-        return base64.b64encode(self._keyring.seal(secret.encode(), _place(what, account_id))).decode()
+        return base64.b64encode(self._keyring.seal(secret.encode(), _bound_to(what, account_id))).decode()
 
     def _opened(self, sealed: str, what: str, account_id: str) -> str:
         try:
             raw = base64.b64decode(sealed, validate=True)
         except (binascii.Error, ValueError):
             raise Unsealable("this is no sealed text") from None
-        return self._keyring.open(raw, _place(what, account_id)).decode()
+        return self._keyring.open(raw, _bound_to(what, account_id)).decode()
 
 
-def _place(what: str, account_id: str) -> str:
+def _bound_to(what: str, account_id: str) -> str:
     return f"saved card {what} {account_id}"

@@ -16,7 +16,7 @@ class EndpointKeys:
 
     def seal(self, account_id: str, endpoint_id: str, key: str) -> bytes:
         """Seal a signing key of this endpoint, as it is kept."""
-        return self._keyring.seal(key.encode(), _place(account_id, endpoint_id))
+        return self._keyring.seal(key.encode(), _bound_to(account_id, endpoint_id))
 
     def of(self, endpoint: Endpoint) -> SigningKeys:
         """Open the endpoint's keys. Raises Unsealable when they were not sealed for it by this keyring."""
@@ -27,8 +27,8 @@ class EndpointKeys:
         )
 
     def _opened(self, endpoint: Endpoint, sealed: bytes) -> str:
-        return self._keyring.open(sealed, _place(endpoint.account_id, endpoint.endpoint_id)).decode()
+        return self._keyring.open(sealed, _bound_to(endpoint.account_id, endpoint.endpoint_id)).decode()
 
 
-def _place(account_id: str, endpoint_id: str) -> str:
+def _bound_to(account_id: str, endpoint_id: str) -> str:
     return f"endpoint key {account_id} {endpoint_id}"

@@ -90,7 +90,7 @@ class Registry:
             post_limit=None,
             other_limit=None,
             created_at=self.clock.now(),
-            webhook_key_sealed=self.keyring.seal(new_secret().encode(), _webhook_key_place(account_id)),
+            webhook_key_sealed=self.keyring.seal(new_secret().encode(), _webhook_key_bound_to(account_id)),
         )
         if not self.store.add_merchant(merchant, default=default):
             return self.ensure_default_merchant(url)  # another process made it at this moment
@@ -148,14 +148,16 @@ class Registry:
     def _client_to_show(self, account_id: str) -> ClientCredentials | None:
         for client in self.store.clients(account_id):
             if client.disabled_at is None and client.secret_sealed is not None:
-                secret = self.keyring.open(client.secret_sealed, _secret_place(account_id, client.client_id))
+                secret = self.keyring.open(
+                    client.secret_sealed, _secret_bound_to(account_id, client.client_id)
+                )
                 return ClientCredentials(client.client_id, secret.decode())
         return None
 
     def _sealed(self, account_id: str, client_id: str, secret: str) -> bytes | None:
         if self.mode is Mode.LIVE:
             return None
-        return self.keyring.seal(secret.encode(), _secret_place(account_id, client_id))
+        return self.keyring.seal(secret.encode(), _secret_bound_to(account_id, client_id))
 
     def _credentials(
         self, merchant: Merchant, sub_account: SubAccount, client: ClientCredentials, url: str
@@ -179,7 +181,7 @@ def ensure_default_merchant(
 
 def webhook_key(merchant: Merchant, keyring: Keyring) -> str:
     """Open the key that signs what is sent to this merchant. Raises Unsealable under another secret key."""
-    return keyring.open(merchant.webhook_key_sealed, _webhook_key_place(merchant.account_id)).decode()
+    return keyring.open(merchant.webhook_key_sealed, _webhook_key_bound_to(merchant.account_id)).decode()
 
 
 def write_env_file(file: Path, credentials: Credentials) -> None:
@@ -187,15 +189,17 @@ def write_env_file(file: Path, credentials: Credentials) -> None:
 
     Raises OSError when the folder can not be written.
     """
-    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mkstemp makes it 0600
+    descriptor, unfinished = tempfile.mkstemp(
+        dir=file.parent, prefix=f".{file.name}."
+    )  # mkstemp makes it 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as writer:
             writer.write(credentials.env_lines())
             writer.flush()
             os.fsync(writer.fileno())
-        Path(draft).replace(file)
+        Path(unfinished).replace(file)
     except BaseException:
-        Path(draft).unlink()
+        Path(unfinished).unlink()
         raise
 
 
@@ -221,9 +225,9 @@ def _checked(name: str) -> str:
     return name
 
 
-def _secret_place(account_id: str, client_id: str) -> str:
+def _secret_bound_to(account_id: str, client_id: str) -> str:
     return f"client secret {account_id} {client_id}"
 
 
-def _webhook_key_place(account_id: str) -> str:
+def _webhook_key_bound_to(account_id: str) -> str:
     return f"webhook key {account_id}"

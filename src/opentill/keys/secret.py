@@ -40,21 +40,21 @@ def read_or_make(file: Path, make: Callable[[], str]) -> str:
     Of several processes that start at once, all read what the first one made.
     """
     if not file.exists():
-        descriptor, draft = tempfile.mkstemp(dir=file.parent)  # mkstemp makes it 0600
+        descriptor, unfinished = tempfile.mkstemp(dir=file.parent)  # mkstemp makes it 0600
         try:
             with os.fdopen(descriptor, "w") as writer:
                 writer.write(make())
                 writer.flush()
                 os.fsync(writer.fileno())
-            _link_unless_there(Path(draft), file)
+            _link_unless_there(Path(unfinished), file)
         finally:
-            Path(draft).unlink()
+            Path(unfinished).unlink()
     return file.read_text()
 
 
-def _link_unless_there(draft: Path, file: Path) -> None:
+def _link_unless_there(unfinished: Path, file: Path) -> None:
     try:
-        os.link(draft, file)
+        os.link(unfinished, file)
     except FileExistsError:
         return
 

@@ -123,7 +123,7 @@ def show(
         if as_json:
             say_json(_delivery(delivery, endpoints) | {"body": msgspec.Raw(body)})
         else:
-            say("\n".join(_in_full(delivery, body, endpoints)))
+            say("\n".join(_lines(delivery, body, endpoints)))
 
 
 def resend(
@@ -210,7 +210,7 @@ def _row(delivery: Delivery, endpoints: dict[str, Endpoint]) -> tuple[str, ...]:
     )
 
 
-def _in_full(delivery: Delivery, body: bytes, endpoints: dict[str, Endpoint]) -> Iterator[str]:
+def _lines(delivery: Delivery, body: bytes, endpoints: dict[str, Endpoint]) -> Iterator[str]:
     next_try = f", next try {shown_time(delivery.next_try_at)}" if delivery.next_try_at else ""
     yield f"delivery  {delivery.delivery_id}"
     yield f"event     {delivery.type} {delivery.event_id}, number {delivery.sequence} of its order"

@@ -55,11 +55,11 @@ def trigger(
     with operator_errors():
         steps = _steps(event, method)
         server = RunningServer(url or served_url((where or Where()).settings()))
-        scene = _Scene(server, (lambda _: None) if as_json else say)
-        scene.open_order(amount, currency)
+        order = _TriggeredOrder(server, (lambda _: None) if as_json else say)
+        order.open_order(amount, currency)
         for step in steps:
-            step(scene)
-        told = scene.wait_for(event)
+            step(order)
+        told = order.wait_for(event)
     if as_json:
         say_json(_summary(event, told))
     else:
@@ -78,7 +78,7 @@ def _summary(event: Wanted, told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _Scene:
+class _TriggeredOrder:
     """One order and what is done to it, step by step; each step raises OperatorError if it goes wrong."""
 
     def __init__(self, server: RunningServer, say: Callable[[str], None]):
@@ -145,22 +145,22 @@ class _Scene:
         return self._server.ask("POST", path, body)
 
 
-_STEPS: Final[Mapping[Wanted, tuple[Callable[[_Scene], None], ...]]] = {
-    "payment_success": (_Scene.pay,),
-    "payment_failed": (_Scene.be_declined,),
-    "order_cancelled": (_Scene.cancel,),
-    "payment_reversal": (_Scene.pay, _Scene.refund),
+_STEPS: Final[Mapping[Wanted, tuple[Callable[[_TriggeredOrder], None], ...]]] = {
+    "payment_success": (_TriggeredOrder.pay,),
+    "payment_failed": (_TriggeredOrder.be_declined,),
+    "order_cancelled": (_TriggeredOrder.cancel,),
+    "payment_reversal": (_TriggeredOrder.pay, _TriggeredOrder.refund),
 }
 """What is done to a new order so that it happens."""
 
-_BY_TRANSFER: Final[Mapping[Wanted, tuple[Callable[[_Scene], None], ...]]] = {
-    "payment_success": (_Scene.ask_for_account, _Scene.transfer),
-    "payment_reversal": (_Scene.ask_for_account, _Scene.cancel, _Scene.transfer),
+_BY_TRANSFER: Final[Mapping[Wanted, tuple[Callable[[_TriggeredOrder], None], ...]]] = {
+    "payment_success": (_TriggeredOrder.ask_for_account, _TriggeredOrder.transfer),
+    "payment_reversal": (_TriggeredOrder.ask_for_account, _TriggeredOrder.cancel, _TriggeredOrder.transfer),
 }
 """The same where money comes by transfer, which no bank declines."""
 
 
-def _steps(event: Wanted, method: Method) -> tuple[Callable[[_Scene], None], ...]:
+def _steps(event: Wanted, method: Method) -> tuple[Callable[[_TriggeredOrder], None], ...]:
     steps = (_STEPS if method == "card" else _BY_TRANSFER).get(event)
     if steps is None:
         raise OperatorError(f"no {event} comes of a transfer; leave --method out.")

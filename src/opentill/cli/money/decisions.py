@@ -77,9 +77,9 @@ def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T
     with operator_errors():
         settings = (where or Where()).settings()
         check_folder(settings.data_dir)
-        prepared = prepare(settings)
+        bootstrap = prepare(settings)
         try:
-            return asyncio.run(_carried_out(prepared, act))
+            return asyncio.run(_carried_out(bootstrap, act))
         except Refusal as refusal:
             raise OperatorError(_SENTENCES.get(type(refusal), f"{refusal.reason}.")) from None
         except EngineError:
@@ -87,11 +87,11 @@ def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T
                 "the database did not answer in time; look what became of it, then try again."
             ) from None
         finally:
-            prepared.store.close()
+            bootstrap.store.close()
 
 
-async def _carried_out(prepared: Bootstrap, act: Callable[[Operating], Awaitable[T]]) -> T:
-    async with operating(prepared) as till:
+async def _carried_out(bootstrap: Bootstrap, act: Callable[[Operating], Awaitable[T]]) -> T:
+    async with operating(bootstrap) as till:
         return await act(till)
 
 
