@@ -29,7 +29,8 @@ from opentill.store.databases.sqlite import SqliteStore, open_sqlite
 from opentill.store.outbox.contract import Endpoint, Outgoing
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.payload import WebhookType, render
-from opentill.webhooks.sender import DeliverySender, Poster, SenderSettings
+from opentill.webhooks.poster import Poster
+from opentill.webhooks.sender import DeliverySender, SenderSettings
 from opentill.webhooks.signature import SigningKeys, headers
 from orders import CLOCK, IDS, OPERATOR, ended, pending
 

@@ -17,7 +17,7 @@ def test_the_command_line_wins_over_environment_over_file_over_defaults(tmp_path
     )
     environment = {"OPENTILL_DATA_DIR": str(tmp_path), "OPENTILL_PORT": "10", "OPENTILL_WORKERS": "20"}
 
-    found = load_settings(environment, port=30, host=None)
+    found = load_settings(environment, {"port": 30, "host": None})
 
     assert (found.port, found.workers, found.max_batch, found.queue_limit) == (30, 20, 3, 4096)
     assert found.currencies == ("NGN", "EUR")
@@ -38,8 +38,8 @@ def test_defaults_follow_from_other_settings(tmp_path: Path) -> None:
 def test_the_public_url_follows_the_port_only_when_nobody_set_it() -> None:
     """A port found at start goes into the made URL and leaves a chosen one alone."""
     made, chosen = (
-        load_settings({}, port=0),
-        load_settings({"OPENTILL_PUBLIC_URL": "https://pay.example/"}, port=0),
+        load_settings({}, {"port": 0}),
+        load_settings({"OPENTILL_PUBLIC_URL": "https://pay.example/"}, {"port": 0}),
     )
 
     assert made.bound_to(4321).public_url == "http://127.0.0.1:4321"
@@ -114,17 +114,17 @@ def test_a_database_of_another_kind_is_refused_without_showing_its_password(url:
 def test_a_sandbox_stays_at_home_unless_told(host: str) -> None:
     """Off loopback a sandbox needs the explicit flag; live mode does not, and refuses the flag (ruling 6)."""
     with pytest.raises(InvalidSetting, match="--allow-public-sandbox"):
-        load_settings({}, host=host)
-    assert load_settings({}, host=host, allow_public_sandbox=True).host == host
-    assert load_settings({}, host=host, mode="live").mode is Mode.LIVE
+        load_settings({}, {"host": host})
+    assert load_settings({}, {"host": host, "allow_public_sandbox": True}).host == host
+    assert load_settings({}, {"host": host, "mode": "live"}).mode is Mode.LIVE
     with pytest.raises(InvalidSetting, match="can not be set in live mode"):
-        load_settings({}, mode="live", allow_public_sandbox=True)
+        load_settings({}, {"mode": "live", "allow_public_sandbox": True})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_loopback_needs_no_flag(host: str) -> None:
     """Every spelling of this machine alone is fine for a sandbox."""
-    assert load_settings({}, host=host).host == host
+    assert load_settings({}, {"host": host}).host == host
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_advice_keys_are_long_and_never_repeated(tmp_path: Path) -> None:
     short = "too-short-to-be-a-key"
     for value in (short, f"{KEY},{short}"):
         with pytest.raises(InvalidSetting, match="at least 32 characters") as refused:
-            load_settings({}, data_dir=str(tmp_path), credit_advice_keys=value)
+            load_settings({}, {"data_dir": str(tmp_path), "credit_advice_keys": value})
         assert short not in str(refused.value)
-    settings = load_settings({}, data_dir=str(tmp_path), credit_advice_keys=f"{KEY}, {'n' * 40}")
+    settings = load_settings({}, {"data_dir": str(tmp_path), "credit_advice_keys": f"{KEY}, {'n' * 40}"})
     assert settings.credit_advice_keys == (KEY, "n" * 40)
     assert KEY not in repr(settings)
     assert load_settings(settings.to_environment()).credit_advice_keys == settings.credit_advice_keys
@@ -181,5 +181,7 @@ def test_advice_keys_are_long_and_never_repeated(tmp_path: Path) -> None:
 def test_live_mode_takes_transfers_at_a_real_bank_only(tmp_path: Path) -> None:
     """With advice keys a live server would hand out account numbers, so they must not be the sandbox's."""
     with pytest.raises(InvalidSetting, match="must be a real bank's"):
-        load_settings({}, data_dir=str(tmp_path), mode="live", credit_advice_keys=KEY)
-    assert load_settings({}, data_dir=str(tmp_path), credit_advice_keys=KEY, **LIVE_BANK).credit_advice_keys
+        load_settings({}, {"data_dir": str(tmp_path), "mode": "live", "credit_advice_keys": KEY})
+    assert load_settings(
+        {}, {"data_dir": str(tmp_path), "credit_advice_keys": KEY, **LIVE_BANK}
+    ).credit_advice_keys

@@ -56,7 +56,7 @@ def _data_folder(arguments: Sequence[str]) -> Path:
     """The folder that the server will use, made if need be."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--data")
-    data = load_settings(data_dir=parser.parse_known_args(arguments)[0].data).data_dir
+    data = load_settings(None, {"data_dir": parser.parse_known_args(arguments)[0].data}).data_dir
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return data
 

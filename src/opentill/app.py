@@ -2,12 +2,8 @@
 
 import asyncio
 import gc
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
@@ -23,15 +19,14 @@ from opentill.api.own.feed import Feed
 from opentill.api.own.streams import OpenEventStreams
 from opentill.bootstrap import Bootstrap, prepare
 from opentill.clock import Clock, Ids, RandomIds, SystemClock
-from opentill.domain.commands import Actor, ActorKind, CreateOrder
-from opentill.domain.order import Challenge, OrderStatus, Terms
-from opentill.domain.sharing import FeeTerms
-from opentill.engine.engine import Engine, EngineSettings
+from opentill.domain.order import Challenge
+from opentill.engine.engine import Engine
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.keys.card_vault import CardVault
 from opentill.keys.endpoint_keys import EndpointKeys
 from opentill.keys.keyring import Keyring
+from opentill.operating import engine_settings, transfer_settings
 from opentill.payer.challenge import BANK_PATH, BankPages
 from opentill.payer.live import OpenPages
 from opentill.payer.pages import PayerDeps
@@ -44,27 +39,25 @@ from opentill.rails.rail import BANK_RAIL, NoCardRail, NoTransferRail
 from opentill.rails.sandbox.card import SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailSwitch
 from opentill.rails.sandbox.transfer import SandboxTransferRail
-from opentill.rails.transfer_payments import TransferPaymentService, TransferSettings
+from opentill.rails.transfer_payments import TransferPaymentService
 from opentill.settings import Settings, load_settings
 from opentill.store.accounts.contract import Mode
 from opentill.store.databases.urls import is_postgres
-from opentill.store.errors import StoreUnusable
-from opentill.store.interface import Store
 from opentill.store.outbox.contract import Outgoing, Patience
 from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
+from opentill.webhooks.pacing import Schedule
 from opentill.webhooks.poster import Poster
-from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.sender import DeliverySender, SenderSettings
 from opentill.webhooks.sequencer import Sequencer
 from opentill.workers.expiry import Expiry
-from opentill.workers.recovery import Workers
+from opentill.workers.housekeeping import CHECKPOINT_SECONDS, Housekeeping
+from opentill.workers.loops import Workers
+from opentill.workers.recovery import Recovery
 
 JOURNAL_FILE: Final = "sandbox-rail.db"
 CHALLENGE_SECONDS: Final = 900
 """How long the sandbox's bank waits for the payer's answer."""
-DEMO_REFERENCE: Final = "opentill-demo"
-DEMO_AMOUNT_MINOR: Final = 10_000_00
 _LAST_COMMITS_SECONDS: Final = 1.0
 """How long the last commits may take; one that waits for its standby would never end."""
 _LAST_CALLS_SECONDS: Final = 0.1
@@ -72,25 +65,9 @@ _LAST_CALLS_SECONDS: Final = 0.1
 
 _log = structlog.get_logger("opentill")
 
-T = TypeVar("T")
-
-
-def demo_link(prepared: Bootstrap, clock: Clock, ids: Ids) -> str:
-    """A payer link to an unpaid order of the default merchant; opened through the engine if need be."""
-    account_id = prepared.store.accounts.default_account_id()
-    if account_id is None:
-        raise StoreUnusable("There is no default merchant to open a demo order for.")
-    order_id = asyncio.run(_open_demo_order(prepared.store, account_id, clock, ids))
-    return checkout_link(prepared.settings, prepared.keyring, account_id, order_id)
-
-
-def checkout_link(settings: Settings, keyring: Keyring, account_id: str, order_id: str) -> str:
-    """The payer's link to an order (contract 1.1)."""
-    return f"{settings.public_url}/checkout/{keyring.link_token(account_id, order_id)}"
-
 
 def create_app(settings: Settings | None = None) -> "App":
-    """The ASGI application of one server process; reads the settings from the environment by default."""
+    """Make the ASGI application of one server process, by default with settings from the environment."""
     return App(settings or load_settings())
 
 
@@ -103,7 +80,7 @@ class App:
         self._running: _Running | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """The ASGI entry."""
+        """Answer one ASGI scope: an HTTP request, or the life of the process."""
         if scope["type"] == "http":
             assert self._api is not None
             await self._api(scope, receive, send)
@@ -164,19 +141,14 @@ class _Running:
             transfer_rail,
             clock,
             ids,
-            desk_settings(settings),
+            card_payment_settings(settings),
             vault,
             replies.late_reply(settings.refusal_http_status, return_url),
         )
-        self._workers = Workers(
-            reader=self._reader,
-            threads=self._threads,
-            desks=(self._desk, self._transfers),
-            expiry=expiry,
-            clock=clock,
-            sweep_seconds=settings.sweep_interval_seconds,
-            purge_seconds=settings.purge_interval_seconds,
-        )
+        self._expiry = expiry
+        self._recovery = Recovery(self._reader, (self._desk, self._transfers), clock)
+        self._housekeeping = Housekeeping(self._threads, clock)
+        self._workers = Workers()
         self._open_pages = OpenPages(self._threads, keyring, settings.max_open_pages)
         pages = self._pages(keyring, clock, ids, return_url)
         deps = self._api_deps(prepared, expiry, vault, pages, clock, ids, return_url)
@@ -224,7 +196,7 @@ class _Running:
         )
 
     def _pages(self, keyring: Keyring, clock: Clock, ids: Ids, return_url: ReturnUrl) -> AsgiApp:
-        """Everything that payers' browsers ask for."""
+        """Make everything that payers' browsers ask for."""
         settings, bank = self._settings, self._bank
         templates = Templates(sandbox=bank is not None, embedding_origins=settings.embedding_origins)
         deps = PayerDeps(
@@ -258,13 +230,18 @@ class _Running:
         self._engine.start()
         self._reader.start()
         self._telling.start()
+        settings = self._settings
         self._workers.start(
-            (self._telling.place, self._settings.sequencer_interval_seconds),
-            (self._transfers.route_overdue, self._settings.sweep_interval_seconds),
+            (self._expiry.expire, settings.sweep_interval_seconds),
+            (self._recovery.finish_attempts, settings.sweep_interval_seconds),
+            (self._housekeeping.purge, settings.purge_interval_seconds),
+            (self._housekeeping.checkpoint, CHECKPOINT_SECONDS),
+            (self._telling.place, settings.sequencer_interval_seconds),
+            (self._transfers.route_overdue, settings.sweep_interval_seconds),
         )
 
     def stopping(self) -> None:
-        """The server begins to stop: what would never end by itself ends now."""
+        """End what would never end by itself, once the server begins to stop."""
         self.api.stopping()
         self._open_pages.end()
 
@@ -287,7 +264,7 @@ class _Running:
 
 
 class _Telling:
-    """What brings committed events to merchants' endpoints; to be made inside the running event loop."""
+    """The way of committed events to merchants' endpoints; to be made inside the running event loop."""
 
     def __init__(self, settings: Settings, threads: StoreThreads, keyring: Keyring, clock: Clock, ids: Ids):
         if settings.allow_loopback_webhooks and not settings.for_a_developer:
@@ -361,7 +338,7 @@ class _SandboxBank:
     async def switch_rail(
         self, operation: str, outcome: str | None, delay_milliseconds: int, calls: int
     ) -> None:
-        """Make the next calls behave so, on every process; see ``RailJournal.set_switch``."""
+        """Make the next calls behave so, on every process, as ``RailJournal.set_switch`` says."""
         switch = RailSwitch(operation, outcome, delay_milliseconds)
         await asyncio.to_thread(self._journal.set_switch, switch, calls)
 
@@ -381,133 +358,11 @@ def _collect_garbage_seldom() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-@dataclass(frozen=True, slots=True)
-class Operating:
-    """What a command of a person at the keyboard decides on money with, also beside running servers."""
-
-    engine: Engine
-    reader: Reader
-    threads: StoreThreads
-    transfers: TransferPaymentService
-    ids: Ids
-
-
-@asynccontextmanager
-async def operating(prepared: Bootstrap) -> AsyncIterator[Operating]:
-    """An engine for the length of one command. No rail is called: the servers' workers do that."""
-    clock, ids, settings = SystemClock(), RandomIds(), prepared.settings
-    threads = StoreThreads(prepared.store)
-    engine, reader = Engine(threads, clock, engine_settings(settings)), Reader(threads, settings.queue_limit)
-    transfers = TransferPaymentService(
-        engine=engine,
-        reader=reader,
-        threads=threads,
-        rail=NoTransferRail(),
-        clock=clock,
-        ids=ids,
-        settings=transfer_settings(settings),
-    )
-    engine.start()
-    reader.start()
-    try:
-        yield Operating(engine, reader, threads, transfers, ids)
-    finally:
-        await engine.close()
-        await reader.close()
-        threads.close()
-
-
-def desk_settings(settings: Settings) -> CardPaymentSettings:
-    """The desk's part of the settings."""
+def card_payment_settings(settings: Settings) -> CardPaymentSettings:
+    """Pick the settings of the card payment service."""
     return CardPaymentSettings(
         timeout_seconds=settings.card_timeout_seconds,
         grace_seconds=settings.call_grace_seconds,
         refund_wait_seconds=settings.refund_wait_seconds,
         max_otp_tries=settings.max_otp_tries,
-    )
-
-
-def transfer_settings(settings: Settings) -> TransferSettings:
-    """The transfer desk's part of the settings."""
-    return TransferSettings(
-        bank_code=settings.transfer_bank_code,
-        account_prefix=settings.transfer_account_prefix,
-        rest_days=settings.transfer_account_rest_days,
-        timeout_seconds=settings.transfer_timeout_seconds,
-        grace_seconds=settings.call_grace_seconds,
-        retry_seconds=settings.return_retry_seconds,
-        max_tries=settings.return_max_tries,
-    )
-
-
-def engine_settings(settings: Settings) -> EngineSettings:
-    """The engine's part of the settings."""
-    return EngineSettings(
-        max_batch=settings.max_batch if settings.group_commit else 1,
-        queue_limit=settings.queue_limit,
-        key_seconds=settings.idempotency_hours * 3600,
-        key_wait_seconds=settings.idempotency_wait_seconds,
-        fee=FeeTerms(settings.fee_basis_points, settings.fee_cap_minor),
-    )
-
-
-def carry_out_due(store: Store, clock: Clock, ids: Ids) -> int:
-    """End every order that is due by now, beside whatever server works on the store; returns how many."""
-
-    async def carry_out(threads: StoreThreads, engine: Engine) -> int:
-        reader = Reader(threads, EngineSettings().queue_limit, clock)
-        reader.start()
-        try:
-            return await Expiry(engine=engine, reader=reader, clock=clock, ids=ids).catch_up(math.inf)
-        finally:
-            await reader.close()
-
-    return asyncio.run(_with_engine(store, clock, carry_out))
-
-
-async def _with_engine(store: Store, clock: Clock, work: Callable[[StoreThreads, Engine], Awaitable[T]]) -> T:
-    """Do something through an engine of its own, outside any server."""
-    threads = StoreThreads(store)
-    engine = Engine(threads, clock, EngineSettings())
-    engine.start()
-    try:
-        return await work(threads, engine)
-    finally:
-        await engine.close()
-        threads.close()
-
-
-async def _open_demo_order(store: Store, account_id: str, clock: Clock, ids: Ids) -> str:
-    """The order id of the first demo order that can still be paid; opens the next one if all have ended."""
-
-    async def open_order(_threads: StoreThreads, engine: Engine) -> str:
-        for reference in _demo_references():
-            with store.snapshot() as snapshot:
-                view = snapshot.orders([(account_id, reference)]).get((account_id, reference))
-            if view is not None and view.order.status is OrderStatus.PENDING:
-                return view.order.order_id
-            if view is None:
-                command = _demo_order(account_id, reference, ids)
-                await engine.submit(command)
-                return command.order_id
-        raise StoreUnusable("Every demo order has ended; start with a fresh data folder.")
-
-    return await _with_engine(store, clock, open_order)
-
-
-def _demo_references() -> Iterator[str]:
-    yield DEMO_REFERENCE
-    yield from (f"{DEMO_REFERENCE}-{number}" for number in range(2, 10_000))
-
-
-def _demo_order(account_id: str, reference: str, ids: Ids) -> CreateOrder:
-    return CreateOrder(
-        account_id=account_id,
-        command_id=ids.uuid(),
-        actor=Actor(ActorKind.OPERATOR, "serve"),
-        order_id=ids.uuid(),
-        reference=reference,
-        amount=DEMO_AMOUNT_MINOR,
-        currency="NGN",
-        terms=Terms(customer_email="payer@example.com"),
     )

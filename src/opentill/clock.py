@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where real time comes from. Business time is real time plus the offset kept in the database."""
+    """The source of real time. Business time is real time plus the offset kept in the database."""
 
     def now(self) -> int:
-        """Milliseconds since 1970 UTC."""
+        """Return the milliseconds since 1970 UTC."""
 
     def pause(self, milliseconds: int) -> None:
         """Let a store thread wait about so long (half to all of it, so that equals do not meet again)."""
@@ -20,7 +20,7 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> int:
-        """Milliseconds since 1970 UTC."""
+        """Return the milliseconds since 1970 UTC."""
         return time.time_ns() // 1_000_000
 
     def pause(self, milliseconds: int) -> None:
@@ -29,17 +29,17 @@ class SystemClock:
 
 
 class Ids(Protocol):
-    """Where new identifiers come from."""
+    """The source of new identifiers."""
 
     def uuid(self) -> str:
-        """A new random UUID (version 4) in its canonical text form."""
+        """Make a random UUID (version 4) in its canonical text form."""
 
 
 class RandomIds:
     """Identifiers from the operating system's randomness."""
 
     def uuid(self) -> str:
-        """A new random UUID (version 4) in its canonical text form.
+        """Make a random UUID (version 4) in its canonical text form.
 
         Put together by hand: ``uuid.UUID`` takes 2 microseconds, a twentieth of a whole cancel.
         """

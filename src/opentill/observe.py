@@ -48,7 +48,7 @@ _DIGITS: Final = re.compile(rf"(?P<uuid>{_UUID})|\d(?:(?!-{_UUID})[\s-]?\d){{12,
 
 
 def scrub(text: str) -> str:
-    """The text without tokens, secrets in any of the forms we hand out, and card numbers."""
+    """Withhold from a text all tokens, secrets in any of the forms we hand out, and card numbers."""
     text = _SECRET_TEXT.sub(lambda found: (found["scheme"] or "") + WITHHELD, text)
     return _DIGITS.sub(_without_card_number, text)
 
@@ -92,7 +92,7 @@ def _clean_member(name: str, value: object, depth: int) -> object:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Processor: the same line with everything withheld that must not be seen."""
+    """Withhold from a line everything that must not be seen; a processor of structlog."""
     return {scrub(name): _clean_member(name, value, 1) for name, value in event.items()}
 
 
@@ -158,11 +158,11 @@ class _Lossy:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: no line is kept back."""
 
 
 def _formatter() -> logging.Formatter:
-    """The same chain for records of the standard library."""
+    """Make the same chain for records of the standard library."""
     strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.add_logger_name], processors=[strip, *_CHAIN]

@@ -35,13 +35,21 @@ class InvalidSetting(ValueError):
     """A setting can not be used; the message is one sentence that says which and what it must be."""
 
 
-def _about(text: str, **limits: Any) -> Meta:
-    return Meta(description=text, **limits)
+def _about(text: str, *, ge: float | None = None, gt: float | None = None, le: float | None = None) -> Meta:
+    if gt is not None:
+        return Meta(description=text, gt=gt, le=le)
+    return Meta(description=text, ge=ge, le=le)
+
+
+def _about_text(
+    text: str, *, min_length: int | None = None, max_length: int | None = None, pattern: str | None = None
+) -> Meta:
+    return Meta(description=text, min_length=min_length, max_length=max_length, pattern=pattern)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How this server runs. Raises InvalidSetting when settings contradict each other."""
+    """The settings of one server. Raises InvalidSetting when they contradict each other."""
 
     mode: Annotated[
         Mode,
@@ -76,13 +84,13 @@ class Settings:
     ] = True
     secret_key: Annotated[
         str,
-        _about(
+        _about_text(
             "At least 32 random bytes in hex or base64url; every key of the program is derived from it. "
             "Empty: sandbox mode makes `secret.key` in the data folder, live mode refuses to start.",
             max_length=1024,
         ),
     ] = field(default="", repr=False)
-    host: Annotated[str, _about("Address to listen on.", min_length=1)] = "127.0.0.1"
+    host: Annotated[str, _about_text("Address to listen on.", min_length=1)] = "127.0.0.1"
     port: Annotated[int, _about("TCP port to listen on; 0 takes any free one.", ge=0, le=65535)] = 8480
     public_url: Annotated[
         str,
@@ -110,7 +118,7 @@ class Settings:
     ] = 255
     currencies: Annotated[
         tuple[str, ...],
-        _about(
+        _about_text(
             "Currencies an order may be in, separated by commas; `EUR` and `GBP` can be added.", min_length=1
         ),
     ] = ("NGN", "CDF", "USD")
@@ -253,15 +261,15 @@ class Settings:
     ] = "opentill Sandbox Bank"
     transfer_bank_code: Annotated[
         str,
-        _about("Its code, 3 to 6 digits; the check digits follow from it.", pattern=r"^[0-9]{3,6}$"),
+        _about_text("Its code, 3 to 6 digits; the check digits follow from it.", pattern=r"^[0-9]{3,6}$"),
     ] = SANDBOX_BANK
     transfer_account_prefix: Annotated[
         str,
-        _about("The digits that our account numbers begin with.", pattern=r"^[0-9]{0,6}$"),
+        _about_text("The digits that our account numbers begin with.", pattern=r"^[0-9]{0,6}$"),
     ] = "90"
     transfer_account_name: Annotated[
         str,
-        _about(
+        _about_text(
             "The name that our account numbers have at their bank, as a payer's bank shows it.",
             min_length=1,
             max_length=255,
@@ -395,20 +403,20 @@ class Settings:
 
     @property
     def for_a_developer(self) -> bool:
-        """Whether this is a sandbox that only this machine can reach."""
+        """Tell whether this is a sandbox that only this machine can reach."""
         return self.mode is Mode.SANDBOX and _is_loopback(self.host)
 
     @property
     def url_follows_port(self) -> bool:
-        """Whether the public URL was made from host and port."""
+        """Tell whether the public URL was made from host and port."""
         return self.public_url == _url_of(self.host, self.port)
 
     def bound_to(self, port: int) -> Self:
-        """The same settings after listening on ``port``, which matters when any free one was asked for."""
+        """Return the same settings after listening on ``port``: any free one may have been asked for."""
         return replace(self, port=port, public_url="" if self.url_follows_port else self.public_url)
 
     def to_environment(self) -> dict[str, str]:
-        """These settings as variables, for handing them to a child process; holds the secret key."""
+        """Write these settings as variables, for handing them to a child process; holds the secret key."""
         return {PREFIX + each.name.upper(): as_text(getattr(self, each.name)) for each in fields(self)}
 
 
@@ -417,13 +425,21 @@ _SECRETS: Final = frozenset({"secret_key", "credit_advice_keys"})
 """Settings of which no message repeats what they are set to."""
 
 
-def load_settings(environment: Mapping[str, str] | None = None, **chosen: object) -> Settings:
-    """Settings from the command line (``chosen``; None counts as not given), environment, TOML, defaults.
+def load_settings(
+    environment: Mapping[str, str] | None = None, chosen: Mapping[str, object] | None = None
+) -> Settings:
+    """Load settings from the command line (``chosen``), the environment, TOML and defaults, in this order.
+
+    Each stands in ``chosen`` by its name; None counts as not given.
 
     Raises InvalidSetting at the first one that can not be used.
     """
     environment = os.environ if environment is None else environment
-    given = {name: _convert(name, value, f"--{name}") for name, value in chosen.items() if value is not None}
+    given = {
+        name: _convert(name, value, f"--{name}")
+        for name, value in (chosen or {}).items()
+        if value is not None
+    }
     spoken = {
         each.name: _convert(each.name, environment[variable], variable)
         for each in fields(Settings)

@@ -11,7 +11,7 @@ from server import Server
 def open_shop(server: Server) -> dict[str, str]:
     """The credentials of one more merchant of a sandbox, as ``new_merchant`` gives them."""
     url = server.place if isinstance(server.place, str) else None
-    prepared = prepare(load_settings({}, data_dir=str(server.data), database_url=url))
+    prepared = prepare(load_settings({}, {"data_dir": str(server.data), "database_url": url}))
     try:
         registry = Registry(prepared.store, prepared.keyring, SystemClock(), RandomIds(), Mode.SANDBOX)
         credentials = registry.create_merchant("Shop", server.url)

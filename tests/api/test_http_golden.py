@@ -144,7 +144,7 @@ def once(make: Callable[[], Any]) -> Callable[[], Any]:
 
 def expired_token(server: Server, credentials: Mapping[str, str]) -> str:
     """A token as the server would have made it in the year 2023."""
-    settings = load_settings({}, data_dir=str(server.data))
+    settings = load_settings({}, {"data_dir": str(server.data)})
     account, client = credentials["OPENTILL_ACCOUNT_ID"], credentials["OPENTILL_CLIENT_ID"]
     made_at = 1_700_000_000_000
     return open_keyring(settings).sign_token(account, client, client, made_at, made_at + 1)

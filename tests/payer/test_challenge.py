@@ -238,7 +238,7 @@ def test_a_payment_that_was_not_wanted_is_told_to_be_going_back(http: httpx2.Cli
 def test_what_is_not_a_challenge_of_ours_is_refused(server: Server, http: httpx2.Client) -> None:
     """Foreign, expired, mismatched and shapeless forms get a page that says so, and answer nothing."""
     challenge = begin(http)
-    ours = open_keyring(load_settings({}, data_dir=str(server.data)))
+    ours = open_keyring(load_settings({}, {"data_dir": str(server.data)}))
     md = challenge.transaction_id
     wrong: list[dict[str, str]] = [
         {},

@@ -190,7 +190,7 @@ def test_numbers_may_be_grouped(shopping: Shopping, written: str) -> None:
 def test_a_form_without_its_token_does_nothing(shopping: Shopping, server: Server) -> None:
     """Neither no token, nor another order's, nor an old or future or shapeless one begins a payment."""
     payer, other = new(shopping), new(shopping)
-    keyring = open_keyring(load_settings({}, data_dir=str(server.data)))
+    keyring = open_keyring(load_settings({}, {"data_dir": str(server.data)}))
     account = server.credentials["OPENTILL_ACCOUNT_ID"]
     fresh = Forms(payer.look()).forms["card"]["form"]
     minute = int(fresh.partition(".")[0], 16)
@@ -366,7 +366,7 @@ def live_till(folder: Path, **more: Any) -> Iterator[tuple[Server, httpx2.Client
 
 
 def form_token(live: Server, link: str) -> str:
-    keyring = open_keyring(load_settings({}, data_dir=str(live.data), secret_key=SECRET))
+    keyring = open_keyring(load_settings({}, {"data_dir": str(live.data), "secret_key": SECRET}))
     name = keyring.open_link(link.rpartition("/")[2])
     assert name is not None
     return keyring.form_token(*name, SystemClock().now())

@@ -211,7 +211,8 @@ _CHANCE = {
 }  # fmt: skip
 OWN_CHANCE = {
     "src/opentill/clock.py",
-    "src/opentill/keys/keyring.py",  # makes the secret key and nonces
+    "src/opentill/keys/secret.py",  # makes the secret key
+    "src/opentill/keys/keyring.py",  # makes nonces and token keys
     "src/opentill/keys/provisioning.py",  # makes client secrets
 }
 

@@ -12,8 +12,9 @@ from opentill.store.databases.sqlite import SqliteStore
 from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, Endpoint, Outgoing, Told
 from opentill.webhooks.guard import Guard
-from opentill.webhooks.schedule import Schedule
-from opentill.webhooks.sender import DeliverySender, Poster, SenderSettings, Signer
+from opentill.webhooks.pacing import Schedule
+from opentill.webhooks.poster import Poster
+from opentill.webhooks.sender import DeliverySender, SenderSettings, Signer
 from polling import until
 from store_factories import ACCOUNT, IDS, NOW, ToldClock, add_orders, cancelled, write
 

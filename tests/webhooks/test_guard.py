@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentill.webhooks.guard import LOOKUPS, Forbidden, Guard, is_public
@@ -363,6 +363,7 @@ def test_neighbours_of_what_is_refused_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
+@settings(deadline=None)
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
 def test_nothing_counts_as_public_that_the_standard_library_knows_better(
     address: IPv4Address | IPv6Address,

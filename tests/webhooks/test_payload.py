@@ -302,6 +302,7 @@ def test_money_is_printed_with_two_decimals(amount: int, printed: bytes, fee: by
     assert b'"order":{"amount":' + printed + b"," in rendered.body
 
 
+@hypothesis.settings(deadline=None)
 @hypothesis.given(st.integers(1, MAX_MINOR))
 def test_no_kobo_is_lost_in_print(amount: int) -> None:
     """Whatever the amount, the number that is read back is exactly the one that was paid."""
@@ -322,6 +323,7 @@ TERMS = st.builds(
 )
 
 
+@hypothesis.settings(deadline=None)
 @hypothesis.given(TERMS, st.text())
 def test_any_text_makes_valid_json(terms: Terms, message: str) -> None:
     """Quotes, control characters and any script come back as they were, on one line."""

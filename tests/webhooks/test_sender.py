@@ -16,8 +16,8 @@ import pytest
 
 from opentill.store.databases.sqlite import PATIENCE_MILLISECONDS, SqliteStore
 from opentill.store.outbox.contract import Delivery, DeliveryState, Outgoing, Patience
+from opentill.webhooks.pacing import FIRST_WINDOW
 from opentill.webhooks.sender import DeliverySender
-from opentill.webhooks.windows import FIRST_WINDOW
 from polling import until
 from store_factories import ACCOUNT, NOW, OTHER, ToldClock, open_store
 from webhooks.receiver import OK, SILENT, Reaction, Receiver, always, answer, failing_at_random
@@ -154,7 +154,8 @@ def test_a_dead_receiver_holds_up_nobody(store: SqliteStore) -> None:
             tell(store, endpoint(dead.url), endpoint(alive.url, OTHER), orders=100)
             async with sending(store, ToldClock(), timeout_seconds=60) as sender:
                 await came(lambda: all_delivered(store, OTHER), "the living one's deliveries")
-                assert sender.counts.in_flight == len(dead.posts) == FIRST_WINDOW
+                await came(lambda: sender.counts.in_flight == FIRST_WINDOW, "the dead one's window alone")
+                await came(lambda: len(dead.posts) == FIRST_WINDOW, "the dead one's posts")
                 assert states(store) == {DeliveryState.PENDING}
                 async with asyncio.timeout(10):
                     await sender.close()

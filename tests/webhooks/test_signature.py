@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -170,6 +170,7 @@ def test_a_missing_header_is_named(name: str) -> None:
 # --- Standard Webhooks ----------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, len(BODY) - 1), byte=st.integers(0, 255))
 def test_no_byte_of_the_body_can_be_changed(at: int, byte: int) -> None:
     """The standard signature covers every byte of the body, whatever it is changed into."""

@@ -172,6 +172,7 @@ STORY = stories.play(
 ORDERS = [json.loads(each.body)["data"]["order"] for event in STORY if (each := told(*event))]
 
 
+@hypothesis.settings(deadline=None)
 @hypothesis.given(st.permutations(ORDERS * 2), st.integers(1, len(ORDERS) * 2))
 def test_shuffled_and_repeated_deliveries_converge(arrived: list[dict[str, Any]], count: int) -> None:
     """In whatever order and however often deliveries come, the row says what the newest of them said."""

@@ -1,17 +1,4 @@
-"""The command line. This module alone must be readable by every Python 3, to say which one is needed."""
-
-import sys
+"""The command line. Every Python 3 can read this module, which imports nothing; ``__main__.py`` begins."""
 
 OPERATOR_ERROR = 2
 """Exit status of everything that the person at the keyboard can put right."""
-
-
-def main() -> None:
-    """Run the command that the arguments name; errors of use are one sentence on stderr and exit 2."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - a checkout can be run by any Python
-        version = ".".join(str(part) for part in sys.version_info[:2])
-        sys.stderr.write("opentill: Python 3.11 or newer is needed, and this is " + version + ".\n")
-        sys.exit(OPERATOR_ERROR)
-    from opentill.cli.commands import run  # noqa: PLC0415 - newer Python from here on
-
-    run()

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opentill.app import carry_out_due
 from opentill.cli.database import open_registry
-from opentill.cli.durations import seconds_of
 from opentill.cli.preflight import OperatorError, Where, operator_errors
-from opentill.cli.printing import AsJson, say, say_json, shown_time
+from opentill.cli.printing import AsJson, say, say_json, seconds_of, shown_time
 from opentill.clock import RandomIds, SystemClock
 from opentill.engine.errors import EngineError
+from opentill.operating import carry_out_due
 from opentill.store.accounts.contract import Mode
 from opentill.store.errors import ClockOutOfRange
 from opentill.store.interface import Store
@@ -50,7 +49,7 @@ def advance(by: str, /, *, as_json: AsJson = False, where: Where | None = None) 
 
 @contextmanager
 def _sandbox(where: Where) -> Iterator[Store]:
-    """The store of a sandbox; live mode is refused before anything is opened (ruling 23)."""
+    """Open the store of a sandbox; live mode is refused before anything is opened (ruling 23)."""
     with operator_errors():
         if where.settings().mode is Mode.LIVE:
             raise OperatorError("in live mode time is real and can not be moved; leave out --live.")

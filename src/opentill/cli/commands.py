@@ -26,8 +26,8 @@ merchants.command("opentill.cli.merchants.merchants:logo", name="logo")
 app.command(merchants)
 
 accounts = App(name="accounts", help="Sub-accounts of a merchant, which orders can credit.")
-accounts.command("opentill.cli.merchants.accounts:add", name="add")
-accounts.command("opentill.cli.merchants.accounts:show", name="list")
+accounts.command("opentill.cli.merchants.merchants:add_account", name="add")
+accounts.command("opentill.cli.merchants.merchants:show_accounts", name="list")
 app.command(accounts)
 
 clients = App(name="clients", help="Credentials of a merchant's programs.")

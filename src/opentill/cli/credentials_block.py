@@ -32,7 +32,7 @@ curl --request POST \\
 
 
 def sandbox_block(credentials: Credentials, env_file: Path, payer_link: str) -> str:
-    """What ``serve`` prints once requests are answered."""
+    """Write what ``serve`` prints once requests are answered."""
     create = _CREATE.format(url=credentials.url, reference=SEED_REFERENCE)
     cancel = _CANCEL.format(url=credentials.url, reference=SEED_REFERENCE)
     return (
@@ -46,7 +46,7 @@ def sandbox_block(credentials: Credentials, env_file: Path, payer_link: str) -> 
 
 
 def merchant_block(name: str, credentials: Credentials) -> str:
-    """What ``merchants create`` prints."""
+    """Write what ``merchants create`` prints."""
     return (
         f"{name} can work with {credentials.url}. Keep what follows secret.\n\n"
         f"{credentials.env_lines()}\n"
@@ -55,7 +55,7 @@ def merchant_block(name: str, credentials: Credentials) -> str:
 
 
 def served_url(settings: Settings) -> str:
-    """The URL of the server of this data folder: as set, else as it was last started."""
+    """Return the URL of the server of this data folder: as set, else as it was last started."""
     file = settings.data_dir / SANDBOX_ENV_FILE
     if settings.url_follows_port and file.exists():
         first, _, _ = file.read_text(encoding="utf-8").partition("\n")

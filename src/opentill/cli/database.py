@@ -1,4 +1,7 @@
-"""How the commands that work on the store open it and name a merchant."""
+"""How the commands that work on the store open it and name a merchant.
+
+Apart from ``preflight.py``, so that a command that asks a running server loads no database.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,20 +15,23 @@ from opentill.settings import Settings
 
 @contextmanager
 def open_registry(where: Where) -> Iterator[tuple[Registry, Settings]]:
-    """The registry of this database for the length of one command; operator errors end it in one sentence."""
+    """Open this database for the length of one command; operator errors end it in one sentence."""
     with operator_errors():
         settings = where.settings()
         check_folder(settings.data_dir)
-        prepared = prepare(settings)
+        bootstrap = prepare(settings)
         try:
-            registry = Registry(prepared.store, prepared.keyring, SystemClock(), RandomIds(), settings.mode)
+            registry = Registry(bootstrap.store, bootstrap.keyring, SystemClock(), RandomIds(), settings.mode)
             yield registry, settings
         finally:
-            prepared.store.close()
+            bootstrap.store.close()
 
 
 def account_of(registry: Registry, merchant: str | None) -> str:
-    """The account id of the merchant that is meant: the sandbox's default one unless another is named."""
+    """Return the account id of the merchant that is meant: the sandbox's default one unless another is named.
+
+    Raises OperatorError if there is none.
+    """
     account_id = merchant or registry.store.accounts.default_account_id()
     if account_id is None:
         raise OperatorError("there is no default merchant; name one with --merchant ACCOUNT_ID.")

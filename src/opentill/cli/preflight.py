@@ -4,7 +4,7 @@ import errno
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ class OperatorError(Exception):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Where:
-    """Which database a command works on.
+    """The database that a command works on.
 
     Attributes:
         data: Folder of everything that the server keeps itself.
@@ -39,11 +39,12 @@ class Where:
     database: str | None = None
     live: Annotated[bool, Parameter(negative="")] = False
 
-    def settings(self, **chosen: object) -> Settings:
-        """The settings with these options over environment, TOML file and defaults."""
+    def settings(self, chosen: Mapping[str, object] | None = None) -> Settings:
+        """Load the settings: these options and ``chosen`` over environment, TOML file and defaults."""
         mode = Mode.LIVE.value if self.live else None
         data = None if self.data is None else str(self.data)
-        return load_settings(None, data_dir=data, database_url=self.database, mode=mode, **chosen)
+        own = {"data_dir": data, "database_url": self.database, "mode": mode}
+        return load_settings(None, own | dict(chosen or {}))
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def check_folder(folder: Path) -> None:
 
 
 def listen_on(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; it refuses connections until the server listens on it."""
+    """Bind a socket to the address; it refuses connections until the server listens on it."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)

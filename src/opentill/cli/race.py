@@ -78,7 +78,7 @@ def _acts(text: str) -> list[str]:
 
 
 def _check(server: RunningServer, acts: Sequence[str]) -> None:
-    """Races make orders and move made-up money: a sandbox alone may be raced on, one that knows all acts."""
+    """Refuse a server that is no sandbox, as races make orders and move made-up money, or lacks an act."""
     known = server.paths()
     if _SANDBOX_ROUTE not in known:
         raise OperatorError(f"{server.url} is live; races are held on a sandbox only.")
@@ -100,7 +100,7 @@ def _held(plan: Plan, *, quiet: bool) -> Verdict:
 
 @contextmanager
 def _progress(orders: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Takes how many fights have ended, and shows it to whoever sits at a terminal."""
+    """Show how many fights have ended, as it is told, to whoever sits at a terminal."""
     console = Console(stderr=True, quiet=quiet or not sys.stderr.isatty())
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:

@@ -16,12 +16,13 @@ from cyclopts import Parameter
 from uvicorn.supervisors import Multiprocess
 
 from opentill import observe
-from opentill.app import App, create_app, demo_link
+from opentill.app import App, create_app
 from opentill.bootstrap import Bootstrap, prepare
 from opentill.cli.credentials_block import SANDBOX_ENV_FILE, sandbox_block
 from opentill.cli.preflight import OperatorError, Where, check_folder, listen_on, operator_errors
 from opentill.clock import RandomIds, SystemClock
 from opentill.keys.provisioning import ensure_default_merchant, write_env_file
+from opentill.operating import demo_link
 from opentill.settings import Settings, load_settings
 from opentill.store.accounts.contract import Mode
 
@@ -54,7 +55,7 @@ def serve(
     """
     with operator_errors():
         settings = (where or Where()).settings(
-            host=host, port=port, workers=workers, allow_public_sandbox=allow_public_sandbox
+            {"host": host, "port": port, "workers": workers, "allow_public_sandbox": allow_public_sandbox}
         )
         observe.configure(settings.log_level)
         check_folder(settings.data_dir)
@@ -68,19 +69,19 @@ def serve(
 
 def _prepare(settings: Settings) -> str:
     """Make the store and the default merchant ready; returns what to print once the server answers."""
-    prepared = prepare(settings)
+    bootstrap = prepare(settings)
     try:
         if settings.mode is Mode.LIVE:
             return f"opentill live at {settings.public_url}\n"
-        return _prepare_sandbox(settings, prepared)
+        return _prepare_sandbox(settings, bootstrap)
     finally:
-        prepared.store.close()
+        bootstrap.store.close()
 
 
-def _prepare_sandbox(settings: Settings, prepared: Bootstrap) -> str:
+def _prepare_sandbox(settings: Settings, bootstrap: Bootstrap) -> str:
     clock, ids = SystemClock(), RandomIds()
     credentials = ensure_default_merchant(
-        prepared.store, prepared.keyring, clock, ids, url=settings.public_url
+        bootstrap.store, bootstrap.keyring, clock, ids, url=settings.public_url
     )
     env_file = settings.data_dir / SANDBOX_ENV_FILE
     try:
@@ -89,7 +90,7 @@ def _prepare_sandbox(settings: Settings, prepared: Bootstrap) -> str:
         raise OperatorError(
             f"{env_file} can not be written ({error.strerror}); remove what is there."
         ) from None
-    return sandbox_block(credentials, Path(os.path.relpath(env_file)), demo_link(prepared, clock, ids))
+    return sandbox_block(credentials, Path(os.path.relpath(env_file)), demo_link(bootstrap, clock, ids))
 
 
 def _print(block: str) -> None:
@@ -104,7 +105,7 @@ def _run_here(settings: Settings, listener: socket.socket, announce: Announce) -
 
 
 def worker_app() -> App:
-    """The application of one of several worker processes; its settings come from the environment."""
+    """Make the application of one of several worker processes, with settings from the environment."""
     settings = load_settings()
     observe.configure(settings.log_level)
     threading.Thread(target=_stop_with_the_supervisor, daemon=True).start()
@@ -112,7 +113,7 @@ def worker_app() -> App:
 
 
 def _stop_with_the_supervisor() -> None:
-    """A worker whose supervisor was killed would serve on unseen and keep the port: it stops as well."""
+    """Stop a worker whose supervisor was killed: it would serve on unseen and keep the port."""
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         supervisor.join()
@@ -149,7 +150,7 @@ def _config(settings: Settings, app: object, *, grace_seconds: float) -> uvicorn
 
 
 def _exit_cleanly_on_signals() -> None:
-    """Uvicorn raises the signal that stopped it once more; by then all is done, so it means success."""
+    """Take a signal for success: Uvicorn raises the one that stopped it once more, when all is done."""
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         sys.exit(0)
@@ -159,7 +160,7 @@ def _exit_cleanly_on_signals() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says when it really accepts requests."""
+    """A server that says when it really accepts requests."""
 
     def __init__(self, config: uvicorn.Config, announce: Announce) -> None:
         super().__init__(config)
@@ -172,7 +173,7 @@ class _Server(uvicorn.Server):
 
 
 class _Supervisor(Multiprocess):
-    """Says when all workers accept requests."""
+    """A supervisor that says when all workers accept requests."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], announce: Announce) -> None:
         super().__init__(config, sockets)

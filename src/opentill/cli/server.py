@@ -19,21 +19,21 @@ TIMEOUT_SECONDS: Final = 60
 
 
 class _AnswerBody(msgspec.Struct):
-    """What is read of every answer of the API."""
+    """The part that is read of every answer of the API."""
 
     description: str
     data: dict[str, Any] | None
 
 
 class _Description(msgspec.Struct):
-    """What is read of the server's description of itself."""
+    """The part that is read of the server's description of itself."""
 
     paths: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAnswer:
-    """What the server said."""
+    """An answer of the server."""
 
     status: int
     reason: str
@@ -60,7 +60,7 @@ class SignIn:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Those of an env file as the program writes it. Raises OperatorError."""
+        """Read the credentials of an env file as the program writes it. Raises OperatorError."""
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):
@@ -85,7 +85,7 @@ class RunningServer:
         self._token: Mapping[str, str] = {}
 
     def answers(self) -> bool:
-        """Whether somebody listens there."""
+        """Tell whether somebody listens there."""
         try:
             self._exchange("GET", "/health/live", None, {})
         except OperatorError:
@@ -93,7 +93,7 @@ class RunningServer:
         return True
 
     def paths(self) -> frozenset[str]:
-        """What the server says it has, as templates. Raises OperatorError where it is no opentill."""
+        """Ask which routes the server has, as templates. Raises OperatorError where it is no opentill."""
         _, content = self._said("GET", "/openapi.json", None, {})
         try:
             return frozenset(msgspec.json.decode(content, type=_Description).paths)
@@ -101,7 +101,10 @@ class RunningServer:
             raise OperatorError(f"what answers at {self.url} is not opentill.") from None
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """The ``data`` of a success. Raises OperatorError in the server's own words for anything else."""
+        """Send a request and return the ``data`` of a success; for anything else raise OperatorError.
+
+        Its message is the server's own words.
+        """
         answer = self.answer(method, path, body)
         if answer.status != 200:
             because = f" ({answer.reason})" if answer.reason else ""
@@ -110,7 +113,10 @@ class RunningServer:
         return answer.data
 
     def answer(self, method: str, path: str, body: object = None, **headers: str) -> ServerAnswer:
-        """Whatever the server says, under a fresh token where the old one has ended. Raises Unreachable."""
+        """Send a request, under a fresh token if the old one has ended, and return any answer.
+
+        Raises Unreachable.
+        """
         answer = self._exchange(method, path, body, {**self._signed_in(), **headers})
         if answer.status == 401 and self._token:
             self._token = {}
@@ -169,8 +175,8 @@ class RunningServer:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Asked:
-    """Which server a command asks, and as whom.
+class AskedServer:
+    """The server that a command asks, and the merchant as whom.
 
     Attributes:
         url: Where the server is; without --env it is asked as an open sandbox is, without credentials.
@@ -183,7 +189,7 @@ class Asked:
     data: Path | None = None
 
     def server(self) -> RunningServer:
-        """The server. Credentials go only to the server that they are of, or that was named with them."""
+        """Choose the server. Credentials go only to the one that they are of, or that was named with them."""
         settings = Where(data=self.data).settings()
         file = self.env or settings.data_dir / SANDBOX_ENV_FILE
         if self.env is None and (self.url is not None or not file.exists()):

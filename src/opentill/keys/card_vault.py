@@ -21,7 +21,7 @@ class CardVault:
         self._keyring = keyring
 
     def keep(self, account_id: str, rail_token: str, expiry: str) -> KeptCard:
-        """What is kept of a card, under a new token key that nobody knows before the card is saved."""
+        """Seal what is kept of a card, under a new token key that nobody knows before the card is saved."""
         token_key = self._keyring.new_token_key()
         return KeptCard(
             token_key_hash=self.digest(account_id, token_key),
@@ -31,31 +31,31 @@ class CardVault:
         )
 
     def digest(self, account_id: str, secret: str) -> str:
-        """By what a card of this merchant is found by its token key, or a phone number told from another."""
+        """Digest a token key, to find its card at this merchant, or a phone number, to tell two apart."""
         return self._keyring.digest_for(account_id, secret)
 
     def token_key(self, card: SavedCard) -> str:
-        """What the merchant charges this card by. Raises Unsealable where it was not sealed for it."""
+        """Open what the merchant charges this card by. Raises Unsealable where it was not sealed for it."""
         return self.open_token_key(card.account_id, card.kept.token_key_sealed)
 
     def open_token_key(self, account_id: str, sealed: str) -> str:
-        """The token key that was sealed for this merchant. Raises Unsealable for anything else."""
+        """Open a token key that was sealed for this merchant. Raises Unsealable for anything else."""
         return self._opened(sealed, _MERCHANTS, account_id)
 
     def rail_token(self, card: SavedCard) -> str:
-        """What the rail charges this card by. Raises Unsealable where it was not sealed for its merchant."""
+        """Open what the rail charges this card by. Raises as ``token_key`` does."""
         return self._opened(card.kept.rail_token_sealed, _RAILS, card.account_id)
 
     def _sealed(self, secret: str, what: str, account_id: str) -> str:
-        return base64.b64encode(self._keyring.seal(secret.encode(), _place(what, account_id))).decode()
+        return base64.b64encode(self._keyring.seal(secret.encode(), _bound_to(what, account_id))).decode()
 
     def _opened(self, sealed: str, what: str, account_id: str) -> str:
         try:
             raw = base64.b64decode(sealed, validate=True)
         except (binascii.Error, ValueError):
             raise Unsealable("this is no sealed text") from None
-        return self._keyring.open(raw, _place(what, account_id)).decode()
+        return self._keyring.open(raw, _bound_to(what, account_id)).decode()
 
 
-def _place(what: str, account_id: str) -> str:
+def _bound_to(what: str, account_id: str) -> str:
     return f"saved card {what} {account_id}"

@@ -1,4 +1,7 @@
-"""The keys that sign what goes to an endpoint: a text to its merchant, sealed in the database."""
+"""The keys that sign what goes to an endpoint: a text to its merchant, sealed in the database.
+
+Apart from the card vault, which rails use: they need to know nothing of webhooks.
+"""
 
 from opentill.keys.keyring import Keyring
 from opentill.store.outbox.contract import Endpoint
@@ -12,11 +15,11 @@ class EndpointKeys:
         self._keyring = keyring
 
     def seal(self, account_id: str, endpoint_id: str, key: str) -> bytes:
-        """The key as it is kept."""
-        return self._keyring.seal(key.encode(), _place(account_id, endpoint_id))
+        """Seal a signing key of this endpoint, as it is kept."""
+        return self._keyring.seal(key.encode(), _bound_to(account_id, endpoint_id))
 
     def of(self, endpoint: Endpoint) -> SigningKeys:
-        """The endpoint's keys. Raises Unsealable when they were not sealed for it by this keyring."""
+        """Open the endpoint's keys. Raises Unsealable when they were not sealed for it by this keyring."""
         following = endpoint.next_key_sealed
         return SigningKeys(
             self._opened(endpoint, endpoint.key_sealed),
@@ -24,8 +27,8 @@ class EndpointKeys:
         )
 
     def _opened(self, endpoint: Endpoint, sealed: bytes) -> str:
-        return self._keyring.open(sealed, _place(endpoint.account_id, endpoint.endpoint_id)).decode()
+        return self._keyring.open(sealed, _bound_to(endpoint.account_id, endpoint.endpoint_id)).decode()
 
 
-def _place(account_id: str, endpoint_id: str) -> str:
+def _bound_to(account_id: str, endpoint_id: str) -> str:
     return f"endpoint key {account_id} {endpoint_id}"

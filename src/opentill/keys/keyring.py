@@ -1,15 +1,11 @@
 """Every key of the program, derived from one secret: for tokens, links, fingerprints and sealing at rest."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
 import re
-import tempfile
-import threading
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,17 +18,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from opentill.keys.access_tokens import AccessTokens, TokenClaims
+from opentill.keys.secret import SECRET_MIN_BYTES, read_or_make, read_secret
 from opentill.settings import InvalidSetting, Settings
-from opentill.store.accounts.contract import Mode
 
-SECRET_MIN_BYTES: Final = 32
-SECRET_KEY_FILE: Final = "secret.key"  # noqa: S105 - the name of a file
 CARD_KEY_FILE: Final = "card-key.pem"
 CARD_KEY_BITS: Final = 2048
-MAX_TOKEN_CHARACTERS: Final = 1024
-"""Ours have about 400; anything longer is not looked at."""
 MAX_CHALLENGE_CHARACTERS: Final = 8192
-"""As MAX_TOKEN_CHARACTERS, for challenges, which hold a URL of ours."""
+"""They hold a URL of ours; anything longer is not looked at."""
 
 FORM_LIFE_MINUTES: Final = 24 * 60
 """How long a payer page that was left open can still be sent."""
@@ -42,27 +35,15 @@ _NONCE_BYTES = 12
 _LINK_MAC_BYTES = 16
 _TOKEN_KEY_BYTES = 32
 _FORM_MINUTE = re.compile(r"[0-9a-f]{1,12}")
-_HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
 class Unsealable(Exception):
-    """What was sealed is damaged, belongs elsewhere, or was sealed under another secret key."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenClaims:
-    """What an access token of ours says; times are UTC milliseconds of business time."""
-
-    account_id: str
-    client_id: str
-    jti: str
-    issued_at: int
-    expires_at: int
+    """A sealed thing is damaged, belongs elsewhere, or was sealed under another secret key."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChallengeClaims:
-    """What a 3-D Secure challenge of the sandbox says."""
+    """The claims of a 3-D Secure challenge of the sandbox."""
 
     transaction_id: str
     return_url: str
@@ -90,7 +71,7 @@ class CardKey:
         return "CardKey(<withheld>)"
 
     def decrypt(self, text: str) -> bytes:
-        """What a base64 text holds that was encrypted with RSA-OAEP (SHA-256, MGF1 with SHA-256).
+        """Decrypt a base64 text that was encrypted with RSA-OAEP (SHA-256, MGF1 with SHA-256).
 
         Raises Undecryptable, always the same, whatever is wrong with the text.
         """
@@ -121,17 +102,17 @@ class Keyring:
         self._token_key_key = _derive(secret, "card token lookup")
         self._rail_token_key = _derive(secret, "sandbox card token")
         self._box = AESGCM(_derive(secret, "sealed at rest"))
-        self._tokens = _Tokens(_derive(secret, "access token"), self._key_id.hex())
+        self._tokens = AccessTokens(_derive(secret, "access token"), self._key_id.hex())
 
     def __repr__(self) -> str:
         return f"Keyring(<withheld>, fingerprint_of_key={self.fingerprint_of_key!r})"
 
     def sign_token(self, account_id: str, client_id: str, jti: str, issued_at: int, expires_at: int) -> str:
-        """An access token (JWT, HS256) for a client; times are UTC milliseconds (contract 1.3)."""
+        """Make an access token (JWT, HS256) for a client; times are UTC milliseconds (contract 1.3)."""
         return self._tokens.sign(TokenClaims(account_id, client_id, jti, issued_at, expires_at))
 
     def verify_token(self, text: str, now: int, *, allow_expired: bool = False) -> TokenClaims | None:
-        """The claims of a token of ours, or None for any other text and, unless allowed, from its expiry on.
+        """Return the claims of a token of ours; None for other texts and, unless allowed, from its expiry on.
 
         ``now`` is business time in UTC milliseconds. A token seen before costs one hash and no
         signature work. Whether it was revoked is not known here: the store is asked with each batch.
@@ -142,18 +123,18 @@ class Keyring:
         return claims
 
     def link_token(self, account_id: str, order_id: str) -> str:
-        """The url-safe name of an order's payment page: both UUIDs and a MAC, 64 characters (contract 1.1).
+        """Make the url-safe name of an order's payment page (contract 1.1), of 64 characters.
 
-        Raises ValueError when one of the two is not a UUID.
+        It holds two UUIDs and a MAC. Raises ValueError when one of the two is not a UUID.
         """
         return _link(self._link_key, account_id, order_id)
 
     def open_link(self, token: str) -> tuple[str, str] | None:
-        """The (account id, order id) of a link token, or None when we did not make it."""
+        """Return the (account id, order id) of a link token, or None when we did not make it."""
         return _opened(self._link_key, token)
 
     def return_token(self, account_id: str, transaction_uuid: str) -> str:
-        """As ``link_token``, for the page to which a payer comes back from a 3-D Secure challenge.
+        """Make a name like ``link_token``'s for the page to which a payer comes back from 3-D Secure.
 
         Names the transaction by the UUID that its id ends with. No payer link opens as this, or the
         other way round.
@@ -161,19 +142,19 @@ class Keyring:
         return _link(self._return_key, account_id, transaction_uuid)
 
     def open_return(self, token: str) -> tuple[str, str] | None:
-        """The (account id, transaction's UUID) of a return token, or None when we did not make it."""
+        """Return the (account id, transaction's UUID) of a return token, or None when we did not make it."""
         return _opened(self._return_key, token)
 
     def form_token(self, account_id: str, order_id: str, now: int) -> str:
-        """What the forms of an order's page carry, so that only this page can act on this order.
+        """Make what the forms of an order's page carry, so that only this page can act on this order.
 
-        ``now`` is real time in UTC milliseconds.
+        ``now`` is real time in UTC milliseconds, of which the minute is signed (decision 0020).
         """
         minute = now // 60_000
         return f"{minute:x}.{self._form_mac(account_id, order_id, minute)}"
 
     def is_form_token(self, token: str, account_id: str, order_id: str, now: int) -> bool:
-        """Whether the token was made for this order's page, at most FORM_LIFE_MINUTES ago."""
+        """Tell whether the token was made for this order's page, at most FORM_LIFE_MINUTES ago."""
         made, _, _ = token.partition(".")
         if not _FORM_MINUTE.fullmatch(made) or not token.isascii():
             return False
@@ -186,12 +167,12 @@ class Keyring:
         return hmac.digest(self._form_key, named, "sha256")[:_LINK_MAC_BYTES].hex()
 
     def sign_challenge(self, transaction_id: str, return_url: str, expires_at: int) -> str:
-        """The sandbox bank's challenge for a transaction (JWT, HS256); ``expires_at`` is real time, in ms."""
+        """Make the sandbox bank's challenge for a transaction (JWT, HS256); ``expires_at`` is real UTC ms."""
         payload = {"md": transaction_id, "return_url": return_url, "exp": expires_at // 1000}
         return jwt.encode(payload, self._challenge_key, "HS256")
 
     def verify_challenge(self, text: str, now: int) -> ChallengeClaims | None:
-        """What a challenge says, or None when it is not ours or its time (real, UTC ms) is over."""
+        """Return what a challenge says, or None when it is not ours or its time (real, UTC ms) is over."""
         if len(text) > MAX_CHALLENGE_CHARACTERS:
             return None
         try:
@@ -202,11 +183,11 @@ class Keyring:
         return None if over else ChallengeClaims(said["md"], said["return_url"])
 
     def card_key(self, file: Path) -> CardKey:
-        """The card key in this file, made on first use and encrypted at rest.
+        """Open the card key in this file, made on first use and encrypted at rest.
 
         Raises InvalidSetting when the file holds anything else.
         """
-        pem = _read_or_make(file, self._new_card_key)
+        pem = read_or_make(file, self._new_card_key)
         try:
             key = serialization.load_pem_private_key(pem.encode(), self._card_key_passphrase)
         except (ValueError, TypeError):
@@ -224,7 +205,7 @@ class Keyring:
         return key.private_bytes(serialization.Encoding.PEM, form, sealing).decode()
 
     def fingerprint(self, method: str, path: str, body: bytes) -> str:
-        """What makes two requests "the same" for idempotency (contract 1.2): a keyed digest in hex."""
+        """Digest what makes two requests "the same" for idempotency (contract 1.2): keyed, in hex."""
         framed = b"".join(
             len(part).to_bytes(8, "big") + part
             for part in (method.encode(), path.encode("utf-8", "surrogatepass"), body)
@@ -232,23 +213,23 @@ class Keyring:
         return hmac.digest(self._request_key, framed, "sha256").hex()
 
     def secret_hash(self, secret: str) -> str:
-        """What is stored instead of a client secret or a refresh token: SHA-256 in hex.
+        """Digest a client secret or a refresh token for storing in its stead: SHA-256 in hex.
 
         Both are random and long, so neither a salt nor a slow hash would add anything.
         """
         return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
     def new_token_key(self) -> str:
-        """A token key for a saved card, as merchants charge by it: 256 random bits, url-safe."""
+        """Make a token key for a saved card, as merchants charge by it: 256 random bits, url-safe."""
         return base64.urlsafe_b64encode(os.urandom(_TOKEN_KEY_BYTES)).decode().rstrip("=")
 
     def digest_for(self, account_id: str, text: str) -> str:
-        """By what a secret text of this merchant is found again, and nothing told of it: keyed, in hex."""
+        """Digest a secret text of this merchant, to find it again and tell nothing of it: keyed, in hex."""
         framed = account_id.encode() + b"\0" + text.encode("utf-8", "surrogatepass")
         return hmac.digest(self._token_key_key, framed, "sha256").hex()
 
     def sandbox_card_token(self, transaction_id: str) -> str:
-        """The sandbox rail's own token for the card that this transaction charged; always the same."""
+        """Make the sandbox rail's own token for the card that this transaction charged; always the same."""
         return f"card_{hmac.digest(self._rail_token_key, transaction_id.encode(), 'sha256').hex()}"
 
     def seal(self, plaintext: bytes, bound_to: str) -> bytes:
@@ -257,7 +238,7 @@ class Keyring:
         return self._key_id + nonce + self._box.encrypt(nonce, plaintext, bound_to.encode())
 
     def open(self, sealed: bytes, bound_to: str) -> bytes:
-        """What was sealed. Raises Unsealable when it was not sealed by us for this ``bound_to``."""
+        """Decrypt what was sealed. Raises Unsealable when it was not sealed by us for this ``bound_to``."""
         key_id, rest = sealed[:_KEY_ID_BYTES], sealed[_KEY_ID_BYTES:]
         if key_id != self._key_id:
             raise Unsealable("this was sealed under another secret key")
@@ -267,74 +248,12 @@ class Keyring:
             raise Unsealable("what was sealed is damaged or belongs elsewhere") from error
 
 
-class _Tokens:
-    """Signs and verifies access tokens, and remembers the claims of those that it verified."""
-
-    def __init__(self, key: bytes, key_id: str, remembered_max: int = 10_000) -> None:
-        self._key = key
-        self._remembered_max = remembered_max
-        self._headers = {"kid": key_id}
-        self._prefix = jwt.encode({}, key, "HS256", self._headers).partition(".")[0] + "."
-        self._verified: dict[bytes, TokenClaims] = {}
-        self._room = threading.Lock()
-
-    def sign(self, claims: TokenClaims) -> str:
-        payload = {
-            "sub": claims.client_id,
-            "iat": claims.issued_at // 1000,
-            "exp": -(
-                -claims.expires_at // 1000
-            ),  # seconds, rounded up; ours are judged by the milliseconds below
-            "jti": claims.jti,
-            "account": claims.account_id,
-            "issued_ms": claims.issued_at,
-            "expires_ms": claims.expires_at,
-        }
-        return jwt.encode(payload, self._key, "HS256", self._headers)
-
-    def claims(self, text: str) -> TokenClaims | None:
-        # We issue one header only: with any other one nothing of the text is parsed.
-        if len(text) > MAX_TOKEN_CHARACTERS or not text.startswith(self._prefix) or not text.isascii():
-            return None
-        name = hashlib.sha256(text.encode()).digest()
-        known = self._verified.get(name)
-        if known is not None:
-            return known
-        claims = self._verify(text)
-        if claims is not None:
-            self._remember(name, claims)
-        return claims
-
-    def _verify(self, text: str) -> TokenClaims | None:
-        # Business time can be moved in the sandbox, so no time is compared with the machine's clock here.
-        unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
-        try:
-            said = jwt.decode(text, self._key, ["HS256"], options=unchecked)  # type: ignore[arg-type]
-        except jwt.PyJWTError:
-            return None
-        return TokenClaims(said["account"], said["sub"], said["jti"], said["issued_ms"], said["expires_ms"])
-
-    def _remember(self, name: bytes, claims: TokenClaims) -> None:
-        with self._room:
-            if len(self._verified) >= self._remembered_max:
-                del self._verified[next(iter(self._verified))]
-            self._verified[name] = claims
-
-
 def open_keyring(settings: Settings) -> Keyring:
-    """The keyring of this server; sandbox mode makes its secret on the first start (laws 10).
+    """Open the keyring of this server; sandbox mode makes its secret on the first start (laws 10).
 
     Raises InvalidSetting when the secret is missing in live mode, too short, or not hex or base64url.
     """
-    if settings.secret_key:
-        return Keyring(_decode(settings.secret_key, "OPENTILL_SECRET_KEY"))
-    if settings.mode is Mode.LIVE:
-        raise InvalidSetting(
-            "live mode needs OPENTILL_SECRET_KEY: set it to 32 or more random bytes in hex, "
-            "for instance from `openssl rand -hex 32`, and keep it."
-        )
-    file = settings.data_dir / SECRET_KEY_FILE
-    return Keyring(_decode(_read_or_make(file, _new_secret), str(file)))
+    return Keyring(read_secret(settings))
 
 
 def _derive(secret: bytes, purpose: str) -> bytes:
@@ -354,42 +273,3 @@ def _opened(key: bytes, token: str) -> tuple[str, str] | None:
     except ValueError:
         return None
     return (account_id, other_id) if hmac.compare_digest(_link(key, account_id, other_id), token) else None
-
-
-def _decode(text: str, source: str) -> bytes:
-    text = text.strip()
-    try:
-        padded = text + "=" * (-len(text) % 4)
-        is_hex = _HEX.fullmatch(text) is not None
-        secret = bytes.fromhex(text) if is_hex else base64.b64decode(padded, altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        secret = b""
-    if len(secret) < SECRET_MIN_BYTES:
-        raise InvalidSetting(f"{source} must hold at least {SECRET_MIN_BYTES} bytes in hex or base64url.")
-    return secret
-
-
-def _new_secret() -> str:
-    return os.urandom(SECRET_MIN_BYTES).hex() + "\n"
-
-
-def _read_or_make(file: Path, make: Callable[[], str]) -> str:
-    """The text of a key file, for us alone. Of several processes that start at once, all read the first."""
-    if not file.exists():
-        descriptor, draft = tempfile.mkstemp(dir=file.parent)  # mkstemp makes it 0600
-        try:
-            with os.fdopen(descriptor, "w") as writer:
-                writer.write(make())
-                writer.flush()
-                os.fsync(writer.fileno())
-            _link_unless_there(Path(draft), file)
-        finally:
-            Path(draft).unlink()
-    return file.read_text()
-
-
-def _link_unless_there(draft: Path, file: Path) -> None:
-    try:
-        os.link(draft, file)
-    except FileExistsError:
-        return

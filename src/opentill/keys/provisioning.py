@@ -31,7 +31,7 @@ class InvalidLogo(ValueError):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClientCredentials:
-    """What a merchant's program proves itself by when it asks for a token (contract 1.3)."""
+    """The id and secret by which a merchant's program gets a token (contract 1.3)."""
 
     client_id: str
     client_secret: str
@@ -55,7 +55,7 @@ class Credentials:
         return f"Credentials({self.account_id!r}, <withheld>)"
 
     def env_lines(self) -> str:
-        """The same as lines for a shell or an ``.env`` file; no value needs quotes."""
+        """Write the same as lines for a shell or an ``.env`` file; no value needs quotes."""
         return (
             f"OPENTILL_URL={self.url}\n"
             f"OPENTILL_ACCOUNT_ID={self.account_id}\n"
@@ -91,7 +91,7 @@ class Registry:
             post_limit=None,
             other_limit=None,
             created_at=self.clock.now(),
-            webhook_key_sealed=self.keyring.seal(new_secret().encode(), _webhook_key_place(account_id)),
+            webhook_key_sealed=self.keyring.seal(new_secret().encode(), _webhook_key_bound_to(account_id)),
         )
         if not self.store.accounts.add_merchant(merchant, default=default):
             return self.ensure_default_merchant(url)  # another process made it at this moment
@@ -132,7 +132,7 @@ class Registry:
         return ClientCredentials(client_id, secret) if known else None
 
     def ensure_default_merchant(self, url: str) -> Credentials:
-        """The merchant as which unauthenticated sandbox calls act; made when there is none.
+        """Return the merchant as which unauthenticated sandbox calls act, made when there is none.
 
         What a crash or an operator took from it (sub-account, usable client) is made anew.
         """
@@ -151,14 +151,16 @@ class Registry:
     def _client_to_show(self, account_id: str) -> ClientCredentials | None:
         for client in self.store.accounts.clients(account_id):
             if client.disabled_at is None and client.secret_sealed is not None:
-                secret = self.keyring.open(client.secret_sealed, _secret_place(account_id, client.client_id))
+                secret = self.keyring.open(
+                    client.secret_sealed, _secret_bound_to(account_id, client.client_id)
+                )
                 return ClientCredentials(client.client_id, secret.decode())
         return None
 
     def _sealed(self, account_id: str, client_id: str, secret: str) -> bytes | None:
         if self.mode is Mode.LIVE:
             return None
-        return self.keyring.seal(secret.encode(), _secret_place(account_id, client_id))
+        return self.keyring.seal(secret.encode(), _secret_bound_to(account_id, client_id))
 
     def _credentials(
         self, merchant: Merchant, sub_account: SubAccount, client: ClientCredentials, url: str
@@ -176,13 +178,13 @@ class Registry:
 def ensure_default_merchant(
     store: Store, keyring: Keyring, clock: Clock, ids: Ids, *, url: str
 ) -> Credentials:
-    """The default merchant of a sandbox: the same credentials on every start."""
+    """Return the default merchant of a sandbox: the same credentials on every start."""
     return Registry(store, keyring, clock, ids, Mode.SANDBOX).ensure_default_merchant(url)
 
 
 def webhook_key(merchant: Merchant, keyring: Keyring) -> str:
-    """The key that signs what is sent to this merchant. Raises Unsealable under another secret key."""
-    return keyring.open(merchant.webhook_key_sealed, _webhook_key_place(merchant.account_id)).decode()
+    """Open the key that signs what is sent to this merchant. Raises Unsealable under another secret key."""
+    return keyring.open(merchant.webhook_key_sealed, _webhook_key_bound_to(merchant.account_id)).decode()
 
 
 def write_env_file(file: Path, credentials: Credentials) -> None:
@@ -190,20 +192,22 @@ def write_env_file(file: Path, credentials: Credentials) -> None:
 
     Raises OSError when the folder can not be written.
     """
-    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mkstemp makes it 0600
+    descriptor, unfinished = tempfile.mkstemp(
+        dir=file.parent, prefix=f".{file.name}."
+    )  # mkstemp makes it 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as writer:
             writer.write(credentials.env_lines())
             writer.flush()
             os.fsync(writer.fileno())
-        Path(draft).replace(file)
+        Path(unfinished).replace(file)
     except BaseException:
-        Path(draft).unlink()
+        Path(unfinished).unlink()
         raise
 
 
 def new_secret() -> str:
-    """32 random bytes in base64: 44 characters, the length in which Nomba's are documented."""
+    """Make a secret of 32 random bytes in base64: 44 characters, as Nomba's are documented."""
     return base64.b64encode(os.urandom(_SECRET_BYTES)).decode()
 
 
@@ -224,9 +228,9 @@ def _checked(name: str) -> str:
     return name
 
 
-def _secret_place(account_id: str, client_id: str) -> str:
+def _secret_bound_to(account_id: str, client_id: str) -> str:
     return f"client secret {account_id} {client_id}"
 
 
-def _webhook_key_place(account_id: str) -> str:
+def _webhook_key_bound_to(account_id: str) -> str:
     return f"webhook key {account_id}"

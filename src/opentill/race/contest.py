@@ -6,7 +6,7 @@ counts as having won stands with the contestant; who may win together is for ``v
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
@@ -22,7 +22,7 @@ A = TypeVar("A", bound=Answer)
 
 
 class Won(StrEnum):
-    """What an answer granted; of the endings an order has one."""
+    """A thing that an answer granted; of the endings an order has one."""
 
     PAID = OrderStatus.PAID.value
     CANCELLED = OrderStatus.CANCELLED.value
@@ -40,13 +40,13 @@ class Try(Generic[A]):
 
     @property
     def reason(self) -> str:
-        """Why it was refused; empty when it was not, or when no reason was given."""
+        """Tell why it was refused; empty when it was not, or when no reason was given."""
         return self.answer.headers.get("refusal-reason", "")
 
 
 @dataclass(slots=True)
 class Fight(Generic[A]):
-    """What everybody was told about one order."""
+    """One contested order, and everything that anybody was told about it."""
 
     reference: str
     tries: list[Try[A]] = field(default_factory=list)
@@ -54,13 +54,13 @@ class Fight(Generic[A]):
     """The statuses that lookups showed, in their order."""
 
     def by(self, contestant: str) -> list[Try[A]]:
-        """What this kind of contestant was told."""
+        """List what this kind of contestant was told."""
         return [each for each in self.tries if each.by == contestant]
 
 
 @dataclass(frozen=True, slots=True)
 class Corner(Generic[A]):
-    """Where a contestant stands: its line, its order, and when its moment comes."""
+    """The place of a contestant: its line, its order, and when its moment comes."""
 
     line: Line[A]
     fight: Fight[A]
@@ -110,7 +110,7 @@ async def transfer(corner: Corner[Any]) -> None:
 
 
 async def refund(corner: Corner[Any]) -> None:
-    """As soon as the order is paid, give all of it back; nothing happens if it is not paid by then."""
+    """Give all of a paid order back, at one moment; nothing happens if it is not paid by then."""
     await corner.moment()
     shown = (await corner.line.in_full(corner.fight.reference)).json()["data"]
     if shown is None:
@@ -150,8 +150,8 @@ class Ring(Generic[A]):
         self._call_seconds = call_seconds
         self._lasting_seconds = lasting_seconds
 
-    async def attack(self, reference: str, **more: object) -> Fight[A]:
-        """One order from its creation, with these further members, until everybody has an answer."""
+    async def attack(self, reference: str, more: Mapping[str, object] | None = None) -> Fight[A]:
+        """Set everybody upon one order, from its creation with ``more`` members until all have an answer."""
         fight: Fight[A] = Fight(reference)
         opened = await self._corner(self._opener, fight).ask(
             "create", self._opener.create(reference, more=more)
@@ -168,7 +168,7 @@ class Ring(Generic[A]):
         self._call_seconds = seconds
 
     async def _moment(self) -> None:
-        """Before, during or after either of the payer's calls, going by how long the last one took."""
+        """Wait for a moment before, during or after either of the payer's calls, by how long one took."""
         moment = asyncio.Event()
         wait_seconds = next(self._chance) * (self._lasting_seconds or CALLS_LONG * self._call_seconds)
         asyncio.get_running_loop().call_later(wait_seconds, moment.set)
@@ -176,7 +176,7 @@ class Ring(Generic[A]):
 
 
 def spread() -> Iterator[float]:
-    """Numbers from 0 to 1 of which each stretch is as evenly spread as the whole."""
+    """Yield numbers from 0 to 1 of which each stretch is as evenly spread as the whole."""
     at = 0.0
     while True:
         at = (at + 0.6180339887498949) % 1.0

@@ -30,7 +30,7 @@ LOOK_SECONDS: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is held."""
+    """A race to be held."""
 
     url: str
     headers: Mapping[str, str]
@@ -54,7 +54,7 @@ async def raced(plan: Plan, ended: Callable[[int], None]) -> Verdict:
 
         async def keep_fighting(ring: Ring[HttpAnswer], more: Mapping[str, object]) -> None:
             for reference in references:
-                fights.append(await ring.attack(reference, **more))
+                fights.append(await ring.attack(reference, more))
                 ended(len(fights))
 
         await asyncio.gather(*(keep_fighting(ring, more) for ring, more in _rings(plan, lines)))
@@ -78,7 +78,7 @@ class _Connections:
 
 
 def _rings(plan: Plan, lines: _Connections) -> Iterator[tuple[Ring[HttpAnswer], Mapping[str, object]]]:
-    """Each ring with what its orders have besides; every other one's orders expire if that is wanted."""
+    """Yield each ring with what its orders have besides; if wanted, every other one's orders expire."""
     chance = spread()
     for number in range(plan.rings):
         contestants = [(act, lines.new()) for word in plan.acts for act in ACTS[word]]
@@ -91,7 +91,7 @@ def _rings(plan: Plan, lines: _Connections) -> Iterator[tuple[Ring[HttpAnswer], 
 
 
 async def _settled(line: Line[HttpAnswer], references: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Every order in full once no money of it is under way, or as it is when that takes too long."""
+    """Ask for every order in full once no money of it is under way, or as it is when that takes too long."""
     deadline = time.monotonic() + SETTLES_SECONDS
     answers = await asyncio.gather(*(_settled_order(line, reference, deadline) for reference in references))
     return {order["orderReference"]: order for order in answers if order is not None}

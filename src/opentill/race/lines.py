@@ -26,14 +26,14 @@ class Answer(Protocol):
 
     @property
     def status_code(self) -> int:
-        """The HTTP status."""
+        """Return the HTTP status."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By name, whatever its case."""
+        """Return the headers by name, whatever its case."""
 
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """Read the body as JSON."""
 
 
 A = TypeVar("A", bound=Answer)
@@ -101,7 +101,7 @@ class Line(ABC, Generic[A]):
         return await self.ask("POST", "/sandbox/transfers", {"orderReference": reference, "amount": amount})
 
     async def in_full(self, reference: str) -> A:
-        """An order with its money and its history."""
+        """Ask for an order with its money and its history."""
         return await self.ask("GET", f"/v1/opentill/orders/{quote(reference, safe='')}")
 
 
@@ -114,7 +114,7 @@ class HttpAnswer:
     content: bytes
 
     def json(self) -> Any:
-        """See ``Answer.json``."""
+        """Read the body, which was kept whole, as JSON."""
         return json.loads(self.content)
 
 
@@ -131,7 +131,7 @@ class HttpLine(Line[HttpAnswer]):
         )
 
     async def ask(self, method: str, path: str, body: object = None, key: str = "") -> HttpAnswer:
-        """See ``Line.ask``. Raises aiohttp.ClientError or TimeoutError when nobody answers."""
+        """Send one request over aiohttp. Raises aiohttp.ClientError or TimeoutError when nobody answers."""
         named = {"X-Idempotent-key": key} if key else {}
         async with self._session.request(method, path, json=body, headers=named) as answer:
             return HttpAnswer(answer.status, answer.headers, await answer.read())

@@ -16,7 +16,7 @@ _PARTS: Final = ("applied", "held", "returning", "returned")
 
 @dataclass(frozen=True, slots=True)
 class Contestants:
-    """How one kind of request fared."""
+    """The fortunes of one kind of request."""
 
     by: str
     asked: int
@@ -29,7 +29,7 @@ class Contestants:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a race."""
+    """The outcome of a race."""
 
     orders: int
     statuses: Mapping[str, int]
@@ -44,7 +44,7 @@ class Verdict:
 def judged(
     fights: Sequence[Fight[Any]], shown: Mapping[str, Mapping[str, Any]], ledger_difference: str
 ) -> Verdict:
-    """The verdict over these fights; ``shown`` is each order in full, by reference, once all has settled."""
+    """Judge these fights; ``shown`` is each order in full, by reference, once all has settled."""
     sums: Counter[str] = Counter()
     for order in shown.values():
         sums.update({part: _minor(order["money"], part) for part in ("received", *_PARTS, "refunded")})
@@ -113,5 +113,5 @@ def _minor(money: Mapping[str, str], part: str) -> int:
 
 
 def _minor_of(amount: str) -> int:
-    """Hundredths: every amount of contract 10 has two decimals."""
+    """Read an amount as hundredths: every amount of contract 10 has two decimals."""
     return int(amount.replace(".", ""))

@@ -76,7 +76,7 @@ NOT_PUBLIC: Final = _networks(
 
 
 def is_public(address: _Address) -> bool:
-    """Whether the address is one of the public internet."""
+    """Tell whether the address is one of the public internet."""
     return _within(address, PUBLIC) and not _within(address, NOT_PUBLIC)
 
 
@@ -101,7 +101,7 @@ _ENDS_LIKE_IPV4 = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECAS
 
 
 def _numeric_host(url: re.Match[str]) -> _Address | None:
-    """The address that the URL spells out; None for a name. Raises Forbidden unless it is spelt plainly."""
+    """Read the address that the URL spells out; None for a name. Raises Forbidden unless spelt plainly."""
     try:
         if url["v6"]:
             return IPv6Address(url["v6"])
@@ -157,7 +157,7 @@ class Guard:
             raise Forbidden("The URL's host must be public; it is a private or special address.")
 
     def connector(self, tls: ssl.SSLContext | None = None) -> TCPConnector:
-        """What a client session must connect by; to be made inside the running event loop.
+        """Make what a client session must connect by; to be called inside the running event loop.
 
         Certificates and host names are checked, against the system's authorities unless ``tls`` brings
         others. The session must not trust the environment: a proxy would stand between check and address.
@@ -172,7 +172,7 @@ class Guard:
         )
 
     async def addresses(self, name: str) -> list[str]:
-        """All addresses of a name. Raises Forbidden if one of them is, OSError when it has none."""
+        """Look up all addresses of a name. Raises Forbidden if one of them is, OSError when it has none."""
         found = [str(address) for address in await self._resolve(name)]
         for address in found:
             self.check_address(address)
@@ -183,13 +183,13 @@ class Guard:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _socket(self, target: _SocketAddress) -> socket.socket:
-        """The socket that is connected next, to exactly this address."""
+        """Make the socket that is connected next, to exactly this address."""
         family, kind, protocol, _, address = target
         self.check_address(str(address[0]))
         return socket.socket(family, kind, protocol)
 
     async def _ask_the_system(self, name: str) -> list[str]:
-        """In threads of its own: the event loop has few, and silent name servers would hold all of them.
+        """Look up in threads of our own: the event loop has few, and silent name servers would hold them all.
 
         Whoever asks for a name that is being looked up waits for the same answer: a name that nobody answers
         for takes one thread, not one for every try.
@@ -225,7 +225,7 @@ class _CheckedResolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - all are checked, wanted or not
     ) -> list[ResolveResult]:
-        """All addresses of a host, of either family."""
+        """Look up all addresses of a host, of either family."""
         return [
             ResolveResult(
                 hostname=host,
@@ -239,4 +239,4 @@ class _CheckedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""

@@ -23,7 +23,7 @@ from opentill.webhooks.token_keys import SEALED
 
 
 class WebhookType(StrEnum):
-    """What an endpoint can be told of (contract 5.1)."""
+    """A kind of event that an endpoint can be told of (contract 5.1)."""
 
     PAYMENT_SUCCESS = "payment_success"
     PAYMENT_FAILED = "payment_failed"
@@ -55,7 +55,7 @@ _ACCOUNT_TYPE: Final = "VIRTUAL"
 
 
 def render(event: Event, view: OrderView, account_name: str) -> Told | None:
-    """What this event says to endpoints, or None if it is told to nobody.
+    """Write what this event says to endpoints; None if it is told to nobody.
 
     ``account_name`` is the name of the accounts that transfers are paid to.
 
@@ -175,7 +175,7 @@ class _WebhookBody(msgspec.Struct):
 
 
 def _number(minor: int, order: Order) -> Raw:
-    """An amount as a JSON number with all of its decimals: 300.00 (ruling 10)."""
+    """Write an amount as a JSON number with all of its decimals: 300.00 (ruling 10)."""
     return Raw(major_units(minor, order.currency).encode())
 
 
@@ -194,7 +194,7 @@ def _transaction(event: Event, order: Order, attempt: Attempt | None, alias: dic
 
 
 def _alias(credit: Credit | None, order: Order, account_name: str) -> dict[str, str]:
-    """The virtual account that a transfer was paid to, and the transfer itself; nothing for a card."""
+    """Name the virtual account that a transfer was paid to, and the transfer itself; nothing for a card."""
     if credit is None:
         return {}
     return {
@@ -208,7 +208,7 @@ def _alias(credit: Credit | None, order: Order, account_name: str) -> dict[str, 
 
 
 def _sender(credit: Credit) -> _SenderMember:
-    """Where a transfer came from, as far as its bank said; a bank's name it never says, only the code."""
+    """Name the sender of a transfer, as far as its bank said: never the bank's name, only its code."""
     sender = credit.sender
     return _SenderMember(
         sender.bank_code or _NONE, _NONE, sender.name or _NONE, sender.account_number or _NONE
@@ -216,7 +216,7 @@ def _sender(credit: Credit) -> _SenderMember:
 
 
 def _amount(event: Event, order: Order, attempt: Attempt | None) -> int:
-    """What the event is about, also where no money moved."""
+    """Find the amount that the event is about, also where no money moved."""
     if event.type is EventType.PAYMENT_FAILED and attempt:
         return attempt.amount
     if event.type is EventType.RETURN_PARKED and (left := order.return_of(event.transaction_id or "")):
@@ -225,7 +225,7 @@ def _amount(event: Event, order: Order, attempt: Attempt | None) -> int:
 
 
 def _why_it_failed(event: Event, order: Order, attempt: Attempt | None) -> tuple[str, str]:
-    """The rail's code, and the words to it, unless a later answer of the rail has taken their place."""
+    """Give the rail's code and the words to it, unless a later answer of the rail has taken their place."""
     if event.type is EventType.RETURN_PARKED:
         left = order.return_of(event.transaction_id or "")
         return (left.response_code, left.message) if left else ("", "")
@@ -235,7 +235,7 @@ def _why_it_failed(event: Event, order: Order, attempt: Attempt | None) -> tuple
 
 
 def _tokenized_card(card: SavedCard | None) -> _TokenizedCard:
-    """Only the success of a payment that asked for a token delivers its key, sealed until it goes out."""
+    """Give the token key, sealed until it goes out, to the success of a payment that asked for it alone."""
     if card is None or not card.tokenized:
         return _TokenizedCard()
     month, _, year = card.kept.expiry.partition("/")
@@ -271,7 +271,7 @@ def _order(event: Event, view: OrderView, attempt: Attempt | None) -> _OrderMemb
 
 
 def _reversal(event: Event) -> _Reversal:
-    """What went back, by the id under which it did (ruling 20); a voided attempt has none but its own."""
+    """Tell what went back, by the id under which it did (ruling 20); a voided attempt has only its own."""
     state = "failed" if event.type in _FAILURES else "done"
     if event.refund_id:
         return _Reversal("refund", event.refund_id, state)

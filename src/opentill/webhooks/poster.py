@@ -30,7 +30,7 @@ _ALWAYS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PostAnswer:
-    """What came back."""
+    """The answer to one POST, or what went wrong."""
 
     status: int | None
     """HTTP status; None when no whole head of an answer was heard."""
@@ -40,7 +40,7 @@ class PostAnswer:
 
     @property
     def accepted(self) -> bool:
-        """Whether it counts as delivered: any 2xx."""
+        """Tell whether it counts as delivered: any 2xx."""
         return self.status is not None and 200 <= self.status < 300
 
 
@@ -105,7 +105,7 @@ class Poster:
 
 
 class _Response:
-    """What has been heard of an answer so far."""
+    """An answer as far as it has been heard."""
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -123,13 +123,13 @@ class _Response:
 
     @property
     def text(self) -> str:
-        """The body's beginning without what a database can not keep, or the reason why there is none."""
+        """Return the body's beginning without what a database can not keep, or why there is none."""
         said = bytes(self.body[: 4 * MOST_KEPT_CHARACTERS]).decode(errors="replace").replace("\0", "\ufffd")
         return (said or self._reason)[:MOST_KEPT_CHARACTERS]
 
 
 def _head_begun(error: Exception) -> RawResponseMessage | None:
-    """What was heard of an answer's head when the connection ended within it."""
+    """Read what was heard of an answer's head when the connection ended within it."""
     message = error.message if isinstance(error, aiohttp.ServerDisconnectedError) else None
     return message if isinstance(message, RawResponseMessage) else None
 
@@ -144,7 +144,7 @@ def _noting_reuse() -> aiohttp.TraceConfig:
 
 
 def _sentence(error: Exception, timeout_seconds: float) -> str:
-    """What went wrong, in words for the merchant whose URL it is."""
+    """Say what went wrong, in words for the merchant whose URL it is."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(error, ssl.CertificateError):
         return "The certificate is not valid for this host."

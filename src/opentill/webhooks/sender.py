@@ -22,12 +22,9 @@ from opentill.engine.queue import Queue, QueueLimits
 from opentill.engine.threads import StoreThreads
 from opentill.store.errors import CommitUnknown, StoreError, Transient
 from opentill.store.outbox.contract import Delivery, DeliveryState, Endpoint, Outgoing, Patience, Tried
+from opentill.webhooks.pacing import Schedule, Window, Windows
 from opentill.webhooks.poster import PostAnswer, Poster
-from opentill.webhooks.schedule import Schedule
 from opentill.webhooks.token_keys import Opened
-from opentill.webhooks.windows import Window, Windows
-
-__all__ = ["DeliverySender", "Opener", "PostAnswer", "Poster", "SenderCounts", "SenderSettings", "Signer"]
 
 Signer: TypeAlias = Callable[[Outgoing, int], dict[str, str]]
 """The headers that sign a delivery at this moment of real time (UTC milliseconds)."""
@@ -63,7 +60,7 @@ class SenderSettings:
 
 @dataclass(slots=True)
 class SenderCounts:
-    """What this sender has done since it was started."""
+    """The doings of one sender since it was started."""
 
     delivered: int = 0
     failed: int = 0
@@ -111,7 +108,7 @@ class DeliverySender:
         self._loop_task = asyncio.create_task(self._serve(), name="sender")
 
     def wake(self) -> None:
-        """Something may be due now; without being told, the sender looks after ``poll_seconds``."""
+        """Say that something may be due now; without being told, the sender looks after ``poll_seconds``."""
         self._wake.set()
 
     async def close(self, seconds: float = 1.0) -> None:
@@ -148,7 +145,7 @@ class DeliverySender:
         return self._settings.most_in_flight - len(self._tries)
 
     async def _claim(self) -> Sequence[Outgoing]:
-        """What is to be tried now; nothing when the store can not say."""
+        """Claim what is to be tried now; nothing when the store can not say."""
         now, limit = self._clock.now(), min(self._free, CLAIM)
         if limit <= 0:
             return ()
@@ -198,7 +195,7 @@ class DeliverySender:
             _log.exception("try_not_recorded", **_names(outgoing.delivery))
 
     async def _post(self, outgoing: Outgoing) -> PostAnswer:
-        """Signed anew for each try; the body is the same each time."""
+        """Post a delivery, signed anew for each try; the body is the same each time."""
         try:
             opened = self._open(outgoing)
             headers = self._sign(opened.outgoing, self._clock.now())
@@ -209,7 +206,7 @@ class DeliverySender:
             return PostAnswer(None, "The delivery could not be made; the server's log says why.", 0)
 
     def _judge(self, delivery: Delivery, answer: PostAnswer) -> Tried:
-        """What becomes of the delivery after this answer."""
+        """Judge what becomes of the delivery after this answer."""
         now, next_try_at, state = self._clock.now(), None, DeliveryState.DELIVERED
         if not answer.accepted:
             tries = delivery.tries + 1
@@ -237,14 +234,14 @@ class DeliverySender:
             _log.warning("delivery_dead", **_names(delivery))
 
     async def _write_down(self, tries: Sequence[Tried]) -> Sequence[None]:
-        """All tries that have ended meanwhile, in one transaction."""
+        """Write down all tries that have ended meanwhile, in one transaction."""
         for endpoint in await self._threads.write(self._record, tries):
             self.counts.paused += 1
             _log.warning("endpoint_paused", account_id=endpoint.account_id, endpoint_id=endpoint.endpoint_id)
         return [None] * len(tries)
 
     def _record(self, tries: Sequence[Tried]) -> Sequence[Endpoint]:
-        """On the writer thread. Worth a few tries: what is not recorded is delivered twice."""
+        """Record tries on the writer thread, trying a few times: what is not recorded is delivered twice."""
         patience = self._settings.patience
         for _ in range(RECORDED_AGAIN):
             try:
@@ -264,5 +261,5 @@ def _names(delivery: Delivery) -> dict[str, str]:
 
 
 def _chance(delivery: Delivery, tries: int) -> float:
-    """From 0 to 1, the same for the same try: delivery ids are random enough to spread them."""
+    """Pick a number from 0 to 1, the same for the same try: delivery ids are random enough to spread them."""
     return crc32(f"{delivery.delivery_id}/{tries}".encode()) / 2**32

@@ -45,7 +45,7 @@ class Sequencer:
         )
 
     def _told(self, event: Event, view: OrderView) -> Told | None:
-        """One event that can not be put into words must not keep everybody's others from being told."""
+        """Put events into words; one that can not be must not keep everybody's others from being told."""
         try:
             return self._render(event, view)
         except Exception:  # noqa: BLE001 - whatever it is, it is this event's alone

@@ -38,7 +38,7 @@ class SigningKeys:
 
 
 def headers(body: bytes, message_id: str, keys: SigningKeys, at: int) -> dict[str, str]:
-    """All headers of one try to deliver ``body``, sent ``at`` (real time, UTC milliseconds; contract 5.2).
+    """Make all headers of one try to deliver ``body``, ``at`` real time in UTC milliseconds (contract 5.2).
 
     ``message_id`` is the body's ``requestId``, and for a body without one a UUID of its own. During a
     rotation Nomba's signature is the current key's; ``webhook-signature`` has one of each key.
@@ -65,12 +65,12 @@ def headers(body: bytes, message_id: str, keys: SigningKeys, at: int) -> dict[st
 
 
 def standard_secret(key: str) -> str:
-    """A signing key in the form that libraries for Standard Webhooks take: ``whsec_`` and base64."""
+    """Write a signing key as libraries for Standard Webhooks take it: ``whsec_`` and base64."""
     return SECRET_PREFIX + base64.b64encode(key.encode()).decode()
 
 
 def rfc3339(at: int) -> str:
-    """UTC milliseconds in whole seconds, such as ``2026-02-06T04:23:07Z``."""
+    """Write UTC milliseconds in whole seconds, such as ``2026-02-06T04:23:07Z``."""
     return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -95,7 +95,7 @@ class _SignedData(msgspec.Struct):
 
 
 class _Signed(msgspec.Struct):
-    """Of a body, the values that Nomba signs; what is missing counts as empty."""
+    """The values of a body that Nomba signs; what is missing counts as empty."""
 
     event_type: str | None = None
     request_id: str | None = msgspec.field(default=None, name="requestId")
@@ -106,7 +106,7 @@ _decoder = msgspec.json.Decoder(_Signed)
 
 
 def nomba_message(body: bytes, timestamp: str) -> str:
-    """The text under Nomba's signature: eight values of the body and the ``nomba-timestamp`` header.
+    """Compose the text under Nomba's signature: eight values of the body and the ``nomba-timestamp`` header.
 
     Raises one of NOT_A_WEBHOOK when the body is not JSON of that shape.
     """
@@ -128,7 +128,7 @@ def nomba_message(body: bytes, timestamp: str) -> str:
 
 
 def nomba_signature(message: str, key: str) -> str:
-    """Base64 of the HMAC-SHA256 of the message (contract 5.3)."""
+    """Sign a message: base64 of its HMAC-SHA256 (contract 5.3)."""
     return base64.b64encode(hmac.digest(key.encode(), message.encode(), hashlib.sha256)).decode()
 
 
@@ -145,7 +145,7 @@ def _standard_signature(body: bytes, message_id: str, key: str, seconds: int) ->
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What became of verifying one header of a delivery."""
+    """The outcome of verifying one header of a delivery."""
 
     header: str
     fault: str
@@ -169,7 +169,7 @@ def verify(body: bytes, received: Mapping[str, str], key: str) -> list[Verified]
 
 
 def _without_surrogates(value: str) -> str:
-    """The text with a question mark for what is no character: a command line may hold any bytes."""
+    """Put a question mark for what is no character: a command line may hold any bytes."""
     return value.encode(errors="replace").decode()
 
 

@@ -30,13 +30,13 @@ class Opened:
     secret: str = ""
 
     def without_secret(self, text: str) -> str:
-        """A text of the receiver's, cut where it begins to say the secret back."""
+        """Cut a text of the receiver's where it begins to say the secret back."""
         at = text.find(self.secret[:_TELLING]) if self.secret else -1
         return text if at < 0 else text[:at] + WITHHELD
 
 
 def opened(outgoing: Outgoing, open_token_key: OpenTokenKey) -> Opened:
-    """The delivery with its token key in the clear. Raises what ``open_token_key`` raises."""
+    """Open a delivery: its token key in the clear. Raises what ``open_token_key`` raises."""
     before, sealed, after = _parted(outgoing.body)
     if not sealed:
         return Opened(outgoing)
@@ -45,7 +45,7 @@ def opened(outgoing: Outgoing, open_token_key: OpenTokenKey) -> Opened:
 
 
 def withheld(body: bytes) -> bytes:
-    """The body as it may be shown."""
+    """Withhold the token key of a body, so that it may be shown."""
     before, sealed, after = _parted(body)
     return _joined(before, WITHHELD, after) if sealed else body
 

@@ -20,6 +20,8 @@ from opentill.store.orders.contract import Name, Snapshot
 WORKER: Final = Actor(ActorKind.WORKER)
 LOOK: Final = 512
 """How many due orders one look takes: eight batches of background work, so that the engine need not wait."""
+EXPIRE_SECONDS: Final = 1.0
+"""How long one round of ending due orders lasts while there are plenty."""
 TRIES_BEFORE_PARKING: Final = 5
 """How often the end of one order may fail before this process leaves it to a person."""
 
@@ -27,7 +29,7 @@ _log = structlog.get_logger("opentill.expiry")
 
 
 class Expiry:
-    """What one process does about due orders."""
+    """The end of due orders, by one process."""
 
     def __init__(self, *, engine: Engine, reader: Reader, clock: Clock, ids: Ids):
         self._engine = engine
@@ -56,6 +58,10 @@ class Expiry:
                 raise answer
         return len(due)
 
+    async def expire(self) -> int:
+        """End what is due, for EXPIRE_SECONDS at the most; returns how many orders were ended."""
+        return await self.catch_up(EXPIRE_SECONDS)
+
     async def catch_up(self, most_seconds: float) -> int:
         """Sweep until nothing is due, or the time is over; returns how many orders were ended.
 
@@ -73,7 +79,7 @@ class Expiry:
         return done
 
     async def _look(self) -> list[Name]:
-        """Up to LOOK due orders that nobody here is about; from now on the caller is."""
+        """Take up to LOOK due orders that nobody here is about; from now on the caller is."""
         async with self._looking:
             limit = LOOK + len(self._failures) + len(self._under_way)
             found = await self._reader.ask(lambda snapshot: self._due_orders(snapshot, limit), None)
@@ -91,7 +97,7 @@ class Expiry:
         return ExpireOrder(account_id=name[0], command_id=self._ids.uuid(), actor=WORKER, name=name[1])
 
     def _note_failure(self, name: Name) -> None:
-        """One that can not be ended is left to a person and stops no other."""
+        """Count a failed end; an order that can not be ended is left to a person and stops no other."""
         self._failures[name] += 1
         if self._failures[name] == TRIES_BEFORE_PARKING:
             _log.error("expiry_parked", account_id=name[0], reference=name[1])

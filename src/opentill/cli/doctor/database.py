@@ -28,7 +28,7 @@ _SERVE: Final = "start a server; where one runs, its log says why it waits"
 
 
 def database_checks(settings: Settings, clock: Clock) -> Iterator[Diagnosis]:
-    """One after the other; what needs a database that can be used is skipped without one."""
+    """Check one after the other; what needs a database that can be used is skipped without one."""
     reached = database(settings.database_url)
     yield reached
     if reached.fix:
@@ -41,7 +41,7 @@ def database_checks(settings: Settings, clock: Clock) -> Iterator[Diagnosis]:
 
 
 def database(url: str) -> Diagnosis:
-    """It can be read, and its tables are those that this version works with."""
+    """Check that it can be read, and that its tables are those that this version works with."""
     name = "database"
     try:
         with read_only(url) as connection:
@@ -61,7 +61,7 @@ def _unusable(name: str, error: StoreUnusable) -> Diagnosis:
 
 
 def belongs(settings: Settings) -> Diagnosis:
-    """Mode and secret key are those that it was made with."""
+    """Check that mode and secret key are those that it was made with."""
     name = "stamp"
     with read_only(settings.database_url) as connection:
         made = stamp(connection)
@@ -85,7 +85,7 @@ def belongs(settings: Settings) -> Diagnosis:
 
 
 def clock_skew(url: str, clock: Clock) -> Diagnosis:
-    """Decisions are dated by the server's clock, of which there may be several."""
+    """Check the clock against the database's: servers date decisions, and there may be several."""
     name = "clock"
     with read_only(url) as connection:
         before = clock.now()
@@ -120,7 +120,7 @@ def _work(settings: Settings, clock: Clock) -> Iterator[Diagnosis]:
 
 
 def writes(store: Store, clock: Clock) -> Diagnosis:
-    """A commit, as ``/health/ready`` makes one."""
+    """Check that it takes a commit, as ``/health/ready`` makes one."""
     try:
         store.probe_write(clock.now())
     except StoreError as error:
@@ -133,7 +133,7 @@ def writes(store: Store, clock: Clock) -> Diagnosis:
 
 
 def due_orders(snapshot: Snapshot, clock: Clock) -> Diagnosis:
-    """Somebody ends what falls due."""
+    """Check that somebody ends what falls due."""
     first = snapshot.first_due_at()
     late = clock.now() + snapshot.facts(()).clock_offset - first if first is not None else 0
     if late > OVERDUE_MILLISECONDS:
@@ -142,7 +142,7 @@ def due_orders(snapshot: Snapshot, clock: Clock) -> Diagnosis:
 
 
 def overdue_calls(snapshot: Snapshot, clock: Clock) -> Diagnosis:
-    """Somebody asks the rail about calls whose answer was lost."""
+    """Check that somebody asks the rail about calls whose answer was lost."""
     late = snapshot.overdue_calls(clock.now() - OVERDUE_MILLISECONDS, 100)
     if late:
         number = f"{len(late)}{' or more' if len(late) == 100 else ''}"
@@ -151,7 +151,7 @@ def overdue_calls(snapshot: Snapshot, clock: Clock) -> Diagnosis:
 
 
 def waiting_money(snapshot: Snapshot) -> Diagnosis:
-    """Money that nobody moves on until a person has said where it belongs."""
+    """Look for money that nobody moves on until a person has said where it belongs."""
     held = len(snapshot.held_credits(MOST_LOOKED_AT))
     parked = sum(
         each.status is ReturnStatus.PARKED
@@ -168,7 +168,7 @@ def waiting_money(snapshot: Snapshot) -> Diagnosis:
 
 
 def webhooks(store: Store, clock: Clock) -> Diagnosis:
-    """Merchants are told."""
+    """Check that merchants are told."""
     health, name = store.outbox.outbox_health(), "webhooks"
     since = health.oldest_unplaced_at
     if since is not None and clock.now() - since > OVERDUE_MILLISECONDS and health.unplaced:
@@ -189,7 +189,7 @@ def webhooks(store: Store, clock: Clock) -> Diagnosis:
 
 
 def ledger(url: str) -> Diagnosis:
-    """Every invariant of every order, as ``opentill ledger check`` holds them."""
+    """Check every invariant of every order, as ``opentill ledger check`` does."""
     try:
         with open_read_only(url) as connection:
             orders = count_orders(connection)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 
 class State(StrEnum):
-    """How serious a finding is; only a failure makes the doctor's exit status 1."""
+    """The seriousness of a finding; only a failure makes the doctor's exit status 1."""
 
     OK = "ok"
     WARNING = "warning"
@@ -31,20 +31,20 @@ Check: TypeAlias = Callable[[], Diagnosis]
 
 
 def ok(check: str, said: str) -> Diagnosis:
-    """All is well."""
+    """Find that all is well."""
     return Diagnosis(check, State.OK, said)
 
 
 def warning(check: str, said: str, fix: str) -> Diagnosis:
-    """Works, and is not as it should be."""
+    """Find that it works, and is not as it should be."""
     return Diagnosis(check, State.WARNING, said, fix)
 
 
 def failed(check: str, said: str, fix: str) -> Diagnosis:
-    """Does not work, or must not stay so."""
+    """Find that it does not work, or must not stay so."""
     return Diagnosis(check, State.FAILED, said, fix)
 
 
 def skipped(check: str, said: str) -> Diagnosis:
-    """Not looked at."""
+    """Note that it was not looked at."""
     return Diagnosis(check, State.SKIPPED, said)

@@ -59,7 +59,7 @@ def _say_json(findings: Sequence[Diagnosis], *, healthy: bool) -> None:
 
 
 def _show(findings: Sequence[Diagnosis], *, healthy: bool) -> None:
-    """One line for each check, and below it what to do."""
+    """Print a line for each check, and below it what to do."""
     console = Console(width=None if sys.stdout.isatty() else WIDE_COLUMNS, highlight=False)
     for each in findings:
         word, style = _MARKS[each.state]

@@ -13,7 +13,8 @@ from opentill.cli.credentials_block import served_url
 from opentill.cli.doctor.diagnosis import Diagnosis, failed, ok, skipped, warning
 from opentill.cli.preflight import OperatorError, listen_on
 from opentill.cli.server import RunningServer
-from opentill.keys.keyring import SECRET_KEY_FILE, open_keyring
+from opentill.keys.keyring import open_keyring
+from opentill.keys.secret import SECRET_KEY_FILE
 from opentill.settings import InvalidSetting, Settings
 from opentill.store.accounts.contract import Mode
 
@@ -24,7 +25,7 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def machine_checks(settings: Settings) -> Iterator[Diagnosis]:
-    """Everything but the database, in the order in which one thing needs the other."""
+    """Check everything but the database, in the order in which one thing needs the other."""
     yield data_folder(settings.data_dir)
     yield disk(settings.data_dir)
     yield secret_key(settings)
@@ -34,7 +35,7 @@ def machine_checks(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def data_folder(folder: Path) -> Diagnosis:
-    """The server keeps keys there, and on SQLite everything."""
+    """Check the folder in which the server keeps keys, and on SQLite everything."""
     name = "data-folder"
     if not folder.is_dir():
         return failed(
@@ -51,7 +52,7 @@ def data_folder(folder: Path) -> Diagnosis:
 
 
 def disk(folder: Path) -> Diagnosis:
-    """A full disk stops every commit."""
+    """Check that the disk has room: a full one stops every commit."""
     name = "disk"
     if not folder.is_dir():
         return skipped(name, "there is no data folder")
@@ -64,7 +65,7 @@ def disk(folder: Path) -> Diagnosis:
 
 
 def secret_key(settings: Settings) -> Diagnosis:
-    """Every key is derived from it, so it must be there, whole, and nobody else's."""
+    """Check the secret of which every key is derived: it must be there, whole, and nobody else's."""
     name, file = "secret-key", settings.data_dir / SECRET_KEY_FILE
     in_file = not settings.secret_key and settings.mode is Mode.SANDBOX
     try:
@@ -85,7 +86,7 @@ def secret_key(settings: Settings) -> Diagnosis:
 
 
 def public_url(settings: Settings) -> Diagnosis:
-    """Payers follow it from their own machines."""
+    """Check the URL that payers follow from their own machines."""
     name, url = "public-url", settings.public_url
     parts = urlsplit(url)
     fix = "set OPENTILL_PUBLIC_URL to the https URL by which payers reach this server"
@@ -100,7 +101,7 @@ def public_url(settings: Settings) -> Diagnosis:
 
 
 def server(settings: Settings) -> Diagnosis:
-    """Either it answers, or its port is there to be taken."""
+    """Check that the server answers, or that its port is there to be taken."""
     name, url = "server", served_url(settings)
     running = RunningServer(url)
     if running.answers():
@@ -120,7 +121,7 @@ def server(settings: Settings) -> Diagnosis:
 
 
 def dangers(settings: Settings) -> Diagnosis:
-    """What may be set for trying things out and must not be where money is real."""
+    """Look for what may be set for trying things out and must not be where money is real."""
     if settings.mode is Mode.SANDBOX:
         return _open_sandbox(settings)
     found = [

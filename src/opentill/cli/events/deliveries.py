@@ -24,7 +24,7 @@ StateWord: TypeAlias = Literal["pending", "delivered", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _Outbox:
     """The outbox of one merchant."""
 
     store: Store
@@ -33,11 +33,27 @@ class _Desk:
     def endpoints(self) -> dict[str, Endpoint]:
         return {each.endpoint_id: each for each in self.store.outbox.endpoints(self.account_id)}
 
-    def newest(self, limit: int, **chosen: Any) -> list[Delivery]:
-        return self.store.outbox.deliveries(DeliveryFilter(account_id=self.account_id, limit=limit, **chosen))
+    def newest(
+        self,
+        limit: int,
+        *,
+        delivery_ids: tuple[str, ...] = (),
+        event_ids: tuple[str, ...] = (),
+        states: tuple[DeliveryState, ...] = (),
+        endpoint_id: str | None = None,
+    ) -> list[Delivery]:
+        wanted = DeliveryFilter(
+            account_id=self.account_id,
+            endpoint_id=endpoint_id,
+            delivery_ids=delivery_ids,
+            event_ids=event_ids,
+            states=states,
+            limit=limit,
+        )
+        return self.store.outbox.deliveries(wanted)
 
     def of(self, name: str) -> list[Delivery]:
-        """The delivery of this id, or all of the event of this id. Raises OperatorError if there is none."""
+        """Find the delivery of this id, or all of the event of this id. Raises OperatorError for none."""
         found = self.newest(MOST, delivery_ids=(name,)) or self.newest(MOST, event_ids=(name,))
         if not found:
             raise OperatorError(
@@ -67,10 +83,10 @@ def list_(
         where: Which database.
     """
     with open_registry(where or Where()) as (registry, _):
-        desk = _Desk(registry.store, account_of(registry, merchant))
-        endpoints = desk.endpoints()
+        outbox = _Outbox(registry.store, account_of(registry, merchant))
+        endpoints = outbox.endpoints()
         states = () if state is None else (DeliveryState(state.upper()),)
-        found = desk.newest(limit, states=states)
+        found = outbox.newest(limit, states=states)
     if as_json:
         shown = [_delivery(each, endpoints) for each in found]
         say_json({"endpoints": [_endpoint(each) for each in endpoints.values()], "deliveries": shown})
@@ -100,14 +116,14 @@ def show(
         where: Which database.
     """
     with open_registry(where or Where()) as (registry, _):
-        desk = _Desk(registry.store, account_of(registry, merchant))
-        endpoints = desk.endpoints()
-        found = [(each, desk.body(each)) for each in desk.of(name)]
+        outbox = _Outbox(registry.store, account_of(registry, merchant))
+        endpoints = outbox.endpoints()
+        found = [(each, outbox.body(each)) for each in outbox.of(name)]
     for delivery, body in found:
         if as_json:
             say_json(_delivery(delivery, endpoints) | {"body": msgspec.Raw(body)})
         else:
-            say("\n".join(_in_full(delivery, body, endpoints)))
+            say("\n".join(_lines(delivery, body, endpoints)))
 
 
 def resend(
@@ -129,10 +145,10 @@ def resend(
     with open_registry(where or Where()) as (registry, _):
         if not names and not dead:
             raise OperatorError("name what to send again, or say --dead.")
-        desk = _Desk(registry.store, account_of(registry, merchant))
-        chosen = {delivery.delivery_id for name in names for delivery in desk.of(name)}
-        due = _push(desk, list(chosen), registry.clock.now())
-        due += _push_dead(desk, registry.clock.now()) if dead else 0
+        outbox = _Outbox(registry.store, account_of(registry, merchant))
+        chosen = {delivery.delivery_id for name in names for delivery in outbox.of(name)}
+        due = _push(outbox, list(chosen), registry.clock.now())
+        due += _push_dead(outbox, registry.clock.now()) if dead else 0
         if due < len(chosen):
             raise OperatorError(f"of {len(chosen)} deliveries only {due} have an endpoint still.")
     if as_json:
@@ -141,22 +157,22 @@ def resend(
         say(f"{due} {'delivery is' if due == 1 else 'deliveries are'} due now.")
 
 
-def _push_dead(desk: _Desk, now: int) -> int:
-    """Every dead delivery whose endpoint there still is."""
-    return sum(_push_dead_of(desk, endpoint_id, now) for endpoint_id in desk.endpoints())
+def _push_dead(outbox: _Outbox, now: int) -> int:
+    """Send every dead delivery again whose endpoint there still is; return how many."""
+    return sum(_push_dead_of(outbox, endpoint_id, now) for endpoint_id in outbox.endpoints())
 
 
-def _push_dead_of(desk: _Desk, endpoint_id: str, now: int) -> int:
+def _push_dead_of(outbox: _Outbox, endpoint_id: str, now: int) -> int:
     due, page_was_full = 0, True
     while page_was_full:
-        dead = desk.newest(MOST, states=(DeliveryState.DEAD,), endpoint_id=endpoint_id)
-        due += _push(desk, [each.delivery_id for each in dead], now)
+        dead = outbox.newest(MOST, states=(DeliveryState.DEAD,), endpoint_id=endpoint_id)
+        due += _push(outbox, [each.delivery_id for each in dead], now)
         page_was_full = len(dead) == MOST
     return due
 
 
-def _push(desk: _Desk, delivery_ids: Sequence[str], now: int) -> int:
-    return desk.store.outbox.push_again(desk.account_id, delivery_ids, now) if delivery_ids else 0
+def _push(outbox: _Outbox, delivery_ids: Sequence[str], now: int) -> int:
+    return outbox.store.outbox.push_again(outbox.account_id, delivery_ids, now) if delivery_ids else 0
 
 
 # --- as it is printed -----------------------------------------------------------------------------
@@ -194,7 +210,7 @@ def _row(delivery: Delivery, endpoints: dict[str, Endpoint]) -> tuple[str, ...]:
     )
 
 
-def _in_full(delivery: Delivery, body: bytes, endpoints: dict[str, Endpoint]) -> Iterator[str]:
+def _lines(delivery: Delivery, body: bytes, endpoints: dict[str, Endpoint]) -> Iterator[str]:
     next_try = f", next try {shown_time(delivery.next_try_at)}" if delivery.next_try_at else ""
     yield f"delivery  {delivery.delivery_id}"
     yield f"event     {delivery.type} {delivery.event_id}, number {delivery.sequence} of its order"

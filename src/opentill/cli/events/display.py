@@ -22,18 +22,18 @@ ANSWER_CHARACTERS: Final = 80
 
 
 class Display(Protocol):
-    """What shows a listener's findings."""
+    """A way of showing a listener's findings."""
 
     def begin(self, key: str, forwarding: Forwarding | None) -> None:
         """Say by which key is signed, and where events go."""
 
     def tell(self, seen: SeenEvent) -> None:
-        """Something happened, or something became of it."""
+        """Show that something happened, or what became of it."""
 
 
 @contextmanager
 def display(*, as_json: bool) -> Iterator[Display]:
-    """The display that suits whoever reads standard output."""
+    """Choose the display that suits whoever reads standard output."""
     if as_json:
         yield _Json()
     elif not sys.stdout.isatty():
@@ -126,7 +126,7 @@ def _beginning(key: str, forwarding: Forwarding | None) -> Iterator[str]:
 
 
 def _row(seen: SeenEvent) -> tuple[str, ...]:
-    """At, event, order, its status, result, latency, next try."""
+    """Write a row: at, event, order, its status, result, latency, next try."""
     milliseconds = seen.latency_milliseconds
     next_try_at = seen.delivery.next_try_at if seen.delivery and seen.delivery.tries else None
     return (
@@ -141,7 +141,7 @@ def _row(seen: SeenEvent) -> tuple[str, ...]:
 
 
 def _clock(at: int) -> str:
-    """A time of today, such as ``16:33:28Z``."""
+    """Write a time of today, such as ``16:33:28Z``."""
     return shown_time(at)[-9:]
 
 

@@ -96,7 +96,7 @@ class Forwarding(AbstractContextManager["Forwarding"]):
             )
 
     def _wait_for_lease(self) -> None:
-        """A killed listener's lease soon runs out; a living one's does not."""
+        """Wait for another listener's lease to end: a killed one's soon runs out, a living one's does not."""
         deadline = time.monotonic() + 1.5 * LEASE_MILLISECONDS / 1000
         while not self._hold(self._url, LEASE_MILLISECONDS):
             if time.monotonic() > deadline:

@@ -85,7 +85,7 @@ def _say_if_nothing_serves(settings: Settings) -> None:
 
 
 def _signing_key(registry: Registry, account_id: str, forwarded: Forwarding | None) -> str:
-    """The key that signs what arrives: the endpoint's own, or the one that an endpoint has by default."""
+    """Find the key that signs what arrives: the endpoint's own, or that of an endpoint by default."""
     if forwarded is not None:
         return EndpointKeys(registry.keyring).of(forwarded.endpoint).current
     merchant = registry.store.accounts.merchant(account_id)
@@ -94,7 +94,7 @@ def _signing_key(registry: Registry, account_id: str, forwarded: Forwarding | No
 
 
 def _told_to_stop() -> threading.Event:
-    """Set by Ctrl-C, SIGTERM, or the end of the terminal; nothing is cut off by them."""
+    """Make an event that Ctrl-C, SIGTERM or the end of the terminal sets; nothing is cut off by them."""
     stop = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, lambda *_: stop.set())
@@ -103,7 +103,7 @@ def _told_to_stop() -> threading.Event:
 
 @contextmanager
 def _until_nobody_reads() -> Iterator[None]:
-    """What reads our output may end before we do, as ``head`` does; then so do we."""
+    """End when whoever reads our output does, as ``head`` may before us."""
     try:
         yield
     except BrokenPipeError:

@@ -55,11 +55,11 @@ def trigger(
     with operator_errors():
         steps = _steps(event, method)
         server = RunningServer(url or served_url((where or Where()).settings()))
-        scene = _Scene(server, (lambda _: None) if as_json else say)
-        scene.open_order(amount, currency)
+        order = _TriggeredOrder(server, (lambda _: None) if as_json else say)
+        order.open_order(amount, currency)
         for step in steps:
-            step(scene)
-        told = scene.wait_for(event)
+            step(order)
+        told = order.wait_for(event)
     if as_json:
         say_json(_summary(event, told))
     else:
@@ -78,7 +78,7 @@ def _summary(event: Wanted, told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _Scene:
+class _TriggeredOrder:
     """One order and what is done to it, step by step; each step raises OperatorError if it goes wrong."""
 
     def __init__(self, server: RunningServer, say: Callable[[str], None]):
@@ -92,7 +92,7 @@ class _Scene:
     def open_order(self, amount: str, currency: str) -> None:
         self._money = {"amount": amount, "currency": currency}
         order = self._money | {"customerEmail": "payer@example.com"}
-        self._reference = self._post("/v1/checkout/order", order=order)["orderReference"]
+        self._reference = self._post("/v1/checkout/order", {"order": order})["orderReference"]
         self._say(f"Order {self._reference} of {amount} {currency} was opened.")
 
     def pay(self) -> None:
@@ -108,7 +108,7 @@ class _Scene:
         self._say(f"It can be paid by a transfer to {self._account}.")
 
     def transfer(self) -> None:
-        arrived = self._post("/sandbox/transfers", accountNumber=self._account, **self._money, **_SENDER)
+        arrived = self._post("/sandbox/transfers", {"accountNumber": self._account} | self._money | _SENDER)
         self._say(f"The transfer arrived: {arrived['disposition']}, credit {arrived['creditId']}.")
 
     def be_declined(self) -> None:
@@ -117,16 +117,16 @@ class _Scene:
         self._say(f"The test card was declined: {submitted['message']}.")
 
     def cancel(self) -> None:
-        self._post("/v1/checkout/order/cancel", orderReference=self._reference)
+        self._post("/v1/checkout/order/cancel", {"orderReference": self._reference})
         self._say("It was cancelled.")
 
     def refund(self) -> None:
-        refunded = self._post("/v1/checkout/refund", transactionId=self._transaction)
+        refunded = self._post("/v1/checkout/refund", {"transactionId": self._transaction})
         _expect(refunded["success"], "the refund did not go through", refunded)
         self._say(f"All of it was refunded: {refunded['message']}.")
 
     def wait_for(self, event: Wanted) -> Mapping[str, Any]:
-        """What the order's timeline says of it, as soon as it does."""
+        """Wait until the order's timeline tells of the event; return what it says."""
         deadline = time.monotonic() + HAPPENS_SECONDS
         while time.monotonic() < deadline:
             for each in self._get("/v1/opentill/orders")["timeline"]:
@@ -141,26 +141,26 @@ class _Scene:
     def _get(self, path: str) -> dict[str, Any]:
         return self._server.ask("GET", f"{path}/{quote(self._reference, safe='')}")
 
-    def _post(self, path: str, **body: object) -> dict[str, Any]:
+    def _post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         return self._server.ask("POST", path, body)
 
 
-_STEPS: Final[Mapping[Wanted, tuple[Callable[[_Scene], None], ...]]] = {
-    "payment_success": (_Scene.pay,),
-    "payment_failed": (_Scene.be_declined,),
-    "order_cancelled": (_Scene.cancel,),
-    "payment_reversal": (_Scene.pay, _Scene.refund),
+_STEPS: Final[Mapping[Wanted, tuple[Callable[[_TriggeredOrder], None], ...]]] = {
+    "payment_success": (_TriggeredOrder.pay,),
+    "payment_failed": (_TriggeredOrder.be_declined,),
+    "order_cancelled": (_TriggeredOrder.cancel,),
+    "payment_reversal": (_TriggeredOrder.pay, _TriggeredOrder.refund),
 }
 """What is done to a new order so that it happens."""
 
-_BY_TRANSFER: Final[Mapping[Wanted, tuple[Callable[[_Scene], None], ...]]] = {
-    "payment_success": (_Scene.ask_for_account, _Scene.transfer),
-    "payment_reversal": (_Scene.ask_for_account, _Scene.cancel, _Scene.transfer),
+_BY_TRANSFER: Final[Mapping[Wanted, tuple[Callable[[_TriggeredOrder], None], ...]]] = {
+    "payment_success": (_TriggeredOrder.ask_for_account, _TriggeredOrder.transfer),
+    "payment_reversal": (_TriggeredOrder.ask_for_account, _TriggeredOrder.cancel, _TriggeredOrder.transfer),
 }
 """The same where money comes by transfer, which no bank declines."""
 
 
-def _steps(event: Wanted, method: Method) -> tuple[Callable[[_Scene], None], ...]:
+def _steps(event: Wanted, method: Method) -> tuple[Callable[[_TriggeredOrder], None], ...]:
     steps = (_STEPS if method == "card" else _BY_TRANSFER).get(event)
     if steps is None:
         raise OperatorError(f"no {event} comes of a transfer; leave --method out.")

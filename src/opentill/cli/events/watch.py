@@ -51,7 +51,7 @@ class Watch:
         """By event id and delivery id, as it was last told."""
 
     def look(self) -> Iterator[SeenEvent]:
-        """All that is new or has changed since the last look, in the order of the feed."""
+        """Look for all that is new or has changed since the last look, in the order of the feed."""
         self._take_new()
         if not self._watched:
             return

@@ -1,4 +1,4 @@
-"""``opentill merchants``: parent accounts."""
+"""``opentill merchants`` and ``opentill accounts``: parent accounts and their sub-accounts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,9 +6,8 @@ from typing import Final
 
 from opentill.cli.credentials_block import merchant_block, served_url
 from opentill.cli.database import account_of, open_registry
-from opentill.cli.durations import seconds_of, written
 from opentill.cli.preflight import OperatorError, Where
-from opentill.cli.printing import print_table, say, shown_time
+from opentill.cli.printing import print_table, say, seconds_of, shown_duration, shown_time
 from opentill.domain.order import LateMoney
 from opentill.keys.provisioning import Credentials, InvalidLogo, write_env_file
 from opentill.store.accounts.contract import Merchant
@@ -86,7 +85,7 @@ def _seconds(expires_in: str) -> int | None:
 
 def _defaults(merchant: Merchant) -> str:
     seconds = merchant.expires_in_seconds
-    expiry = "never" if seconds is None else f"after {written(seconds)}"
+    expiry = "never" if seconds is None else f"after {shown_duration(seconds)}"
     late_money = merchant.late_money or LateMoney.RETURN
     return f"an order that says nothing itself expires {expiry}; late money: {late_money}"
 
@@ -124,10 +123,42 @@ def show(*, where: Where | None = None) -> None:
                     each.account_id,
                     each.name,
                     shown_time(each.created_at),
-                    "" if each.expires_in_seconds is None else written(each.expires_in_seconds),
+                    "" if each.expires_in_seconds is None else shown_duration(each.expires_in_seconds),
                     each.late_money or "",
                     "yes" if each.account_id == default else "",
                 )
                 for each in registry.store.accounts.merchants()
+            ),
+        )
+
+
+# --- sub-accounts ---------------------------------------------------------------------------------
+
+
+def add_account(*, name: str, merchant: str | None = None, where: Where | None = None) -> None:
+    """Add a sub-account and print its id.
+
+    Args:
+        name: What the merchant calls it.
+        merchant: Account id of its merchant; the default merchant when left out.
+        where: Which database.
+    """
+    with open_registry(where or Where()) as (registry, _):
+        say(registry.add_sub_account(account_of(registry, merchant), name).sub_account_id)
+
+
+def show_accounts(*, merchant: str | None = None, where: Where | None = None) -> None:
+    """List a merchant's sub-accounts.
+
+    Args:
+        merchant: Account id of the merchant; the default merchant when left out.
+        where: Which database.
+    """
+    with open_registry(where or Where()) as (registry, _):
+        print_table(
+            ("sub-account id", "name", "created"),
+            (
+                (each.sub_account_id, each.name, shown_time(each.created_at))
+                for each in registry.store.accounts.sub_accounts(account_of(registry, merchant))
             ),
         )

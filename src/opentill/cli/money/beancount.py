@@ -22,7 +22,7 @@ _TOLERANCE: Final = "~ 0"
 
 
 def journal(bookings: Iterable[Booking]) -> Iterator[str]:
-    """The journal, piece by piece. Dates are UTC; the order of directives does not matter to beancount."""
+    """Write the journal, piece by piece. Dates are UTC; the order of directives does not matter."""
     yield 'option "title" "opentill"\n'
     books = _Sums()
     for booking in bookings:
@@ -33,7 +33,7 @@ def journal(bookings: Iterable[Booking]) -> Iterator[str]:
 
 
 class _Sums:
-    """What the journal has said so far, by account and currency."""
+    """The sums that the journal has said so far, by account and currency."""
 
     def __init__(self) -> None:
         self._sums: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -75,7 +75,10 @@ def _transaction(booking: Booking) -> str:
 
 
 def _account(entry: Entry) -> str:
-    """``card_rail`` is Assets:CardRail, ``merchant:5b1f...`` Liabilities:Merchant:5B1F... ."""
+    """Name an account as beancount does.
+
+    ``card_rail`` is Assets:CardRail, ``merchant:5b1f...`` Liabilities:Merchant:5B1F... .
+    """
     name, _, owner = entry.account.partition(":")
     kind = _ASSETS if name.endswith(_OWED_TO_US) else _INCOME if name == FEES else _LIABILITIES
     words = "".join(word.capitalize() for word in name.split("_"))
@@ -83,7 +86,7 @@ def _account(entry: Entry) -> str:
 
 
 def _component(owner: str) -> str:
-    """Beancount's names have letters, digits and dashes, and begin with neither a small letter nor a dash."""
+    """Spell one part of a name: letters, digits and dashes, and neither a small letter nor a dash first."""
     return "".join(each if each.isascii() and each.isalnum() else "-" for each in owner.upper()).lstrip("-")
 
 

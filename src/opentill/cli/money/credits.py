@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from opentill.app import Operating
 from opentill.cli.database import account_of, open_registry
 from opentill.cli.money.decisions import OPERATOR, FoundCredit, found, on_money, submit
 from opentill.cli.preflight import OperatorError, Where
@@ -14,6 +13,7 @@ from opentill.domain.commands import AcceptCredit, ReturnCredit
 from opentill.domain.money import major_units
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Order
+from opentill.operating import Operating
 from opentill.store.orders.contract import OrderView
 from opentill.webhooks.signature import rfc3339
 

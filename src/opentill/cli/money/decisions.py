@@ -3,19 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from opentill.app import Operating, operating
-from opentill.bootstrap import prepare
+from opentill.bootstrap import Bootstrap, prepare
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
-from opentill.domain.commands import (
-    AcceptCredit,
-    Actor,
-    ActorKind,
-    RetryReturn,
-    ReturnCredit,
-    SettleReturnByHand,
-)
+from opentill.domain.commands import Actor, ActorKind, Command
 from opentill.domain.money import major_units
 from opentill.domain.names import transaction_id
 from opentill.domain.order import Credit, Order
@@ -31,6 +23,7 @@ from opentill.domain.refusals import (
 )
 from opentill.domain.suspense import SUSPENSE
 from opentill.engine.errors import EngineError
+from opentill.operating import Operating, operating
 from opentill.store.orders.contract import Snapshot
 
 OPERATOR: Final = Actor(ActorKind.OPERATOR, "cli")
@@ -52,24 +45,31 @@ _SENTENCES: Final[dict[type[Refusal], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class FoundCredit:
-    """A credit and the order that has its money: a merchant's, or the house's where no order took it."""
+    """A credit and the order that has its money: a merchant's, or that of the suspense account."""
 
     order: Order
     credit: Credit
 
     @property
     def unmatched(self) -> bool:
-        """Whether it is money of the house."""
+        """Tell whether it is money of the suspense account."""
         return self.order.account_id == SUSPENSE
 
     def shown(self, minor: int) -> str:
-        """An amount with its currency, as a person reads it."""
+        """Write an amount with its currency, as a person reads it."""
         return f"{major_units(minor, self.order.currency)} {self.order.currency}"
 
     @property
     def whose(self) -> str:
-        """The order as a person reads it."""
+        """Name the order as a person reads it."""
         return "no order" if self.unmatched else f"order {self.order.reference}"
+
+
+class MakeCommand(Protocol):
+    """The class of a command about one transaction, with what else it needs filled in."""
+
+    def __call__(self, *, account_id: str, command_id: str, actor: Actor, transaction_id: str) -> Command:
+        """Make the command."""
 
 
 def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T:
@@ -77,9 +77,9 @@ def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T
     with operator_errors():
         settings = (where or Where()).settings()
         check_folder(settings.data_dir)
-        prepared = prepare(settings)
+        bootstrap = prepare(settings)
         try:
-            return asyncio.run(_carried_out(prepared, act))
+            return asyncio.run(_carried_out(bootstrap, act))
         except Refusal as refusal:
             raise OperatorError(_SENTENCES.get(type(refusal), f"{refusal.reason}.")) from None
         except EngineError:
@@ -87,26 +87,21 @@ def on_money(where: Where | None, act: Callable[[Operating], Awaitable[T]]) -> T
                 "the database did not answer in time; look what became of it, then try again."
             ) from None
         finally:
-            prepared.store.close()
+            bootstrap.store.close()
 
 
-async def _carried_out(prepared: Any, act: Callable[[Operating], Awaitable[T]]) -> T:
-    async with operating(prepared) as till:
+async def _carried_out(bootstrap: Bootstrap, act: Callable[[Operating], Awaitable[T]]) -> T:
+    async with operating(bootstrap) as till:
         return await act(till)
 
 
-Decision: TypeAlias = AcceptCredit | ReturnCredit | RetryReturn | SettleReturnByHand
-"""The commands by which a person decides on money."""
-
-
-async def submit(till: Operating, kind: type[Decision], found: FoundCredit, **more: str) -> Order:
-    """Put a command about this credit through the engine; the order after it. Raises the Refusal."""
-    command = kind(
+async def submit(till: Operating, make: MakeCommand, found: FoundCredit) -> Order:
+    """Put a command about this credit through the engine; return the order after it. Raises the Refusal."""
+    command = make(
         account_id=found.order.account_id,
         command_id=till.ids.uuid(),
         actor=OPERATOR,
         transaction_id=found.credit.transaction_id,
-        **more,
     )
     outcome = (await till.engine.submit(command)).outcome
     if isinstance(outcome, Refusal):
@@ -116,7 +111,7 @@ async def submit(till: Operating, kind: type[Decision], found: FoundCredit, **mo
 
 
 async def found(till: Operating, credit_id: str) -> FoundCredit:
-    """The credit of this id, at the merchant that has it, else at the house. Raises RecordNotFound."""
+    """Find the credit of this id, at its merchant, else in the suspense account. Raises RecordNotFound."""
     advice = await till.threads.read(till.threads.store.transfers.advice_of_credit, credit_id)
     accounts = [account for account in (advice and advice.account_id, SUSPENSE) if account]
 

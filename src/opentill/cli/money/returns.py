@@ -1,13 +1,13 @@
 """``opentill returns``: money on its way back, and what to do where the bank will not send it."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from opentill.app import Operating
-from opentill.cli.money.decisions import FoundCredit, found, on_money, submit
+from opentill.cli.money.decisions import FoundCredit, MakeCommand, found, on_money, submit
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, print_table, printable, say, say_json, shown_time
 from opentill.domain.commands import RetryReturn, SettleReturnByHand
@@ -15,6 +15,7 @@ from opentill.domain.money import major_units
 from opentill.domain.names import return_id
 from opentill.domain.order import Return, ReturnStatus
 from opentill.domain.refusals import RecordNotFound
+from opentill.operating import Operating
 from opentill.store.orders.contract import OrderView
 from opentill.webhooks.signature import rfc3339
 
@@ -83,7 +84,8 @@ def settle(
     """
     with operator_errors():
         told = _checked(bank_reference)
-    _carry_out(return_id, SettleReturnByHand, "is settled", as_json=as_json, where=where, bank_reference=told)
+    make = partial(SettleReturnByHand, bank_reference=told)
+    _carry_out(return_id, make, "is settled", as_json=as_json, where=where)
 
 
 def _checked(bank_reference: str) -> str:
@@ -93,18 +95,10 @@ def _checked(bank_reference: str) -> str:
     raise OperatorError(f"a bank reference has 1 to {MOST_REFERENCE_CHARACTERS} printable characters.")
 
 
-def _carry_out(
-    id_: str,
-    kind: type[RetryReturn | SettleReturnByHand],
-    what: str,
-    *,
-    as_json: bool,
-    where: Where | None,
-    **more: str,
-) -> None:
+def _carry_out(id_: str, make: MakeCommand, what: str, *, as_json: bool, where: Where | None) -> None:
     async def act(till: Operating) -> tuple[FoundCredit, Return]:
         credit = await found(till, id_)
-        order = await submit(till, kind, credit, **more)
+        order = await submit(till, make, credit)
         left = order.return_of(credit.credit.transaction_id)
         if left is None:
             raise RecordNotFound

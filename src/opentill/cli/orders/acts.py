@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from opentill.cli.orders.card import PASSWORD, PAYS, submit_card, submit_password
 from opentill.cli.preflight import OperatorError, operator_errors
 from opentill.cli.printing import AsJson, printable, say, say_json
-from opentill.cli.server import Asked
+from opentill.cli.server import AskedServer
 
 
 def open_(
@@ -19,7 +19,7 @@ def open_(
     customer_id: str | None = None,
     expires_in: int | None = None,
     as_json: AsJson = False,
-    asked: Asked | None = None,
+    asked: AskedServer | None = None,
 ) -> None:
     """Open an order and print the link for its payer.
 
@@ -42,7 +42,7 @@ def open_(
         "expiresInSeconds": expires_in,
     }
     with operator_errors():
-        opened = (asked or Asked()).server().ask("POST", "/v1/checkout/order", {"order": order})
+        opened = (asked or AskedServer()).server().ask("POST", "/v1/checkout/order", {"order": order})
     if as_json:
         say_json(opened)
     else:
@@ -57,7 +57,7 @@ def pay(
     card: str = PAYS,
     password: str = PASSWORD,
     as_json: AsJson = False,
-    asked: Asked | None = None,
+    asked: AskedServer | None = None,
 ) -> None:
     """Pay an order of a sandbox by one of its test cards.
 
@@ -69,7 +69,7 @@ def pay(
         asked: Which server.
     """
     with operator_errors():
-        server = (asked or Asked()).server()
+        server = (asked or AskedServer()).server()
         paid = submitted = submit_card(server, name, card)
         if submitted["responseCode"] == "T0":
             paid = submit_password(server, name, submitted["transactionId"], password)
@@ -92,7 +92,7 @@ def refund(
     account_number: str | None = None,
     bank_code: str | None = None,
     as_json: AsJson = False,
-    asked: Asked | None = None,
+    asked: AskedServer | None = None,
 ) -> None:
     """Give back what was paid for an order, in whole or in part.
 
@@ -105,7 +105,7 @@ def refund(
         asked: Which server.
     """
     with operator_errors():
-        server = (asked or Asked()).server()
+        server = (asked or AskedServer()).server()
         query = urlencode({"orderReference": name})
         transaction = server.ask("GET", f"/v1/transactions/accounts/single?{query}")["id"]
         body: dict[str, Any] = {

@@ -32,7 +32,7 @@ _IN_PROGRESS: Final = "idempotency-key-in-progress"
 def cancel_all(
     server: RunningServer, names: Sequence[str], said: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Each order with its outcome, as the server tells them. Raises OperatorError where it stops."""
+    """Yield each order with its outcome, as the server tells them. Raises OperatorError where it stops."""
     calls = [names[start : start + IN_A_CALL] for start in range(0, len(names), IN_A_CALL)]
     server.ask("GET", "/v1/opentill/orders?limit=1")  # signs in, once for all threads
     with _progress() as progress, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -83,5 +83,5 @@ def _asked(server: RunningServer, body: object, key: str) -> ServerAnswer | None
 
 
 def _passes(answer: ServerAnswer) -> bool:
-    """Whether it may be answered otherwise soon."""
+    """Tell whether it may be answered otherwise soon."""
     return answer.status in {429, 503} or answer.reason == _IN_PROGRESS

@@ -11,7 +11,7 @@ from opentill.cli.orders.bulk_cancel import DONE, cancel_all
 from opentill.cli.orders.show import path_of
 from opentill.cli.preflight import OperatorError, operator_errors
 from opentill.cli.printing import AsJson, printable, say, say_json
-from opentill.cli.server import Asked
+from opentill.cli.server import AskedServer
 
 NOT_ALL: Final = 1
 """Exit status when an order that was named is not cancelled now."""
@@ -37,7 +37,7 @@ def cancel(
     or_refund: Annotated[bool, Parameter(negative="")] = False,
     if_version: int | None = None,
     as_json: AsJson = False,
-    asked: Asked | None = None,
+    asked: AskedServer | None = None,
 ) -> None:
     """Cancel orders; one that is cancelled already stays so, and is no failure.
 
@@ -62,11 +62,11 @@ def cancel(
         if stdin or len(names) > 1:
             if or_refund or if_version is not None:
                 raise OperatorError("--or-refund and --if-version are for one order.")
-            _cancel_many(asked or Asked(), wanted, said, as_json=as_json)
+            _cancel_many(asked or AskedServer(), wanted, said, as_json=as_json)
             return
         mode = "cancel_or_refund" if or_refund else "only_if_unpaid"
         body = said | {"mode": mode, "ifVersion": if_version}
-        told = (asked or Asked()).server().ask("POST", f"{path_of(names[0])}/cancel", body)
+        told = (asked or AskedServer()).server().ask("POST", f"{path_of(names[0])}/cancel", body)
     if as_json:
         say_json({"orderReference": names[0]} | told)
     else:
@@ -74,7 +74,7 @@ def cancel(
 
 
 def _read(lines: Iterable[str]) -> tuple[str, ...]:
-    """Each line once; blank ones do not count."""
+    """Read each line once; blank ones do not count."""
     return tuple(dict.fromkeys(line.strip("\r\n") for line in lines if line.strip()))
 
 
@@ -87,7 +87,7 @@ def _became(told: dict[str, Any]) -> str:
     return "was cancelled before" if told["alreadyCancelled"] else "is cancelled"
 
 
-def _cancel_many(asked: Asked, names: tuple[str, ...], said: dict[str, Any], *, as_json: bool) -> None:
+def _cancel_many(asked: AskedServer, names: tuple[str, ...], said: dict[str, Any], *, as_json: bool) -> None:
     counted: Counter[str] = Counter()
     for each in cancel_all(asked.server(), names, said):
         counted[each["outcome"]] += 1

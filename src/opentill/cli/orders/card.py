@@ -18,7 +18,7 @@ PASSWORD: Final = "9999"  # noqa: S105 - every sandbox accepts it
 
 
 def submit_card(server: RunningServer, reference: str, number: str) -> dict[str, Any]:
-    """What became of charging the order to this card, encrypted where the server wants that."""
+    """Charge the order to this card, encrypted where the server wants that; return what became of it."""
     card = {
         "cardNumber": number,
         "cardCVV": "123",
@@ -38,13 +38,13 @@ def submit_card(server: RunningServer, reference: str, number: str) -> dict[str,
 
 
 def submit_password(server: RunningServer, reference: str, transaction: str, password: str) -> dict[str, Any]:
-    """What became of it with the one-time password."""
+    """Confirm the charge with the one-time password; return what became of it."""
     body = {"orderReference": reference, "transactionId": transaction, "otp": password}
     return server.ask("POST", "/v1/checkout/checkout-card-otp", body)
 
 
 def _encrypted(details: bytes, public_key: str) -> str:
-    """As clients encrypt where the server gives them a key (contract 3.8)."""
+    """Encrypt card details as clients do where the server gives them a key (contract 3.8)."""
     key = serialization.load_der_public_key(base64.b64decode(public_key))
     assert isinstance(key, rsa.RSAPublicKey)
     return base64.b64encode(

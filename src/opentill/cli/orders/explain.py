@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from opentill.cli.orders.show import in_full
+from opentill.cli.orders.show import order_view
 from opentill.cli.preflight import operator_errors
 from opentill.cli.printing import AsJson, printable, say, say_json
-from opentill.cli.server import Asked
+from opentill.cli.server import AskedServer
 from opentill.domain.commands import ActorKind
 from opentill.domain.events import EventType
 from opentill.domain.order import Method
@@ -53,7 +53,7 @@ _WHO: Final = {
 }
 
 
-def explain(name: str, /, *, as_json: AsJson = False, asked: Asked | None = None) -> None:
+def explain(name: str, /, *, as_json: AsJson = False, asked: AskedServer | None = None) -> None:
     """Explain why an order is in the state that it is in: what happened, who did it, and what can be done.
 
     Args:
@@ -62,7 +62,7 @@ def explain(name: str, /, *, as_json: AsJson = False, asked: Asked | None = None
         asked: Which server.
     """
     with operator_errors():
-        order = in_full((asked or Asked()).server(), name)
+        order = order_view((asked or AskedServer()).server(), name)
     because = [
         {"at": event["at"], "event": event["type"], "sentence": sentence_of(event)}
         for event in order["timeline"]
@@ -80,7 +80,7 @@ def explain(name: str, /, *, as_json: AsJson = False, asked: Asked | None = None
 
 
 def sentence_of(event: Mapping[str, Any]) -> str:
-    """One event of a timeline as a sentence."""
+    """Write one event of a timeline as a sentence."""
     data = event["data"]
     template = SENTENCES.get(event["type"], f"{event['type'].replace('_', ' ')}, by {{who}}")
     told = template.format(
@@ -115,7 +115,7 @@ def _became(event: Mapping[str, Any]) -> str:
 
 
 def _now(order: Mapping[str, Any]) -> str:
-    """What the order is, since when, and where its money is."""
+    """Say what the order is, since when, and where its money is."""
     since = order["endedAt"] or order["createdAt"]
     money, currency = order["money"], order["currency"]
     of_money = [f"{money[name]} {currency} {says}" for name, says in _OF_MONEY.items() if float(money[name])]

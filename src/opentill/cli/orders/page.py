@@ -69,7 +69,7 @@ def _moved(event: Mapping[str, Any]) -> str:
 
 
 def _told(event: Mapping[str, Any]) -> str:
-    """Who, how much, and what was said."""
+    """Say who did it, about how much, and what was said."""
     data = event["data"]
     words = [f"by {who(event['actor'])}"]
     words += [f"{data['amount']} {data['currency']}"] if "amount" in data else []
@@ -80,7 +80,7 @@ def _told(event: Mapping[str, Any]) -> str:
 
 
 def who(actor: Mapping[str, str]) -> str:
-    """Whoever was behind an event, in a few words."""
+    """Name whoever was behind an event, in a few words."""
     word = _WHO.get(actor["kind"], actor["kind"])
     return f"{word} {printable(actor['id'])}" if actor["id"] else word
 

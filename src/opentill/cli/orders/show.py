@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from opentill.cli.orders.page import print_order
 from opentill.cli.preflight import operator_errors
 from opentill.cli.printing import AsJson, print_table, printable, say_json
-from opentill.cli.server import Asked, RunningServer
+from opentill.cli.server import AskedServer, RunningServer
 
 MOST: Final = 1_000_000
 _PAGE: Final = 500
@@ -27,7 +27,7 @@ def list_(
     created_before: str | None = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST))] = 20,
     as_json: AsJson = False,
-    asked: Asked | None = None,
+    asked: AskedServer | None = None,
 ) -> None:
     """List orders, newest first.
 
@@ -49,7 +49,7 @@ def list_(
         "createdBefore": created_before,
     }
     with operator_errors():
-        found = _found((asked or Asked()).server(), wanted, limit)
+        found = _found((asked or AskedServer()).server(), wanted, limit)
         if as_json:
             for order in found:
                 say_json(order)
@@ -58,7 +58,7 @@ def list_(
 
 
 def _found(server: RunningServer, wanted: Mapping[str, str | None], limit: int) -> Iterator[dict[str, Any]]:
-    """Page after page, until there are enough of them or no more."""
+    """Read page after page, until there are enough orders or no more."""
     given: dict[str, object] = {name: value for name, value in wanted.items() if value is not None}
     while limit:
         page = server.ask("GET", f"/v1/opentill/orders?{urlencode(given | {'limit': min(limit, _PAGE)})}")
@@ -79,7 +79,7 @@ def _row(order: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def show(name: str, /, *, as_json: AsJson = False, asked: Asked | None = None) -> None:
+def show(name: str, /, *, as_json: AsJson = False, asked: AskedServer | None = None) -> None:
     """Show an order: its money, its timeline, and what may be done with it now.
 
     Args:
@@ -88,18 +88,18 @@ def show(name: str, /, *, as_json: AsJson = False, asked: Asked | None = None) -
         asked: Which server.
     """
     with operator_errors():
-        order = in_full((asked or Asked()).server(), name)
+        order = order_view((asked or AskedServer()).server(), name)
     if as_json:
         say_json(order)
     else:
         print_order(order)
 
 
-def in_full(server: RunningServer, name: str) -> dict[str, Any]:
-    """The order as the server knows it."""
+def order_view(server: RunningServer, name: str) -> dict[str, Any]:
+    """Ask for the order as the server knows it."""
     return server.ask("GET", path_of(name))
 
 
 def path_of(name: str) -> str:
-    """Where the API has the order of this reference or order id."""
+    """Return the path at which the API has the order of this reference or order id."""
     return f"/v1/opentill/orders/{quote(name, safe='')}"

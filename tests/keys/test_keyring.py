@@ -7,16 +7,15 @@ from pathlib import Path
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentill.keys import keyring as module
+from opentill.keys import secret as module
+from opentill.keys.access_tokens import AccessTokens, TokenClaims
 from opentill.keys.keyring import (
     FORM_LIFE_MINUTES,
     Keyring,
-    TokenClaims,
     Unsealable,
-    _Tokens,
     open_keyring,
 )
 from opentill.settings import InvalidSetting, Settings
@@ -68,6 +67,7 @@ def test_a_token_of_another_key_is_nothing() -> None:
     assert KEYRING.verify_token(by_link_key, ISSUED) is None
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, len(TOKEN) - 1), put=st.characters(codec="utf-8"))
 def test_a_changed_token_is_refused(at: int, put: str) -> None:
     """Whatever character of a token is replaced, it is refused."""
@@ -81,6 +81,7 @@ def _same_bytes(changed: str) -> bool:
     return changed[:-1] == TOKEN[:-1]
 
 
+@settings(deadline=None)
 @given(text=st.text() | st.text(max_size=40).map(lambda tail: TOKEN[: TOKEN.index(".") + 1] + tail))
 def test_no_text_makes_verification_raise(text: str) -> None:
     """Any text at all, lone surrogates and deep nesting included, is answered with None."""
@@ -94,7 +95,7 @@ def test_no_text_makes_verification_raise(text: str) -> None:
 
 def test_the_memory_of_tokens_is_bounded() -> None:
     """However many tokens are seen, only so many are remembered, and forgotten ones still verify."""
-    signer = _Tokens(b"k" * 32, "id", remembered_max=5)
+    signer = AccessTokens(b"k" * 32, "id", remembered_max=5)
     claims = [TokenClaims(ACCOUNT, CLIENT, str(number), ISSUED, EXPIRES) for number in range(20)]
     tokens = [signer.sign(each) for each in claims]
 
@@ -102,6 +103,7 @@ def test_the_memory_of_tokens_is_bounded() -> None:
     assert len(signer._verified) == 5
 
 
+@settings(deadline=None)
 @given(account=uuids, order=uuids)
 def test_a_link_leads_back_to_its_order(account: str, order: str) -> None:
     """A link token is url-safe and names its account and order, only to the keyring that made it."""
@@ -113,6 +115,7 @@ def test_a_link_leads_back_to_its_order(account: str, order: str) -> None:
     assert link.replace("-", "").replace("_", "").isalnum()
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 63), put=st.characters())
 def test_a_changed_link_leads_nowhere(at: int, put: str) -> None:
     """Whatever character of a link token is replaced, it opens nothing."""
@@ -122,6 +125,7 @@ def test_a_changed_link_leads_nowhere(at: int, put: str) -> None:
     assert changed == link or KEYRING.open_link(changed) is None
 
 
+@settings(deadline=None)
 @given(account=uuids, order=uuids, age=st.integers(0, FORM_LIFE_MINUTES - 1))
 def test_a_form_token_is_good_for_its_order_for_a_day(account: str, order: str, age: int) -> None:
     """It is good until its time is over, for no other order, and only to the keyring that made it."""
@@ -135,6 +139,7 @@ def test_a_form_token_is_good_for_its_order_for_a_day(account: str, order: str, 
     assert not KEYRING.is_form_token(token, account, order, made - minute)
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_no_text_is_taken_for_a_form_token(text: str) -> None:
     """Any text is answered with no, and a changed minute does not make an old form young."""
@@ -143,6 +148,7 @@ def test_no_text_is_taken_for_a_form_token(text: str) -> None:
     assert not KEYRING.is_form_token(f"{2**41 // 60_000:x}.{mac}", ACCOUNT, CLIENT, 2**41)
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_no_text_makes_opening_a_link_raise(text: str) -> None:
     """Any text is answered with None."""
@@ -150,6 +156,7 @@ def test_no_text_makes_opening_a_link_raise(text: str) -> None:
     assert KEYRING.open_link("é" * 64) is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.text(max_size=4), st.text(max_size=4), st.binary(max_size=4)), min_size=2, max_size=2
@@ -169,6 +176,7 @@ def test_a_fingerprint_takes_paths_that_are_not_text() -> None:
     assert KEYRING.fingerprint("POST", "/\ud800", b"") != KEYRING.fingerprint("POST", "/?", b"")
 
 
+@settings(deadline=None)
 @given(plaintext=st.binary(max_size=200))
 def test_what_is_sealed_opens_only_where_it_belongs(plaintext: bytes) -> None:
     """Sealed bytes open under the same key and place, twice sealed look different, and hide the plaintext."""
