@@ -8,7 +8,7 @@ SERVE  ?=
 PROCESSES ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 4 ? cores + 1 : 4)))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-postgres test test-ha test-snippets check format docs bench bench-postgres bench-drivers bench-webhooks bench-expiry bench-ledger bench-pages screenshots clean system-postgres system-pgbouncer system-chromium
+.PHONY: help serve serve-postgres test test-fast test-lowest lock test-ha test-snippets check format docs bench bench-postgres bench-drivers bench-webhooks bench-expiry bench-ledger bench-pages screenshots clean system-postgres system-pgbouncer system-chromium
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,20 @@ test-snippets: $(VENV)/.tests  ## Run the webhook receivers of docs/snippets in 
 	@set -e; for each in node:nodejs php:php-cli; do command -v $${each%:*} >/dev/null || { \
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends $${each#*:}; }; done
 	SNIPPET_LANGUAGES="python node php" $(BIN)/python -m pytest tests/webhooks/test_snippets.py
+
+QUICK := tests/domain tests/engine tests/store/test_sqlite.py tests/api/test_wire_*.py tests/cli/test_serve.py
+
+test-fast: $(VENV)/.tests  ## Run the tests of the core, the engine and the store on SQLite, and of the wire (a minute).
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile -k 'not postgresql' tests/tidy $(QUICK)
+
+test-lowest: $(VENV)/lowest/.tests  ## Run the quick tests on the lowest versions that are declared (two minutes).
+	$(VENV)/lowest/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile -k 'not postgresql' $(QUICK)
+
+lock: $(VENV)/.serves  ## Bring requirements/*.lock up to the newest versions that are declared.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lock
+	for lock in serve: postgres:--group=postgres tests:--group=dev; do \
+	  $(BIN)/uv pip compile pyproject.toml $${lock#*:} --universal --python-version 3.11 --upgrade --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements/$${lock%%:*}.lock || exit; done
 
 check: $(VENV)/.tests  ## Lint, formatting, types and generated pages.
 	$(BIN)/ruff check .
@@ -81,12 +95,16 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 
-$(VENV)/.serves: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+# What is locked is what is installed: the versions that were tested, each checked by its hash.
+LOCKED = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
+
+$(VENV)/.serves: pyproject.toml requirements/serve.lock | $(VENV)/bin/python
+	$(LOCKED) requirements/serve.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(VENV)/.postgres: pyproject.toml $(VENV)/.serves
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group postgres
+$(VENV)/.postgres: requirements/postgres.lock $(VENV)/.serves
+	$(LOCKED) requirements/postgres.lock
 	@touch $@
 
 # Made from the system's Python: as root we run Patroni as somebody else, to whom ours may be out of reach.
@@ -113,6 +131,15 @@ system-chromium:
 	@test -x /usr/bin/chromium || { \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; }
 
-$(VENV)/.tests: pyproject.toml $(VENV)/.serves
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+$(VENV)/.tests: requirements/tests.lock $(VENV)/.serves
+	$(LOCKED) requirements/tests.lock
+	@touch $@
+
+# The program on the lowest versions that it declares, and beside it only what the quick tests need.
+$(VENV)/lowest/.tests: pyproject.toml tools/lowest.py | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/lowest
+	$(VENV)/lowest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python tools/lowest.py > $(VENV)/lowest/constraints.txt
+	$(VENV)/lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint $(VENV)/lowest/constraints.txt --group quick --editable .
 	@touch $@
