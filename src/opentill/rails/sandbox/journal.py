@@ -102,7 +102,7 @@ OVER = ("voided", "never_happened")
 
 @dataclass(frozen=True, slots=True)
 class RailPayment:
-    """What the sandbox rail knows of one transaction id."""
+    """All that the sandbox rail knows of one transaction id."""
 
     transaction_id: str
     state: str
@@ -116,7 +116,7 @@ class RailPayment:
 
 @dataclass(frozen=True, slots=True)
 class RailTry:
-    """What was answered to one confirmation, told apart by its number."""
+    """The answer to one confirmation, told apart by its number."""
 
     transaction_id: str
     try_number: int
@@ -152,7 +152,7 @@ class RailCardKept:
 
 @dataclass(frozen=True, slots=True)
 class RailSwitch:
-    """How the next calls of one operation are to behave."""
+    """The behaviour of the next calls of one operation."""
 
     operation: str
     outcome: str | None

@@ -12,7 +12,7 @@ from opentill.domain.ledger import Entry
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What one event booked."""
+    """The entries that one event booked."""
 
     account_id: str
     order_id: str

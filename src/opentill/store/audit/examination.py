@@ -39,7 +39,7 @@ class Offence:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found: how many offences, and the first of them."""
+    """The findings of one check: the number of offences, and the first of them."""
 
     check: Check
     count: int

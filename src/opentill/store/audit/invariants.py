@@ -39,7 +39,7 @@ class Check:
 
     name: str
     claim: str
-    """What holds for every order."""
+    """The claim that holds for every order."""
     statement: str
     """Finds (account id, order id, what is wrong) of whatever breaks the claim; no row: it holds."""
     finding: int = 0

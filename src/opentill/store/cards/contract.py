@@ -24,7 +24,7 @@ class CardView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFilter:
-    """Which saved cards of a merchant are wanted, newest first; None means any. UTC milliseconds."""
+    """A merchant's saved cards that are wanted, newest first; None means any. UTC milliseconds."""
 
     account_id: str
     customer_email: str | None = None
@@ -37,7 +37,7 @@ class CardFilter:
 
 
 class PasswordUse(StrEnum):
-    """What a shopper's one-time password is for."""
+    """The use of a shopper's one-time password."""
 
     SAVE = "save"
     LIST = "list"

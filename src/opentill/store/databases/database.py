@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Cursor(Protocol):
-    """What a driver answers to a statement."""
+    """A driver's answer to a statement."""
 
     @property
     def rowcount(self) -> int:

@@ -59,7 +59,7 @@ def _read_only_engine(url: str) -> Engine:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What was stamped into the database when it was made."""
+    """The mode and the key stamped into the database when it was made."""
 
     mode: Mode
     secret_fingerprint: str

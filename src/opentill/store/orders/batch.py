@@ -298,7 +298,7 @@ def _whole_orders(run: Run, statements: Statements, found: Iterable[rows.Row]) -
 
 
 class _Children:
-    """What belongs to some orders, oldest first. A table of which none of them counts a row costs no read."""
+    """The children of some orders, oldest first. A table of which none of them counts a row costs no read."""
 
     def __init__(self, run: Run, statements: Statements, orders: Mapping[Name, Order]):
         self._run = run

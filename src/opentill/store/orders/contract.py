@@ -57,7 +57,7 @@ class StoredReply:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What is stored under an idempotency key; no reply yet means that it is still running."""
+    """A record under an idempotency key; no reply yet means that it is still running."""
 
     account_id: str
     key: str
@@ -80,7 +80,7 @@ class CommitMarker:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one batch, or one group of reads, must know of the world at its own moment."""
+    """The facts that one batch, or one group of reads, must know of the world at its own moment."""
 
     clock_offset: int
     """Milliseconds to add to real time for business time; 0 in live mode."""
@@ -115,7 +115,7 @@ class OrderView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFilter:
-    """Which orders of a merchant are wanted; None means any. Times are UTC milliseconds."""
+    """A merchant's orders that are wanted; None means any. Times are UTC milliseconds."""
 
     account_id: str
     name: str | None = None
@@ -142,7 +142,7 @@ class OrderPage:
 
 
 class TransferState(StrEnum):
-    """What became of a transfer's money, as far as lists of transactions go."""
+    """The state of a transfer's money, as far as lists of transactions go."""
 
     PAID = "paid"
     """It paid for the order, or for a part of it."""
@@ -186,7 +186,7 @@ class TransactionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionFilter:
-    """Which transactions of a merchant are wanted; None means any. Times are UTC milliseconds, inclusive."""
+    """A merchant's transactions that are wanted; None means any. Times are UTC milliseconds, inclusive."""
 
     account_id: str
     sub_account_id: str | None = None
@@ -207,7 +207,7 @@ class TransactionFilter:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What was booked on one ledger account in one currency; minor units, both sides positive."""
+    """The sums booked on one ledger account in one currency; minor units, both sides positive."""
 
     ledger_account: str
     currency: str
@@ -217,7 +217,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """How far some orders have come, as of one moment."""
+    """The versions of some orders, as of one moment."""
 
     clock_offset: int
     """As in ``Facts``."""

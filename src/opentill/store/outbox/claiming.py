@@ -17,7 +17,7 @@ LOOKED_AT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many more deliveries each endpoint may have under way."""
+    """The number of further deliveries that each endpoint may have under way."""
 
     by_endpoint: Mapping[str, int]
     of_others: int

@@ -40,7 +40,7 @@ class Endpoint:
 
 
 class EndpointEventType(StrEnum):
-    """What the feed of a merchant says of its endpoints (docs/decisions/0014)."""
+    """The kinds of event that the feed of a merchant tells of its endpoints (docs/decisions/0014)."""
 
     PAUSED = "endpoint_paused"
     RESUMED = "endpoint_resumed"
@@ -61,7 +61,7 @@ class EndpointEvent:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """What it takes for an endpoint to be paused: both, without a success in between."""
+    """The patience with an endpoint, after which it is paused: both, without a success in between."""
 
     milliseconds: int
     """For so long it has done nothing but fail."""
@@ -70,7 +70,7 @@ class Patience:
 
 
 class DeliveryState(StrEnum):
-    """How far one event is on its way to one endpoint."""
+    """The state of one event on its way to one endpoint."""
 
     PENDING = "PENDING"
     """To be tried, now or later, for the first time or again."""
@@ -119,7 +119,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class PlacedEndpointEvent:
-    """What happened to an endpoint, at its place between the events of orders."""
+    """An endpoint's event at its place between the events of orders."""
 
     place: int
     event: EndpointEvent
@@ -136,7 +136,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What became of one try of a claimed delivery."""
+    """The outcome of one try of a claimed delivery."""
 
     account_id: str
     delivery_id: str
@@ -150,7 +150,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one event says to endpoints: its webhook type and its body, rendered once."""
+    """The words of one event for endpoints: its webhook type and its body, rendered once."""
 
     type: str
     body: bytes
@@ -163,7 +163,7 @@ RenderEvent: TypeAlias = Callable[[Event, OrderView], Told | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryFilter:
-    """Which deliveries of a merchant are wanted, newest first; None and empty mean any. UTC milliseconds."""
+    """A merchant's deliveries that are wanted, newest first; None and empty mean any. UTC milliseconds."""
 
     account_id: str
     endpoint_id: str | None = None
@@ -178,7 +178,7 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class OutboxHealth:
-    """How the telling goes, over all merchants."""
+    """The health of the outbox, over all merchants."""
 
     unplaced: int
     oldest_unplaced_at: int | None

@@ -164,7 +164,7 @@ class OutboxVerbs(EndpointVerbs):
 
 @dataclass(frozen=True, slots=True)
 class _FeedRange:
-    """What is asked of a feed: behind one place, up to another."""
+    """The part of a feed that is asked for: behind one place, up to another."""
 
     account_id: str
     after: int

@@ -24,7 +24,7 @@ class TransferAccount:
 
 @dataclass(frozen=True, slots=True)
 class TransferNotice:
-    """What a bank tells of a transfer. Two with the same rail and session id speak of one transfer."""
+    """A bank's word of a transfer. Two with the same rail and session id speak of one transfer."""
 
     rail: str
     session_id: str
