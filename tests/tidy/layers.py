@@ -145,6 +145,7 @@ LAYERS: Mapping[str, Collection[str]] = {
         "settings",
         "store.interface",
         "workers.expiry",
+        "store.errors",
     },
     "payer": {
         "api.http",
