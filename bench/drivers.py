@@ -26,8 +26,8 @@ import uvloop
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from ground import DurableCluster
 from opentill.domain.commands import CancelOrder
-from opentill.domain.decisions import Change
 from opentill.domain.order import OrderStatus
+from opentill.domain.transition import Change
 from opentill.engine.engine import Engine
 from opentill.store.accounts.contract import Mode
 from opentill.store.databases.postgres import open_postgres

@@ -27,8 +27,9 @@ from load import Server, account_of, serving
 from many import Books, add, books
 from opentill.clock import SystemClock
 from opentill.domain.commands import CreateOrder, ExpireOrder
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.order import Terms
+from opentill.domain.transition import Change
 from opentill.store.databases.urls import is_postgres
 from orders import IDS, OPERATOR
 

@@ -33,9 +33,10 @@ from opentill.domain.commands import (
     SettleRefund,
     SubmitOtp,
 )
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.order import Terms
 from opentill.domain.sharing import FeeTerms
+from opentill.domain.transition import Change
 from opentill.store.databases.urls import is_postgres
 from orders import IDS, OPERATOR
 

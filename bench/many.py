@@ -7,8 +7,8 @@ from typing import Any, Final, Protocol
 
 import psycopg
 
-from opentill.domain.decisions import Change
 from opentill.domain.ledger import entries_for
+from opentill.domain.transition import Change
 from opentill.store.databases.urls import is_postgres, sqlite_path
 from opentill.store.orders import rows
 

@@ -4,8 +4,9 @@ from typing import Final
 
 from opentill.clock import RandomIds, SystemClock
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.order import Order, Terms
+from opentill.domain.transition import Change
 
 AMOUNT_MINOR: Final = 10_000_00
 IDS: Final = RandomIds()

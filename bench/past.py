@@ -11,8 +11,8 @@ import psycopg
 from psycopg import sql
 
 from opentill.domain.commands import Actor, ActorKind
-from opentill.domain.decisions import Change
 from opentill.domain.events import Event
+from opentill.domain.transition import Change
 from opentill.store.orders import rows
 from orders import IDS, ended, pending
 

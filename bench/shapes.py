@@ -6,8 +6,8 @@ from typing import Any, Final
 from sqlalchemy import Integer, Table
 
 from lines import Line, SharedTrips
-from opentill.domain.decisions import Change
 from opentill.domain.order import Order
+from opentill.domain.transition import Change
 from opentill.store import schema
 from opentill.store.databases.postgres import _STATEMENTS
 from opentill.store.errors import Transient

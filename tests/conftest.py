@@ -1,6 +1,5 @@
-"""What all suites share: databases, the order in which they run, and a time budget; who exceeds it fails."""
+"""What all suites share: databases, the order in which they run, and where their time goes."""
 
-import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -73,23 +72,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 # --- time -----------------------------------------------------------------------------------------
 
-BUDGET_SECONDS: Final = {
-    "api": 750,  # on three databases
-    "cli": 540,  # programs and servers that start
-    "domain": 10,
-    "engine": 180,
-    "faults": 360,
-    "operations": 120,
-    "payer": 300,  # pages on three databases, and a browser for 90 seconds of it
-    "races": 480,
-    "rails": 120,
-    "store": 240,
-    "tidy": 30,
-    "webhooks": 300,
-}
-"""At least twice what a calm machine takes: neighbours make a run half as long again and must not fail it."""
-OTHER_BUDGET_SECONDS: Final = 90
-
 _spent: defaultdict[str, float] = defaultdict(float)
 
 
@@ -102,20 +84,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     _spent[_suite(report.nodeid)] += report.duration
 
 
-def _budget(suite: str, config: pytest.Config) -> float:
-    """In seconds; more where tests run side by side and have to share a core."""
-    processes = getattr(config.option, "numprocesses", None) or 1
-    return BUDGET_SECONDS.get(suite, OTHER_BUDGET_SECONDS) * max(1.0, processes / (os.cpu_count() or 1))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for suite, seconds in sorted(_spent.items()):
-        budget = _budget(suite, config)
-        over = "  OVER BUDGET" if seconds > budget else ""
-        terminalreporter.write_line(f"{suite:10} {seconds:7.1f} s of {budget:.0f} s{over}")
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    over = any(seconds > _budget(suite, session.config) for suite, seconds in _spent.items())
-    if over and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print where the time went. It judges nothing: a slow machine fails no test."""
+    for suite, seconds in sorted(_spent.items(), key=lambda spent: -spent[1]):
+        terminalreporter.write_line(f"{suite:10} {seconds:7.1f} s")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from databases import Place, url_of
 from opentill.domain.commands import Actor, ActorKind, CancelOrder, CreateOrder
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.order import Order, Terms
+from opentill.domain.transition import Change
 from opentill.store.accounts.contract import IssuedToken, Mode
 from opentill.store.databases import opening
 from opentill.store.interface import Store

@@ -25,10 +25,11 @@ from opentill.domain.commands import (
     RailOutcome,
     SettleAttempt,
 )
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.names import merchant_tx_ref, transaction_id, transaction_of_tx_ref
 from opentill.domain.order import AttemptStatus, CallKind, Order, Terms
 from opentill.domain.refusals import Refusal
+from opentill.domain.transition import Change
 from opentill.store.orders.contract import TransferState
 
 ACCOUNT = "69923a52-0000-4000-8000-000000000001"

@@ -23,9 +23,10 @@ from domain.test_properties import Story, stories
 from opentill.api.nomba.replies import late_reply
 from opentill.api.own.cancellation import CancelMode, cancellation
 from opentill.domain.commands import CancelOrder, RefundOutcome
-from opentill.domain.decisions import Change, decide
+from opentill.domain.decisions import decide
 from opentill.domain.order import CallKind, Order, OrderStatus
 from opentill.domain.refusals import Refusal
+from opentill.domain.transition import Change
 from polling import until
 from server import Server, client, signed_in
 

@@ -26,10 +26,11 @@ from opentill.domain.commands import (
     SettleAttempt,
     SettleRefund,
 )
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.money import MINOR_DIGITS
 from opentill.domain.order import CallKind, Challenge, Order, Terms
 from opentill.domain.refusals import AttemptAlreadyCompleted
+from opentill.domain.transition import Change
 from opentill.keys.keyring import Keyring
 
 ACCOUNT = "69923a52-0000-4000-8000-000000000001"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain import factories, transfer_factories
 from opentill.domain.commands import Command, RailOutcome, ReceiveCredit, RefundOutcome
 from opentill.domain.credits import comes_in_time
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.events import Event
 from opentill.domain.ledger import (
     CARD_RAIL,
@@ -36,6 +36,7 @@ from opentill.domain.order import (
 )
 from opentill.domain.refusals import Refusal
 from opentill.domain.sharing import FeeTerms
+from opentill.domain.transition import Change
 
 PENDING, PAID, CANCELLED = OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.CANCELLED
 

@@ -52,11 +52,11 @@ from opentill.domain.commands import (
     SettleReturnByHand,
     TransactionCommand,
 )
-from opentill.domain.decisions import Change
 from opentill.domain.events import EventType
 from opentill.domain.order import DueAction, LateMoney, Split, SplitKind
 from opentill.domain.refusals import Refusal
 from opentill.domain.sharing import FeeTerms
+from opentill.domain.transition import Change
 from opentill.engine.batch import Outcome, Render, Result, Submission
 from opentill.engine.engine import EngineSettings, _Committer
 from opentill.engine.errors import EngineError

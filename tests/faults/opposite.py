@@ -19,8 +19,9 @@ import store_factories
 from engine.builders import begin, claim, settle
 from engine.harness import Renderer, ending, rendered_later, running
 from opentill.domain.commands import Command, RailOutcome
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.order import Order
+from opentill.domain.transition import Change
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.databases.postgres import open_postgres
 from opentill.store.errors import Transient

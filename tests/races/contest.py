@@ -29,8 +29,9 @@ from opentill.domain.commands import (
     ReceiveCredit,
     SettleAttempt,
 )
-from opentill.domain.decisions import Change, create
+from opentill.domain.decisions import create
 from opentill.domain.order import OrderStatus, Sender
+from opentill.domain.transition import Change
 from opentill.engine.engine import Engine, EngineSettings, Result
 from opentill.engine.errors import EngineError
 from opentill.engine.threads import StoreThreads

@@ -6,8 +6,8 @@ from typing import Any, Final, TypeAlias, cast
 
 from databases import Place, drop_constraints, url_of
 from doubling_store import doubled
-from opentill.domain.decisions import Change
 from opentill.domain.order import Order
+from opentill.domain.transition import Change
 from opentill.store.databases.dialect import POSTGRES, SQLITE
 from opentill.store.databases.opening import open_store
 from opentill.store.databases.postgres import _BEGIN_WRITING, PostgresBatch, PostgresStore

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.builders import claim
 from engine.harness import ask, ending
-from opentill.domain.decisions import Change
+from opentill.domain.transition import Change
 from rails.till import CARD, PAID_BOOKINGS, VOID_BOOKINGS, Till, at_the_till
 from store_factories import ACCOUNT, NOW, TOKEN, add_orders, add_token, cancel
 

@@ -8,7 +8,7 @@ import pytest
 from engine.builders import claim
 from engine.harness import ask, ending
 from opentill.domain.commands import RailOutcome
-from opentill.domain.decisions import Change
+from opentill.domain.transition import Change
 from rails.till import (
     BANK_CARD,
     LATER,

@@ -10,8 +10,8 @@ import pytest
 from engine.builders import claim
 from engine.harness import ask, ending
 from opentill.domain.commands import RefundOutcome
-from opentill.domain.decisions import Change
 from opentill.domain.order import RefundStatus
+from opentill.domain.transition import Change
 from opentill.engine.engine import Result
 from opentill.rails.rail import BankAccount
 from rails.till import BAD_CARD, CUT_SHORT, LATER, LONG, PAID_BOOKINGS, REFUND_BOOKINGS, Till, at_the_till

@@ -17,7 +17,6 @@ from opentill.domain.commands import (
     ReturnCredit,
     SettleReturnByHand,
 )
-from opentill.domain.decisions import Change
 from opentill.domain.names import transaction_id
 from opentill.domain.nuban import account_number, is_account_number
 from opentill.domain.order import LateMoney, Order, OrderStatus, ReturnStatus, Sender
@@ -29,6 +28,7 @@ from opentill.domain.refusals import (
     ReturnInProgress,
 )
 from opentill.domain.suspense import SUSPENSE, suspense_transaction
+from opentill.domain.transition import Change
 from opentill.engine.engine import Engine
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads

@@ -22,7 +22,7 @@ from opentill.domain.commands import (
     SettleAttempt,
     SettleRefund,
 )
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.events import EventType
 from opentill.domain.ledger import CARD_RAIL, REFUNDS_DUE, merchant_balance
 from opentill.domain.order import (
@@ -35,6 +35,7 @@ from opentill.domain.order import (
     SplitKind,
     Terms,
 )
+from opentill.domain.transition import Change
 from opentill.store.errors import StoreError, Transient
 from opentill.store.interface import OpenStore, Store
 from opentill.store.orders.contract import (

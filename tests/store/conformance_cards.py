@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from opentill.domain.cards import KeptCard
 from opentill.domain.commands import BeginAttempt, RailOutcome, SettleAttempt
 from opentill.domain.decisions import create, decide
+from opentill.domain.order import KeptCard
 from opentill.store.cards.contract import CardFilter, CardView, PasswordOf, PasswordUse
 from opentill.store.interface import Store
 from store.conformance import law

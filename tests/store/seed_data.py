@@ -25,10 +25,10 @@ from opentill.domain.commands import (
     SettleRefund,
     SettleReturn,
 )
-from opentill.domain.decisions import Change
 from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, SplitKind
 from opentill.domain.sharing import NO_FEE, FeeTerms
 from opentill.domain.suspense import SUSPENSE, suspense_order, suspense_transaction
+from opentill.domain.transition import Change
 from opentill.engine.engine import Engine, EngineSettings
 from opentill.store.interface import Store
 from opentill.store.outbox.contract import DeliveryState, Endpoint, Patience, Tried

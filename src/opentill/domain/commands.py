@@ -5,8 +5,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from opentill.domain.cards import KeptCard
-from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, Terms
+from opentill.domain.order import Challenge, DueAction, KeptCard, LateMoney, Sender, Split, Terms
 
 
 class ActorKind(StrEnum):

@@ -9,7 +9,6 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
-from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import (
     AcceptCredit,
     AttachCredit,
@@ -58,10 +57,12 @@ from opentill.domain.order import (
     AttemptStatus,
     CallKind,
     DueAction,
+    KeptCard,
     Order,
     OrderStatus,
     RailCall,
     RefundStatus,
+    SavedCard,
 )
 from opentill.domain.refunds import (
     begin_refund,
@@ -85,7 +86,7 @@ from opentill.domain.returns import begin_return, retry_return, settle_return, s
 from opentill.domain.sharing import NO_FEE, FeeTerms
 from opentill.domain.transition import Change, Transition, without_waiting_attempts
 
-__all__ = ["IN_FLIGHT", "Change", "create", "decide"]
+__all__ = ["IN_FLIGHT", "create", "decide"]
 
 PENDING = OrderStatus.PENDING
 _A, _I = AttemptStatus, AttemptInput

@@ -5,7 +5,6 @@ from typing import TypeAlias, TypeVar, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Command
 from opentill.domain.events import NO_REMARK, Event, EventType, Remark, event_id
 from opentill.domain.lifecycle import (
@@ -27,6 +26,7 @@ from opentill.domain.order import (
     Parts,
     Refund,
     Return,
+    SavedCard,
     Terms,
 )
 from opentill.domain.sharing import FeeTerms, parts_of_payment

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from opentill.domain.commands import Command, CreateOrder, OrderCommand, TransactionCommand
-from opentill.domain.decisions import Change, create, decide
+from opentill.domain.decisions import create, decide
 from opentill.domain.order import Order
 from opentill.domain.refusals import (
     IdempotencyKeyInProgress,
@@ -21,6 +21,7 @@ from opentill.domain.refusals import (
     TokenRevoked,
 )
 from opentill.domain.sharing import NO_FEE, FeeTerms
+from opentill.domain.transition import Change
 from opentill.store.orders.contract import (
     CommitMarker,
     Facts,

@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import Final
 
-from opentill.domain.cards import KeptCard, SavedCard
+from opentill.domain.order import KeptCard, SavedCard
 from opentill.keys.keyring import Keyring, Unsealable
 
 _MERCHANTS: Final = "token key of a merchant"

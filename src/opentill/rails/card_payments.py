@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias, TypeVar
 import structlog
 
 from opentill.clock import Clock, Ids
-from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import (
     Actor,
     ActorKind,
@@ -30,9 +29,18 @@ from opentill.domain.commands import (
     SettleRefund,
     SubmitOtp,
 )
-from opentill.domain.decisions import Change
-from opentill.domain.order import Attempt, AttemptStatus, CallKind, Order, RailCall, Refund
+from opentill.domain.order import (
+    Attempt,
+    AttemptStatus,
+    CallKind,
+    KeptCard,
+    Order,
+    RailCall,
+    Refund,
+    SavedCard,
+)
 from opentill.domain.refusals import Refusal
+from opentill.domain.transition import Change
 from opentill.engine.engine import Engine, Outcome, Render, Result
 from opentill.engine.errors import EngineError, Overloaded
 from opentill.keys.card_vault import CardVault

@@ -11,11 +11,10 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from opentill.domain.cards import SavedCard
 from opentill.domain.events import Event, EventType
 from opentill.domain.money import major_units
 from opentill.domain.names import merchant_tx_ref, return_id
-from opentill.domain.order import Attempt, Credit, Method, Order, ReturnKind
+from opentill.domain.order import Attempt, Credit, Method, Order, ReturnKind, SavedCard
 from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import Told
 from opentill.webhooks.signature import rfc3339

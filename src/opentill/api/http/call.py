@@ -21,8 +21,8 @@ from opentill.api.wire import (
     refusal_replies,
 )
 from opentill.domain.commands import Actor, ActorKind, Command
-from opentill.domain.decisions import Change
 from opentill.domain.refusals import Refusal
+from opentill.domain.transition import Change
 from opentill.engine.engine import Outcome, Render, Result
 from opentill.rails.card_payments import Asking
 from opentill.store.orders.contract import KeyClaim, TokenId

@@ -13,11 +13,11 @@ from opentill.api.wire import (
     refusal_replies,
     tokenized_charge_failed,
 )
-from opentill.domain.decisions import Change
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Attempt, AttemptStatus, CallKind, OrderStatus, RefundStatus
 from opentill.domain.refunds import whole_refund
 from opentill.domain.refusals import Refusal
+from opentill.domain.transition import Change
 from opentill.engine.engine import Outcome, Render
 from opentill.keys.keyring import Keyring
 from opentill.rails.card_payments import ReturnUrl

@@ -14,12 +14,12 @@ from opentill.api.nomba.replies import cancel_reply
 from opentill.api.own.allowed import CANCEL, what_is_allowed
 from opentill.api.wire import RECORD_NOT_FOUND, Reply, WireStruct
 from opentill.domain.commands import CancelOrRefund, EnsureCancelled
-from opentill.domain.decisions import Change
 from opentill.domain.money import major_units
 from opentill.domain.names import uuid_of
 from opentill.domain.order import Order, OrderStatus
 from opentill.domain.preview import Preview
 from opentill.domain.refusals import Refusal
+from opentill.domain.transition import Change
 from opentill.store.orders.contract import OrderView, Snapshot
 
 _MOST_METADATA: Final = 50

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from opentill.domain.cards import SavedCard
+from opentill.domain.order import SavedCard
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from opentill.domain.decisions import Change
 from opentill.domain.events import Event
 from opentill.domain.ledger import entries_for
 from opentill.domain.order import Attempt, Credit, Order, Refund, Return
+from opentill.domain.transition import Change
 from opentill.store.databases.database import Cursor, Run
 from opentill.store.errors import Transient
 from opentill.store.orders import rows

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from opentill.domain.cards import SavedCard
-from opentill.domain.decisions import Change
 from opentill.domain.events import Event
-from opentill.domain.order import Attempt, Credit, Order, Terms
+from opentill.domain.order import Attempt, Credit, Order, SavedCard, Terms
+from opentill.domain.transition import Change
 
 # --- names and keys -------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from opentill.domain.cards import KeptCard, SavedCard
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event, EventType
 from opentill.domain.order import (
@@ -16,6 +15,7 @@ from opentill.domain.order import (
     Credit,
     Disposition,
     DueAction,
+    KeptCard,
     LateMoney,
     Method,
     Order,
@@ -27,6 +27,7 @@ from opentill.domain.order import (
     Return,
     ReturnKind,
     ReturnStatus,
+    SavedCard,
     Sender,
     Shares,
     Split,

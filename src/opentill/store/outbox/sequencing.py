@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from opentill.domain.cards import SavedCard
 from opentill.domain.commands import Actor
 from opentill.domain.events import TOLD_TO_MERCHANTS, Event, EventType
+from opentill.domain.order import SavedCard
 from opentill.store.databases.database import Run
 from opentill.store.errors import Transient
 from opentill.store.orders import rows
