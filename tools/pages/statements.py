@@ -16,7 +16,7 @@ The statements of all that runs all day, by the names under which `store/orders/
 `store/outbox/statements.py` have them. Each takes a whole set of rows at once, as one JSON array of arrays:
 its first parameter, whose rows are `w.value`. So their number does not grow with the commands that share a
 commit. What is cold (accounts, cards, transfers, endpoints, lists with filters) is built by SQLAlchemy Core
-in the `verbs.py` of its room."""
+in the module of its room that runs it."""
 
 _ROOMS: Final = (("Orders and money", Statements), ("Feed, endpoints and deliveries", OutboxStatements))
 

@@ -1,1 +1,1 @@
-"""The pure core: it decides what a command does to an order, and imports only the standard library."""
+"""The pure core: it decides what a command does to an order; it imports the standard library and structs."""

@@ -1,4 +1,4 @@
-"""The only caller of rails: intention (commit), call, answer (commit).
+"""The only caller of the card rail, and of refunds: intention (commit), call, answer (commit).
 
 A rail is never called inside a transaction, and its answer is never thrown away: the call goes on
 when the client has gone, and whatever a crash leaves between the two commits ``finish`` finds out by
@@ -66,7 +66,7 @@ T = TypeVar("T")
 ReturnUrl: TypeAlias = Callable[[str, str], str]
 """Where the payer comes back from a 3-D Secure challenge, by account id and transaction id."""
 
-_log = structlog.get_logger("opentill.desk")
+_log = structlog.get_logger("opentill.card_payments")
 
 
 @dataclass(frozen=True, slots=True)

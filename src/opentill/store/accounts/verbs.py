@@ -1,4 +1,4 @@
-"""The named verbs for everything that is neither an order nor money: portable SQLAlchemy Core.
+"""The verbs of merchants, their accounts and credentials, tokens and the installation: portable SQLAlchemy.
 
 Each verb is one short transaction.
 """

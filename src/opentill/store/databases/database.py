@@ -1,4 +1,4 @@
-"""What the parts of the store need of a database, whichever it is: short transactions of two kinds.
+"""What the parts of the store need of a database, whichever it is: short transactions to ask or to work.
 
 What is cold speaks SQLAlchemy Core over the driver's connection. What runs all day speaks prepared statements
 of the driver, which take whole sets.
