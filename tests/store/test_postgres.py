@@ -234,7 +234,7 @@ def test_every_table_of_merchants_is_partitioned(url: str) -> None:
         filled = run("SELECT relname FROM pg_class WHERE 'fillfactor=80' = ANY (reloptions)")
     wanted = {table.name for table in schema.metadata.sorted_tables if "account_id" in table.c}
     assert {row["of_table"] for row in found} == wanted
-    directories = {"transfer_accounts", "advices"}
+    directories = {"transfer_accounts", "former_reservations", "advices"}
     split = {(row["key"], row["partitions"]) for row in found if row["of_table"] not in directories}
     assert split == {("HASH (account_id)", PARTITIONS)}
     assert {row["relname"] for row in filled} == {
