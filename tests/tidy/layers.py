@@ -56,7 +56,6 @@ LAYERS: Mapping[str, Collection[str]] = {
         "rails.rail",
         "rails.transfer_payments",
         "store.errors",
-        "store.interface",
         "store.orders.contract",
         "store.outbox.contract",
         "store.transfers.contract",
