@@ -261,9 +261,11 @@ class _Committer:
         asked = {s.transaction for s in submissions if s.transaction}
         transactions = batch.orders_of_transactions(asked) if asked else {}
         orders = batch.lock_orders({s.name for s in submissions if s.name} | set(transactions.values()))
+        charged = {s.saved_card for s in submissions if s.saved_card}
+        cards = batch.saved_cards(charged) if charged else ()
         claimed = {(s.claim.account_id, s.claim.key) for s in submissions if s.claim}
         keys = batch.keys(claimed, now) if claimed else {}
-        return WorkingSet(facts, keys, transactions, orders, now, self._fee)
+        return WorkingSet(facts, keys, transactions, orders, now, self._fee, cards)
 
 
 class _CommitLost(Exception):
