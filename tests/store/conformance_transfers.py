@@ -1,15 +1,18 @@
 """The law of a store, fourth part: credits, returns, account numbers and advices. See ``conformance``."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from threading import Barrier
 
 from engine.builders import answer, begin, begin_refund, received, transfer
 from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.order import AttemptStatus, LateMoney, Order, Sender
-from opentill.store.interface import Store
+from opentill.store.interface import OpenStore, Store
 from opentill.store.orders.contract import TransactionFilter, TransferState
 from opentill.store.transfers.contract import Advice, TransferNotice
-from store.conformance import DAY, law
+from store.conformance import DAY, law, law_of_opening
 from store.conformance_cards import LAW
 from store_factories import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_order, read, write
 
@@ -229,6 +232,30 @@ def a_number_that_nobody_had_is_preferred(store: Store) -> None:
     assert _reserve(store, two, "9000000017", "9000000024", now=later) == "9000000024"
     assert _reserve_rested(store, three, "9000000017", now=later, rest_milliseconds=None) is None
     assert _reserve(store, three, "9000000017", now=later) == "9000000017"
+
+
+@law_of_opening
+def two_processes_give_one_order_one_number(open_store: OpenStore) -> None:
+    """Each with another number that has rested, asked at one moment, they answer the same one."""
+    with closing(open_store()) as first, closing(open_store()) as second, ThreadPoolExecutor(2) as threads:
+        for turn in range(10):
+            numbers = [f"90000{turn:02}{number:03}" for number in range(2)]
+            rested = add_orders(first, f"a{turn}", f"b{turn}")
+            for order, number in zip(rested, numbers, strict=True):
+                assert _reserve(first, order, number) == number
+            write(first, [cancelled(order) for order in rested])
+            (wanted,) = add_orders(first, f"c{turn}")
+            together = Barrier(2)
+
+            def ask(
+                store: Store, number: str, order: Order = wanted, start: Barrier = together
+            ) -> str | None:
+                start.wait(20)
+                return _reserve(store, order, number, now=NOW + 31 * DAY)
+
+            one, two = threads.map(ask, (first, second), numbers)
+            assert one == two
+            assert one in numbers
 
 
 # --- advices --------------------------------------------------------------------------------------

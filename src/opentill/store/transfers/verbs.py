@@ -10,6 +10,7 @@ from opentill.domain.order import OrderStatus, Sender
 from opentill.store import schema
 from opentill.store.databases.database import Database
 from opentill.store.databases.dialect import dialect_of
+from opentill.store.errors import StoreError
 from opentill.store.transfers.contract import Advice, TransferAccount, TransferNotice
 
 _accounts, _advices, _orders = schema.transfer_accounts, schema.advices, schema.orders
@@ -47,9 +48,15 @@ class TransferVerbs:
             for account in wanted:
                 if rest_milliseconds is not None and _take_over(connection, account, at - rest_milliseconds):
                     return account
-            return _account_of(connection, account_id, order_id)  # another process may have reserved it
+            return None
 
-        return self._database.write(work)
+        try:
+            reserved = self._database.write(work)
+        except StoreError:
+            reserved = self.transfer_account(account_id, order_id)
+            if reserved is None:
+                raise
+        return reserved or self.transfer_account(account_id, order_id)  # by another process meanwhile
 
     def transfer_account(self, account_id: str, order_id: str) -> TransferAccount | None:
         """Find an order's number by the order."""
@@ -136,7 +143,8 @@ def _account_of(connection: Connection, account_id: str, order_id: str) -> Trans
 
 def _take_new(connection: Connection, account: TransferAccount) -> bool:
     """Take this number if nobody ever had it; False otherwise."""
-    return bool(connection.execute(_insert_new(connection, _accounts, asdict(account))).rowcount == 1)
+    taken = _insert_new(connection, _accounts, asdict(account)).returning(_accounts.c.account_number)
+    return connection.execute(taken).first() is not None  # of an INSERT the drivers count rows differently
 
 
 def _take_over(connection: Connection, account: TransferAccount, free_before: int) -> bool:
