@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from domain import factories, transfer_factories
 from domain.transfer_factories import credit, receive, with_held
-from opentill.domain.commands import Command, RailOutcome, RefundOutcome
+from opentill.domain.commands import Command, RailOutcome, RefundOutcome, TimeDoubt
 from opentill.domain.decisions import decide
 from opentill.domain.lifecycle import CREDIT_TABLE, LATE_COLUMN, CreditInput
 from opentill.domain.order import (
@@ -210,6 +210,39 @@ def test_the_banks_time_can_not_be_after_the_arrival() -> None:
     order = _order(EXPIRED)
     after = decide(order, receive(FULL, transferred_at=DUE + 500, arrived_at=DUE), factories.NOW).after
     assert (after.status, after.credits[0].transferred_at) == (PAID, DUE)
+
+
+@pytest.mark.parametrize(
+    ("transferred_at", "doubt"),
+    [
+        (DUE - 1, TimeDoubt.BEFORE_ORDER),
+        (-(10**15), TimeDoubt.BEFORE_ORDER),
+        (factories.NOW + 1, TimeDoubt.AFTER_ARRIVAL),
+        (10**18, TimeDoubt.AFTER_ARRIVAL),
+        (DUE, None),
+        (None, None),
+    ],
+)
+def test_a_bank_time_that_can_not_be_true_counts_as_absent(
+    transferred_at: int | None, doubt: TimeDoubt | None
+) -> None:
+    """A time before the order was made, or after the arrival, decides nothing, and the event says so."""
+    assert factories.CREATED_AT == DUE
+    change = decide(_order(EXPIRED), receive(FULL, transferred_at=transferred_at), factories.NOW)
+    (credit_,) = change.after.credits
+    assert credit_.transferred_at == (DUE if transferred_at == DUE else factories.NOW)
+    assert (change.events[0].type, change.events[0].note) == ("credit_received", doubt)
+    assert (change.after.status, credit_.disposition) == (
+        (PAID, "applied") if transferred_at == DUE else (EXPIRED, "late")
+    )
+
+
+def test_what_only_the_directory_knows_makes_a_time_count_as_absent_too() -> None:
+    """A time at which nobody had the account number turns no expired order into a paid one."""
+    told = replace(receive(FULL, transferred_at=DUE), time_doubt=TimeDoubt.NO_HOLDER)
+    change = decide(_order(EXPIRED), told, factories.NOW)
+    assert (change.after.status, change.after.credits[0].transferred_at) == (EXPIRED, factories.NOW)
+    assert change.events[0].note == TimeDoubt.NO_HOLDER
 
 
 # --- what a person decides ------------------------------------------------------------------------

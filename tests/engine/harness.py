@@ -124,6 +124,7 @@ class Fault(Enum):
     TRANSIENT = "the database says at the commit that trying again may help"
     LOST_BEFORE = "the connection breaks before COMMIT takes effect"
     LOST_AFTER = "COMMIT takes effect and its answer is lost"
+    FOREIGN = "the batch does not open, and what is raised is no error of the store"
 
 
 class FaultySqlite(SqliteStore):
@@ -167,6 +168,8 @@ def _falling(
     fault = faults.popleft() if faults else None
     if fault is Fault.CLOSED:
         raise Transient(fault.value)
+    if fault is Fault.FOREIGN:
+        raise RuntimeError(fault.value)
     with batch() as opened:
         yield opened if fault is None else cast("Batch", _FaultyBatch(opened, fault))
 

@@ -168,6 +168,32 @@ def test_what_can_not_be_found_out_is_unknown(
     assert submitted(store, cancel("r")) == [asked_again]
 
 
+@pytest.mark.parametrize(
+    ("lost", "became", "asked_again"),
+    [(Fault.LOST_AFTER, "CANCELLED", "OrderAlreadyCancelled"), (Fault.LOST_BEFORE, "PENDING", "done")],
+)
+@pytest.mark.parametrize("names", ["rs", "r"])
+def test_after_a_lost_commit_no_exception_of_whatever_kind_has_commands_judged_alone(
+    store: FaultyStore, names: str, lost: Fault, became: str, asked_again: str
+) -> None:
+    """An error in the next try that is none of the store's makes all of the batch unknown, too (laws 2)."""
+    add_orders(store, "r", "s")
+    store.faults.extend([lost, Fault.FOREIGN])
+    assert set(submitted(store, *map(cancel, names))) == {"OutcomeUnknown"}
+    assert {status(store, name) for name in names} == {became}
+    assert {answer for name in names for answer in submitted(store, cancel(name))} == {asked_again}
+
+
+def test_why_the_outcome_is_unknown_is_logged(store: FaultyStore) -> None:
+    """The exception that ended the search for a lost commit stands in the log, with its traceback."""
+    add_orders(store, "r")
+    store.faults.extend([Fault.LOST_AFTER, Fault.FOREIGN])
+    with capture_logs() as logs:
+        assert submitted(store, cancel("r")) == ["OutcomeUnknown"]
+    (line,) = [each for each in logs if each["event"] == "commit_not_found_out"]
+    assert isinstance(line["exc_info"], RuntimeError)
+
+
 def test_a_lost_create_is_recognised(store: FaultyStore) -> None:
     """A create whose COMMIT took effect unheard is not refused as a used reference."""
     store.faults.append(Fault.LOST_AFTER)

@@ -49,6 +49,7 @@ from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, CountingIds, ToldCl
 
 T = TypeVar("T")
 AMOUNT = 10_000_50
+DAY = 86_400_000
 SENDER = Sender("Ada Obi", "0123456789", "058")
 SETTINGS = TransferSettings(
     bank_code="999", account_prefix="90", timeout_seconds=5.0, retry_seconds=60.0, max_tries=2
@@ -244,6 +245,74 @@ def test_what_a_crash_left_between_the_two_commits_is_booked(place: Place) -> No
         paid = await counter.order()
         assert (paid.status, paid.credits[0].arrived_at) == (OrderStatus.PAID, NOW)
         assert (await counter.transfers.advise(notice)).credit_id == credit_id
+
+    at_the_counter(place, work)
+
+
+@pytest.mark.parametrize("told", [0, NOW - 2 * 365 * DAY, NOW - 1, -(10**15), NOW + 400 * DAY])
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_transfer_older_than_its_order_is_not_on_time(place: Place, told: int, crash: bool) -> None:
+    """Dated when nobody had the number it counts from its arrival, also where a worker books it."""
+
+    async def work(counter: Counter) -> None:
+        notice = replace(await _notice(counter, await counter.open(due_at=NOW + 5)), transferred_at=told)
+        counter.clock.time += DAY
+        if crash:
+            counter.store.transfers.record_advice(notice, IDS.uuid(), NOW + DAY, NOW + DAY)
+            await counter.sweep()
+        else:
+            assert (await counter.transfers.advise(notice)).disposition == "late"
+        order = await counter.order()
+        assert (order.status, order.totals.applied) == (OrderStatus.EXPIRED, 0)
+        assert [each.transferred_at for each in order.credits] == [NOW + DAY]
+        rows = ask(counter.store, "SELECT note FROM events WHERE type = 'credit_received'")
+        assert [note for (note,) in rows if note and note.endswith("so the arrival counts")], rows
+
+    at_the_counter(place, work)
+
+
+def test_money_of_a_former_holder_of_the_number_is_no_other_orders(place: Place) -> None:
+    """A transfer made while one order had the number pays that order, and not the one that has it by now."""
+
+    async def work(counter: Counter) -> None:
+        first = await counter.open("first", due_at=NOW + 5)
+        notice = replace(await _notice(counter, first), transferred_at=NOW + 3)
+        counter.clock.time += 10
+        expire = ExpireOrder(account_id=ACCOUNT, command_id=IDS.uuid(), actor=ACTOR, name="first")
+        await counter.engine.submit(expire)
+        counter.clock.time += 31 * DAY
+        second = await counter.open("second")
+        taken = counter.store.transfers.reserve_account(
+            ACCOUNT,
+            second.order_id,
+            bank_code="999",
+            candidates=[notice.account_number],
+            now=counter.clock.time,
+            rest_milliseconds=30 * DAY,
+        )
+        assert taken is not None
+        assert (await counter.transfers.advise(notice)).disposition == "applied"
+        assert (await counter.order("first")).status is OrderStatus.PAID
+        assert (await counter.order("second")).credit_count == 0
+        later = replace(notice, session_id="S2", transferred_at=counter.clock.time)
+        assert (await counter.transfers.advise(later)).disposition == "applied"
+        assert (await counter.order("second")).status is OrderStatus.PAID
+
+    at_the_counter(place, work)
+
+
+def test_an_old_transfer_that_is_attached_is_not_on_time(place: Place) -> None:
+    """Money older than the order to which a person attaches it opens that order no more than others."""
+
+    async def work(counter: Counter) -> None:
+        counter.clock.time = NOW + 1_000
+        await counter.open(due_at=NOW + 2_000)
+        counter.clock.time += DAY
+        receipt = await counter.transfers.advise(replace(STRAY, transferred_at=NOW))
+        assert receipt.disposition == "unmatched"
+        attached = await counter.transfers.attach(receipt.credit_id, ACCOUNT, "r", ACTOR)
+        assert attached.disposition == "late"
+        assert (await counter.order()).status is OrderStatus.EXPIRED
 
     at_the_counter(place, work)
 

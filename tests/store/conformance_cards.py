@@ -1,5 +1,7 @@
 """The law of a store, fourth part: saved cards and shoppers' passwords. See ``conformance``."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -7,8 +9,8 @@ from opentill.domain.commands import BeginAttempt, RailOutcome, SettleAttempt
 from opentill.domain.decisions import create, decide
 from opentill.domain.order import KeptCard
 from opentill.store.cards.contract import CardFilter, CardView, PasswordOf, PasswordUse
-from opentill.store.interface import Store
-from store.conformance import law
+from opentill.store.interface import OpenStore, Store
+from store.conformance import law, law_of_opening
 from store.conformance_endpoints import LAW
 from store_factories import ACCOUNT, ACTOR, IDS, NOW, OTHER, new_order, write
 
@@ -138,3 +140,20 @@ def what_nobody_confirmed_is_purged_after_a_day(store: Store) -> None:
     assert store.cards.card_of_payment(ACCOUNT, "T-offered") is None
     assert sorted(names(store.cards.saved_cards(CardFilter(account_id=ACCOUNT)))) == ["asked", "confirmed"]
     assert store.cards.send_password(PASSWORD, NOW, 1)
+
+
+@law_of_opening
+def a_card_is_not_deleted_while_it_is_charged(open_store: OpenStore) -> None:
+    """Whoever deletes a card waits for the batch that has found it, and the next batch does not find it."""
+    with closing(open_store()) as first, closing(open_store()) as second, ThreadPoolExecutor(1) as other:
+        pay(first, "r", tokenize=True)
+        pay(first, "unconfirmed", tokenize=False)
+        asked = [(ACCOUNT, "T-r"), (ACCOUNT, "T-unconfirmed"), (ACCOUNT, "T-none"), (OTHER, "T-r")]
+        with first.batch() as batch:
+            assert set(batch.saved_cards(asked)) == {(ACCOUNT, "T-r")}
+            deleted = other.submit(second.cards.forget_card, ACCOUNT, "hash-r")
+            assert wait([deleted], timeout=0.05).done == set()
+            batch.commit()
+        assert deleted.result(10)
+        with first.batch() as batch:
+            assert not batch.saved_cards(asked)

@@ -1,11 +1,15 @@
 """The law of a store, last part: endpoints that are paused, resumed and changed. See ``conformance``."""
 
+import uuid
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
+from threading import Barrier
 
 from opentill.domain.commands import Actor, ActorKind
+from opentill.store.accounts.contract import Merchant
 from opentill.store.interface import OpenStore, Store
 from opentill.store.outbox.contract import (
     DeliveryState,
@@ -198,3 +202,54 @@ def two_changes_at_once_both_count(open_store: OpenStore) -> None:
         first.outbox.change_endpoint(ACCOUNT, E1.endpoint_id, disable, MERCHANT, LATER)
         assert later[0].result(10) == replace(E1, enabled=False, url="https://moved.example/")
         assert first.outbox.endpoints(ACCOUNT) == [later[0].result()]
+
+
+def _counts(open_store: OpenStore, add: Callable[[Store, Endpoint], object]) -> Iterator[int]:
+    """Let four processes add two endpoints each at one moment; yields how many there are, round by round."""
+    with ExitStack() as opened, ThreadPoolExecutor(4) as threads:
+        stores = [opened.enter_context(closing(open_store())) for _ in range(4)]
+        for turn in range(20):
+            account = str(uuid.UUID(int=turn))
+            merchant = Merchant(account, "Shop", "", "", None, None, LATER, b"sealed")
+            stores[0].accounts.add_merchant(merchant, default=False)
+            together = Barrier(len(stores))
+
+            def work(number: int, account: str = account, together: Barrier = together) -> None:
+                together.wait(20)
+                for each in range(2):
+                    new = replace(E1, account_id=account, endpoint_id=f"{number}-{each}")
+                    add(stores[number], new)
+
+            list(threads.map(work, range(len(stores))))
+            yield len(stores[0].outbox.endpoints(account))
+
+
+@law_of_opening
+def a_merchant_has_so_many_endpoints_at_the_most(open_store: OpenStore) -> None:
+    """However many processes add at one moment, the limit stands."""
+
+    def add(store: Store, new: Endpoint) -> None:
+        store.outbox.add_endpoint(new, most=3)
+
+    assert set(_counts(open_store, add)) == {3}
+
+
+@law_of_opening
+def who_looks_before_adding_breaks_the_limit(open_store: OpenStore) -> None:
+    """The negative control of the law before: counted in another transaction the limit does not stand."""
+
+    def add(store: Store, new: Endpoint) -> None:
+        if len(store.outbox.endpoints(new.account_id)) < 3:
+            store.outbox.add_endpoint(new)
+
+    assert any(count > 3 for count in _counts(open_store, add))
+
+
+@law
+def an_endpoint_is_added_once(store: Store) -> None:
+    """Added again under its id it is the one that stands, also where there is no room for another one."""
+    assert store.outbox.add_endpoint(E1, most=1) == E1
+    assert store.outbox.add_endpoint(replace(E1, url="https://other.example/"), most=1) == E1
+    assert store.outbox.add_endpoint(E2, most=1) is None
+    assert store.outbox.add_endpoint(replace(E2, account_id=OTHER), most=1) is not None
+    assert store.outbox.endpoints(ACCOUNT) == [E1]

@@ -1,15 +1,18 @@
 """The law of a store, fourth part: credits, returns, account numbers and advices. See ``conformance``."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from threading import Barrier
 
 from engine.builders import answer, begin, begin_refund, received, transfer
 from opentill.domain.commands import AcceptCredit, BeginReturn, Command, RailOutcome
 from opentill.domain.decisions import create, decide
 from opentill.domain.order import AttemptStatus, LateMoney, Order, Sender
-from opentill.store.interface import Store
+from opentill.store.interface import OpenStore, Store
 from opentill.store.orders.contract import TransactionFilter, TransferState
 from opentill.store.transfers.contract import Advice, TransferNotice
-from store.conformance import DAY, law
+from store.conformance import DAY, law, law_of_opening
 from store.conformance_cards import LAW
 from store_factories import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_order, read, write
 
@@ -166,13 +169,19 @@ def returns_are_listed_until_they_are_done_and_swept_when_they_are_due(store: St
 
 
 def _reserve(store: Store, order: Order, *candidates: str, now: int = NOW) -> str | None:
+    return _reserve_rested(store, order, *candidates, now=now, rest_milliseconds=30 * DAY)
+
+
+def _reserve_rested(
+    store: Store, order: Order, *candidates: str, now: int = NOW, rest_milliseconds: int | None
+) -> str | None:
     account = store.transfers.reserve_account(
         order.account_id,
         order.order_id,
         bank_code="999",
         candidates=candidates,
         now=now,
-        rest_milliseconds=30 * DAY,
+        rest_milliseconds=rest_milliseconds,
     )
     return account.account_number if account else None
 
@@ -213,6 +222,42 @@ def rest_is_business_time(store: Store) -> None:
     assert _reserve(store, two, "9000000017", now=NOW + 1) == "9000000017"
 
 
+@law
+def a_number_that_nobody_had_is_preferred(store: Store) -> None:
+    """Of the candidates a new number is taken before one that has rested, and where asked for, only such."""
+    one, two, three = add_orders(store, "r1", "r2", "r3")
+    _reserve(store, one, "9000000017")
+    write(store, [cancelled(one)])
+    later = NOW + 31 * DAY
+    assert _reserve(store, two, "9000000017", "9000000024", now=later) == "9000000024"
+    assert _reserve_rested(store, three, "9000000017", now=later, rest_milliseconds=None) is None
+    assert _reserve(store, three, "9000000017", now=later) == "9000000017"
+
+
+@law_of_opening
+def two_processes_give_one_order_one_number(open_store: OpenStore) -> None:
+    """Each with another number that has rested, asked at one moment, they answer the same one."""
+    with closing(open_store()) as first, closing(open_store()) as second, ThreadPoolExecutor(2) as threads:
+        for turn in range(10):
+            numbers = [f"90000{turn:02}{number:03}" for number in range(2)]
+            rested = add_orders(first, f"a{turn}", f"b{turn}")
+            for order, number in zip(rested, numbers, strict=True):
+                assert _reserve(first, order, number) == number
+            write(first, [cancelled(order) for order in rested])
+            (wanted,) = add_orders(first, f"c{turn}")
+            together = Barrier(2)
+
+            def ask(
+                store: Store, number: str, order: Order = wanted, start: Barrier = together
+            ) -> str | None:
+                start.wait(20)
+                return _reserve(store, order, number, now=NOW + 31 * DAY)
+
+            one, two = threads.map(ask, (first, second), numbers)
+            assert one == two
+            assert one in numbers
+
+
 # --- advices --------------------------------------------------------------------------------------
 
 
@@ -248,6 +293,61 @@ def an_advice_goes_to_the_order_that_has_the_number_then(store: Store) -> None:
     assert _reserve(store, two, NOTICE.account_number, now=NOW + 31 * DAY) is not None
     assert _advise(store).order_id == one.order_id
     assert _advise(store, replace(NOTICE, session_id="S2"), "c2").order_id == two.order_id
+
+
+def _given_twice(store: Store) -> tuple[Order, Order, int]:
+    """One order had the number of ``NOTICE`` from NOW until, at the time returned, the other got it."""
+    one, two = add_orders(store, "r1", "r2")
+    _reserve(store, one, NOTICE.account_number)
+    write(store, [cancelled(one)])
+    given = NOW + 31 * DAY + 30_000
+    assert _reserve(store, two, NOTICE.account_number, now=given) == NOTICE.account_number
+    store.accounts.advance_clock(32 * DAY)
+    return one, two, given
+
+
+@law
+def an_advice_goes_to_the_order_that_had_the_number_at_the_banks_time(store: Store) -> None:
+    """Money of a transfer that was made while one order had the number is not a later order's."""
+    one, two, given = _given_twice(store)
+    whose = {
+        NOW: (one.order_id, True),
+        given - 30_001: (one.order_id, True),
+        given - 1: (one.order_id, True),
+        given: (two.order_id, True),
+        None: (two.order_id, True),
+        NOW + 400 * DAY: (two.order_id, True),  # after its arrival: the order's own concern
+    }
+    for number, (at, (order_id, counts)) in enumerate(whose.items()):
+        notice = replace(NOTICE, session_id=f"S{number}", transferred_at=at)
+        advice = _advise(store, notice, f"c{number}")
+        assert (advice.order_id, advice.time_counts) == (order_id, counts), at
+        assert store.transfers.advice_of_credit(f"c{number}") == advice
+
+
+@law
+def a_time_at_which_nobody_had_the_number_counts_as_absent(store: Store) -> None:
+    """A clock behind, a time of which only the minute is told, or an impossible year: the arrival decides."""
+    _, two, given = _given_twice(store)
+    minute = given - given % 60_000
+    assert minute < given
+    for number, at in enumerate([NOW - 1, 0, -(10**15), minute]):
+        advice = _advise(store, replace(NOTICE, session_id=f"S{number}", transferred_at=at), f"c{number}")
+        assert (advice.order_id, advice.time_counts) == (two.order_id, False), at
+
+
+@law
+def a_number_remembers_all_who_had_it(store: Store) -> None:
+    """Given to a third order, a number still knows what times the first and the second had it."""
+    one, two, given = _given_twice(store)
+    (three,) = add_orders(store, "r3")
+    write(store, [cancelled(two)])
+    later = given + 62 * DAY
+    assert _reserve(store, three, NOTICE.account_number, now=later) is not None
+    store.accounts.advance_clock(62 * DAY)
+    for number, (at, order) in enumerate([(NOW + 1, one), (given + 1, two), (later + 32 * DAY, three)]):
+        advice = _advise(store, replace(NOTICE, session_id=f"S{number}", transferred_at=at), f"c{number}")
+        assert (advice.order_id, advice.time_counts) == (order.order_id, True)
 
 
 @law

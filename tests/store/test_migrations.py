@@ -240,6 +240,18 @@ def test_a_server_that_may_not_migrate_says_who_does(url: str, found: str, tmp_p
     open_store(url, migrate=False).close()
 
 
+def test_a_database_of_another_encoding_is_refused_by_every_command(tmp_path: Path) -> None:
+    """Made as SQL_ASCII it gets no tables and no server; each command says so in one line."""
+    url = empty(KINDS[-1], tmp_path)
+    name = f"{url.rpartition('/')[2]}_ascii"
+    with psycopg.connect(url, autocommit=True) as connection:
+        made = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C'"
+        connection.execute(sql.SQL(made).format(sql.Identifier(name)))
+    other = f"{url.rpartition('/')[0]}/{name}"
+    for arguments in (["migrate"], ["migrate", "--check"], ["serve", "--port", "0"]):
+        refused(run(*arguments, "--data", str(tmp_path), "--database", other), "keeps texts in SQL_ASCII")
+
+
 # --- beside others ------------------------------------------------------------------------------------
 
 

@@ -3,11 +3,12 @@
 import re
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 import pytest
-from sqlalchemy import CheckConstraint, NullPool, create_engine
+from sqlalchemy import CheckConstraint, Connection, NullPool, create_engine, text
 
 from clusters import Cluster, versions
 from databases import (
@@ -22,9 +23,11 @@ from databases import (
     server_of,
     writing,
 )
+from opentill.rails.sandbox.journal import RailJournal
 from opentill.store import schema
 from opentill.store.databases import postgres
 from opentill.store.databases.migrate import HEAD
+from opentill.store.databases.opening import read_only
 from opentill.store.databases.partitions import partition
 from opentill.store.databases.postgres import PostgresStore, open_postgres
 from opentill.store.errors import StoreUnusable, Transient
@@ -234,7 +237,7 @@ def test_every_table_of_merchants_is_partitioned(url: str) -> None:
         filled = run("SELECT relname FROM pg_class WHERE 'fillfactor=80' = ANY (reloptions)")
     wanted = {table.name for table in schema.metadata.sorted_tables if "account_id" in table.c}
     assert {row["of_table"] for row in found} == wanted
-    directories = {"transfer_accounts", "advices"}
+    directories = {"transfer_accounts", "former_reservations", "advices"}
     split = {(row["key"], row["partitions"]) for row in found if row["of_table"] not in directories}
     assert split == {("HASH (account_id)", PARTITIONS)}
     assert {row["relname"] for row in filled} == {
@@ -303,6 +306,18 @@ def _forgetful(url: str, _server: Cluster) -> str:
     return _with_password(url)
 
 
+_LIBC: Final = "LOCALE_PROVIDER libc LOCALE 'C'"
+"""The one locale that goes with every encoding."""
+
+
+def _in_another_encoding(encoding: str, url: str, _server: Cluster) -> str:
+    other = f"{name_of(url)}_{encoding.lower()}"
+    with writing(url) as run:
+        run(f"DROP DATABASE IF EXISTS {other}")
+        run(f"CREATE DATABASE {other} TEMPLATE template0 ENCODING '{encoding}' {_LIBC}")
+    return _with_password(url).replace(name_of(url), other)
+
+
 def _without_rights(url: str, _server: Cluster) -> str:
     with writing(url) as run:
         run("DROP ROLE IF EXISTS stranger")
@@ -322,6 +337,8 @@ def _with_password(url: str) -> str:
         (_unknown_database, "does not exist"),
         (_nobody_listens, "refused"),
         (_forgetful, "synchronous_commit is off"),
+        (partial(_in_another_encoding, "SQL_ASCII"), "keeps texts in SQL_ASCII"),
+        (partial(_in_another_encoding, "LATIN1"), "keeps texts in LATIN1"),
         (_without_rights, "may create tables"),
     ],
 )
@@ -333,6 +350,66 @@ def test_what_can_not_be_used_is_refused(url: str, spoil: Callable[[str, Cluster
         open_postgres(spoil(url, server))
     assert is_one_sentence(str(refused.value))
     assert PASSWORD not in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP"])
+def test_every_way_into_a_database_of_another_encoding_refuses_it(url: str, encoding: str) -> None:
+    """Who only looks, who splits tables and the sandbox's rail say the same sentence as a server."""
+    other = _in_another_encoding(encoding, url, server_of(url))
+
+    def look() -> None:
+        with read_only(other):
+            pass
+
+    for enter in (look, lambda: partition(other, 2), lambda: RailJournal(other)):
+        with pytest.raises(StoreUnusable, match=f"keeps texts in {encoding}") as refused:
+            enter()
+        assert is_one_sentence(str(refused.value))
+        assert PASSWORD not in str(refused.value)
+
+
+NAIRA: Final = "Ọja ₦"
+
+
+def _by_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    return url
+
+
+def _by_url(url: str, _monkeypatch: pytest.MonkeyPatch) -> str:
+    return f"{url}?client_encoding=LATIN1"
+
+
+def _by_options(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PGOPTIONS", "-c client_encoding=LATIN1")
+    return url
+
+
+def _by_database(url: str, _monkeypatch: pytest.MonkeyPatch) -> str:
+    with writing(url) as run:
+        run(f"ALTER DATABASE {name_of(url)} SET client_encoding = 'LATIN1'")
+    return url
+
+
+@pytest.mark.parametrize("set_", [_by_environment, _by_url, _by_options, _by_database])
+def test_every_connection_speaks_utf8(
+    url: str, set_: Callable[[str, pytest.MonkeyPatch], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else is set, naira signs go in and come out on every connection that the program opens."""
+    spoilt = set_(url, monkeypatch)
+    store, journal = open_postgres(spoilt), RailJournal(spoilt)
+    orders = add_orders(store, NAIRA)
+    assert read(store, (ACCOUNT, NAIRA)) == orders
+    shown = text("SELECT :said || current_setting('client_encoding')")
+
+    def asked(connection: Connection) -> str:
+        return str(connection.execute(shown, {"said": NAIRA}).scalar_one())
+
+    with read_only(spoilt) as looking, journal._engine.begin() as paying:
+        answers = {store.read(asked), store.write(asked), asked(looking), asked(paying)}
+    assert answers == {f"{NAIRA}UTF8"}
+    journal.close()
+    store.close()
 
 
 def test_a_server_that_is_too_old_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

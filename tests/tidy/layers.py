@@ -56,7 +56,6 @@ LAYERS: Mapping[str, Collection[str]] = {
         "rails.rail",
         "rails.transfer_payments",
         "store.errors",
-        "store.interface",
         "store.orders.contract",
         "store.outbox.contract",
         "store.transfers.contract",
@@ -190,7 +189,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     },
     "store.orders": {"domain", "store.databases", "store.errors", "store.schema"},
     "store.outbox": {"domain", "store.databases", "store.errors", "store.orders", "store.schema"},
-    "store.transfers": {"domain", "store.databases", "store.schema"},
+    "store.transfers": {"domain", "store.databases", "store.errors", "store.schema"},
     "webhooks": {
         "__version__",
         "clock",

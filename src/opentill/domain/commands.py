@@ -205,6 +205,14 @@ class SettleRefund(_OfTransaction, frozen=True, kw_only=True):
     message: str
 
 
+class TimeDoubt(StrEnum):
+    """The reasons for which a bank's time counts as absent, as the event of the credit notes them."""
+
+    NO_HOLDER = "nobody had the account number at the bank's time, so the arrival counts"
+    BEFORE_ORDER = "the bank's time is before the order was made, so the arrival counts"
+    AFTER_ARRIVAL = "the bank's time is after the arrival, so the arrival counts"
+
+
 class ReceiveCredit(_OfOrder, frozen=True, kw_only=True):
     """Book a bank transfer that arrived; accepted in every state, and once for each transaction id.
 
@@ -223,6 +231,8 @@ class ReceiveCredit(_OfOrder, frozen=True, kw_only=True):
     arrived_at: int
     """Business time at which the advice was written down."""
     narration: str = ""
+    time_doubt: TimeDoubt | None = None
+    """Why the bank's time counts as absent, where more than the order is needed to know it."""
 
 
 class AcceptCredit(_OfTransaction, frozen=True, kw_only=True):

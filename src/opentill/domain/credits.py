@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from opentill.domain.commands import AcceptCredit, AttachCredit, ReceiveCredit, ReturnCredit
+from opentill.domain.commands import AcceptCredit, AttachCredit, ReceiveCredit, ReturnCredit, TimeDoubt
 from opentill.domain.events import EventType, Remark
 from opentill.domain.lifecycle import CREDIT_TABLE, LATE_COLUMN, Cell, CreditInput, OrderInput, Take
 from opentill.domain.order import Credit, Disposition, DueAction, Order, ReturnKind
@@ -28,13 +28,23 @@ def comes_in_time(order: Order, command: ReceiveCredit) -> bool:
 
 
 def _on_time(order: Order, command: ReceiveCredit) -> bool:
-    return order.due_at is None or _transferred_at(command) <= order.due_at
+    return order.due_at is None or _transferred_at(order, command) <= order.due_at
 
 
-def _transferred_at(command: ReceiveCredit) -> int:
-    """Return the bank's time: at the latest the arrival, and the arrival where it was not told."""
+def _transferred_at(order: Order, command: ReceiveCredit) -> int:
+    """Return the bank's time, and the arrival where it was not told or can not be true."""
     at = command.transferred_at
-    return command.arrived_at if at is None else min(at, command.arrived_at)
+    return command.arrived_at if at is None or _doubt(order, command) else at
+
+
+def _doubt(order: Order, command: ReceiveCredit) -> TimeDoubt | None:
+    """Return why the bank's time, though told, counts as absent: money for this order was not sent then."""
+    at = command.transferred_at
+    if at is None or command.time_doubt:
+        return command.time_doubt
+    if at > command.arrived_at:
+        return TimeDoubt.AFTER_ARRIVAL
+    return TimeDoubt.BEFORE_ORDER if at < order.created_at else None
 
 
 def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
@@ -53,7 +63,7 @@ def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
         account_number=command.account_number,
         amount=command.amount,
         sender=command.sender,
-        transferred_at=_transferred_at(command),
+        transferred_at=_transferred_at(order, command),
         arrived_at=command.arrived_at,
         disposition=cell.disposition,
         narration=command.narration,
@@ -66,7 +76,7 @@ def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
         replace(order, credit_count=order.credit_count + 1, totals=totals),
         credit,
         amount=amount,
-        remark=Remark(reason=cell.disposition.value),
+        remark=Remark(reason=cell.disposition.value, note=_doubt(order, command)),
     )
     if cell.take is Take.APPLY:
         _pay(transition, credit, cell)

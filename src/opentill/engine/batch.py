@@ -4,14 +4,14 @@ Commands are decided one after another in memory, and each sees the effect of th
 reference, by order id and by idempotency key.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from opentill.domain.commands import Command, CreateOrder, OrderCommand, TransactionCommand
-from opentill.domain.decisions import create, decide
+from opentill.domain.commands import (ChargeSavedCard, Command, CreateOrder, OrderCommand, TransactionCommand)
+from opentill.domain.decisions import (create, decide)
 from opentill.domain.order import Order
 from opentill.domain.refusals import (
     IdempotencyKeyInProgress,
@@ -56,6 +56,14 @@ class Submission(Struct, frozen=True):
         return (command.account_id, command.reference) if isinstance(command, CreateOrder) else None
 
     @property
+    def saved_card(self) -> Name | None:
+        """Return the payment that left the saved card which the command charges; None where there is none."""
+        command = self.command
+        if isinstance(command, ChargeSavedCard) and command.saved_card is not None:
+            return command.account_id, command.saved_card
+        return None
+
+    @property
     def transaction(self) -> Name | None:
         """Return the transaction whose order the command is about; None where it names none."""
         command = self.command
@@ -86,11 +94,13 @@ class WorkingSet:
         orders: Iterable[Order],
         real_time: int,
         fee: FeeTerms = NO_FEE,
+        saved_cards: Collection[Name] = (),
     ):
         self._facts = facts
         self._fee = fee
         self.real_time = real_time
         self._at = real_time + facts.clock_offset
+        self._saved_cards = saved_cards
         self._keys = dict(keys)
         self._transactions = dict(transactions)
         self._orders: dict[Name, Order] = {}
@@ -159,10 +169,18 @@ class WorkingSet:
         by_id = self._order_of(submission)
         command = submission.command
         if isinstance(command, CreateOrder):
-            return create(command, self._at, taken=by_id is not None)
+            return create(self._with_card(submission), self._at, taken=by_id is not None)
         if by_id is None:
             raise RecordNotFound
         return decide(self._orders[by_id], command, self._at, self._fee)
+
+    def _with_card(self, submission: Submission) -> CreateOrder:
+        """Return the command, without the saved card where that was deleted since the caller looked."""
+        command = submission.command
+        assert isinstance(command, CreateOrder)
+        if isinstance(command, ChargeSavedCard) and submission.saved_card not in self._saved_cards:
+            return structs.replace(command, saved_card=None)
+        return command
 
     def _order_of(self, submission: Submission) -> Name | None:
         """Return the order's key: a name is tried as a reference, then as an order id (contract 3.2)."""

@@ -187,6 +187,11 @@ class _Committer:
         return [result for one in submissions for result in self.carry_out([one])]
 
     def _run(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+        """Run the commands together until they are committed, or nothing more helps.
+
+        Once a commit got lost, whatever stops the search for it leaves all of them unknown: only here is
+        known what was lost, so that each alone would be judged a second time, blindly.
+        """
         lost: _CommitLost | None = None
         tries_left = TRIES
         while tries_left and not self._hopeless:
@@ -208,9 +213,10 @@ class _Committer:
                 self._hopeless = self.stopping
                 tries_left += 0 if lost else LOOKS
                 lost = unknown
-            except StoreError as error:
+            except Exception as error:
                 if lost is None:
                     raise
+                _log.error("commit_not_found_out", commands=len(submissions), exc_info=error)
                 raise OutcomeUnknown from error
         raise OutcomeUnknown if lost else Overloaded
 
@@ -255,9 +261,11 @@ class _Committer:
         asked = {s.transaction for s in submissions if s.transaction}
         transactions = batch.orders_of_transactions(asked) if asked else {}
         orders = batch.lock_orders({s.name for s in submissions if s.name} | set(transactions.values()))
+        charged = {s.saved_card for s in submissions if s.saved_card}
+        cards = batch.saved_cards(charged) if charged else ()
         claimed = {(s.claim.account_id, s.claim.key) for s in submissions if s.claim}
         keys = batch.keys(claimed, now) if claimed else {}
-        return WorkingSet(facts, keys, transactions, orders, now, self._fee)
+        return WorkingSet(facts, keys, transactions, orders, now, self._fee, cards)
 
 
 class _CommitLost(Exception):

@@ -22,6 +22,7 @@ from opentill.domain.commands import (
     ReceiveCredit,
     RefundOutcome,
     SettleReturn,
+    TimeDoubt,
 )
 from opentill.domain.lifecycle import ORDER_TABLE, REFUSAL_OF, OrderInput
 from opentill.domain.names import return_id, transaction_id
@@ -44,6 +45,8 @@ CANDIDATES: Final = 8
 """How many account numbers are tried at once."""
 ROUNDS: Final = 8
 """How often, before the pool is taken for used up."""
+FRESH_ROUNDS: Final = 4
+"""How many of them look for a number that nobody had before, of which no bank can tell old things."""
 SWEEP: Final = 128
 RETURNS_AT_ONCE: Final = 16
 """How many returns of one order are sent side by side; the next look takes the rest."""
@@ -120,7 +123,8 @@ class TransferPaymentService:
         if OrderInput.CARD_ENTRY not in ORDER_TABLE[order.status]:
             raise REFUSAL_OF[order.status]
         reserve = self._threads.store.transfers.reserve_account
-        for _ in range(ROUNDS):
+        rest_milliseconds = int(self._settings.rest_days * 86_400_000)
+        for turn in range(ROUNDS):
             account = await self._threads.write(
                 reserve,
                 order.account_id,
@@ -128,7 +132,7 @@ class TransferPaymentService:
                 bank_code=self._settings.bank_code,
                 candidates=self._candidates(),
                 now=self._clock.now(),
-                rest_milliseconds=int(self._settings.rest_days * 86_400_000),
+                rest_milliseconds=rest_milliseconds if turn >= FRESH_ROUNDS else None,
             )
             if account is not None:
                 return account
@@ -202,18 +206,17 @@ class TransferPaymentService:
             await self._leave_suspense(advice, actor)
         booked: Outcome | None = RecordNotFound()
         if advice.account_id is not None and advice.order_id is not None:
-            at = advice.notice.transferred_at
-            booked = await self._book(advice, advice.account_id, advice.order_id, at, actor)
+            booked = await self._book(advice, advice.account_id, advice.order_id, actor)
         if isinstance(booked, Refusal):
             booked = await self._book_on_suspense(advice, booked)
         assert isinstance(booked, Change)
         await self._threads.write(self._threads.store.transfers.note_routed, advice)
         return _disposition(booked, advice)
 
-    async def _book(
-        self, advice: Advice, account_id: str, order_id: str, transferred_at: int | None, actor: Actor
-    ) -> Outcome | None:
+    async def _book(self, advice: Advice, account_id: str, order_id: str, actor: Actor) -> Outcome | None:
+        """Book an advice on this order; by the bank's time where it counts, in suspense by the arrival."""
         notice = advice.notice
+        in_suspense = account_id == SUSPENSE
         return await self._submit(
             ReceiveCredit(
                 account_id=account_id,
@@ -227,9 +230,10 @@ class TransferPaymentService:
                 amount=notice.amount,
                 currency=notice.currency,
                 sender=notice.sender,
-                transferred_at=transferred_at,
+                transferred_at=None if in_suspense else notice.transferred_at,
                 arrived_at=advice.arrived_at,
                 narration=notice.narration,
+                time_doubt=None if in_suspense or advice.time_counts else TimeDoubt.NO_HOLDER,
             )
         )
 
@@ -241,7 +245,7 @@ class TransferPaymentService:
             advice.credit_id, notice.amount, notice.currency, late_money, self._ids.uuid(), BANK
         )
         await self._submit(command)  # refused where an earlier try opened it
-        return await self._book(advice, SUSPENSE, advice.credit_id, None, BANK)
+        return await self._book(advice, SUSPENSE, advice.credit_id, BANK)
 
     async def _leave_suspense(self, advice: Advice, actor: Actor) -> None:
         """Take an attached credit off the suspense account; raises CreditNotHeld if it was sent back."""

@@ -364,6 +364,21 @@ transfer_accounts = Table(
     UniqueConstraint("account_id", "order_id", name="one_number_for_an_order"),
 )
 
+# Who had a number before its present order got it: a bank may tell of a transfer that was made then.
+
+former_reservations = Table(
+    "former_reservations",
+    metadata,
+    Column("account_number", code(10), nullable=False),
+    Column("reserved_at", BigInteger, nullable=False),
+    # When the next order got the number: not of this reservation any more.
+    Column("ended_at", BigInteger, nullable=False),
+    Column("account_id", code(36), nullable=False),
+    Column("order_id", code(36), nullable=False),
+    PrimaryKeyConstraint("account_number", "reserved_at"),
+    CheckConstraint("reserved_at < ended_at", name="reservation_lasted"),
+)
+
 advices = Table(
     "advices",
     metadata,
@@ -379,13 +394,15 @@ advices = Table(
     Column("transferred_at", BigInteger),
     Column("arrived_at", BigInteger, nullable=False),
     Column("narration", Text, nullable=False),
-    # The order that its account number was given to then; none: it is money of the house.
+    # The order that had its account number at the bank's time; none: it is money of the house.
     Column("account_id", code(36)),
     Column("order_id", code(36)),
     # Whether a person gave it to that order, after it had been money of the house.
     Column("attached", Integer, nullable=False),
     # Real time until which whoever wrote it is routing it; none once it is booked.
     Column("route_by", BigInteger),
+    # 0: nobody had the account number at the bank's time, so that it counts as absent.
+    Column("time_counts", Integer, nullable=False, server_default="1"),
     PrimaryKeyConstraint("rail", "session_id"),
     UniqueConstraint("credit_id", name="credit_of_one_advice"),
     CheckConstraint("amount > 0", name="advice_above_zero"),

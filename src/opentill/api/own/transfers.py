@@ -1,8 +1,10 @@
 """Money by bank transfer: an order's account number, and advices of what arrived (contract 3.10, 10)."""
 
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import time
 from typing import Annotated, Final
 
 import msgspec
@@ -31,12 +33,15 @@ from opentill.rails.rail import BANK_RAIL
 from opentill.rails.transfer_payments import AdviceContradicts, NoAccountFree
 from opentill.store.transfers.contract import TransferAccount, TransferNotice
 
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NAIRA: Final = "NGN"
 _ANY_NUMBER: Final = "0000000000"
 """Stands for the number of an order that is not looked up yet."""
 _ONE_TARGET: Final = "one of accountNumber and orderReference must be given"
 
 SessionId = Annotated[str, Meta(max_length=64)]
+BankTime = Annotated[str, Meta(max_length=64)]
+"""A time with an offset, or a date alone, which means the end of that day in UTC."""
 SenderAccount = Annotated[str, Meta(max_length=34)]
 """As long as an IBAN; a sender need not have a Nigerian account."""
 
@@ -56,8 +61,8 @@ class _Transfer(WireStruct, kw_only=True):
     sender_name: Text | None = None
     sender_account_number: SenderAccount | None = None
     sender_bank_code: BankCode | None = None
-    transferred_at: Moment | None = None
-    """The bank's time of the transfer; without it, it counts from its arrival here."""
+    transferred_at: BankTime | None = None
+    """The bank's time of the transfer, or its date; without it, it counts from its arrival here."""
     narration: Text | None = None
 
 
@@ -196,9 +201,21 @@ def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> Tra
             account_number=_text(body.sender_account_number, "senderAccountNumber"),
             bank_code=_text(body.sender_bank_code, "senderBankCode"),
         ),
-        transferred_at=None if body.transferred_at is None else milliseconds_of(body.transferred_at),
+        transferred_at=bank_time(body.transferred_at),
         narration=_line(body.narration),
     )
+
+
+def bank_time(sent: str | None) -> int | None:
+    """Return a bank's time in UTC milliseconds; of a day alone its end, so that it is after what it is of."""
+    if sent is None:
+        return None
+    if _DAY.fullmatch(sent):
+        return decode.moment(sent, "transferredAt", time.max)
+    try:
+        return milliseconds_of(msgspec.convert(sent, Moment))
+    except msgspec.ValidationError as error:
+        raise invalid(decode.complaint(str(error), "transferredAt")) from None
 
 
 def _line(sent: str | None) -> str:

@@ -21,7 +21,6 @@ from opentill.api.wire import (
     iso_time,
 )
 from opentill.keys.provisioning import new_secret, webhook_key
-from opentill.store.interface import Store
 from opentill.store.outbox.contract import Endpoint
 from opentill.webhooks import signature
 from opentill.webhooks.guard import LONGEST_URL, Forbidden
@@ -244,22 +243,11 @@ def _new_id(call: Call) -> str:
 
 async def _add(call: Call, endpoint: Endpoint) -> Reply:
     threads, most = call.deps.threads, call.deps.settings.max_webhook_endpoints
-    added = await threads.write(_add_or_find, threads.store, endpoint, most)
+    added = await threads.write(threads.store.outbox.add_endpoint, endpoint, most=most)
     if added is None:
         return TOO_MANY_ENDPOINTS
     key = call.deps.endpoint_keys.of(added).current
     return call.success(_view(added, signing_key=key, ping=await _ping(call, added)))
-
-
-def _add_or_find(store: Store, endpoint: Endpoint, most: int) -> Endpoint | None:
-    """Return the endpoint, or the one of this id that is there already; None when there are too many."""
-    known = {each.endpoint_id: each for each in store.outbox.endpoints(endpoint.account_id)}
-    if endpoint.endpoint_id in known:
-        return known[endpoint.endpoint_id]
-    if len(known) >= most:
-        return None
-    store.outbox.add_endpoint(endpoint)
-    return endpoint
 
 
 async def _change(call: Call, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:

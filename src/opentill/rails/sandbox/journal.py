@@ -38,7 +38,6 @@ from opentill.clock import SystemClock
 from opentill.store.databases.dialect import dialect_of
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
 from opentill.store.databases.sqlite import make_private
-from opentill.store.databases.urls import patient
 
 POSTGRES_CONNECTIONS: Final = 5
 
@@ -312,11 +311,11 @@ def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 
 
 def _postgres(url: str) -> Engine:
-    import psycopg  # noqa: PLC0415 - a process needs one of the two drivers
+    from opentill.store.databases.connecting import connect  # noqa: PLC0415 - it loads PostgreSQL's driver
 
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(patient(url), prepare_threshold=None),  # a pooler may be between
+        creator=lambda: connect(url, prepare_threshold=None),  # a pooler may be between
         pool_size=POSTGRES_CONNECTIONS,
         max_overflow=0,
         pool_pre_ping=True,

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-import psycopg
 from sqlalchemy import Connection, MetaData, NullPool, Table, create_engine, func, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from opentill.store import schema
+from opentill.store.databases.connecting import connect
 from opentill.store.databases.urls import shown
 from opentill.store.errors import StoreUnusable
 
@@ -20,7 +20,7 @@ def partition(url: str, partitions: int) -> None:
     The database is migrated and has not been used: raises StoreUnusable when there are rows already, or
     when the database says no.
     """
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool)
     try:
         with engine.begin() as connection:
             _partition(connection, url, partitions)

@@ -18,10 +18,11 @@ from sqlalchemy.pool import StaticPool
 
 from opentill.clock import Clock, SystemClock
 from opentill.store.databases.composed import ComposedStore, translated
+from opentill.store.databases.connecting import connect, expect_one_session
 from opentill.store.databases.database import Cursor, Run
 from opentill.store.databases.dialect import POSTGRES
 from opentill.store.databases.migrate import bring_up_to_date, expect_up_to_date
-from opentill.store.databases.urls import patient, shown
+from opentill.store.databases.urls import shown
 from opentill.store.errors import CommitUnknown, LockTimeout, StoreError, StoreUnusable, Transient
 from opentill.store.orders.batch import BatchRepository, SnapshotRepository
 from opentill.store.orders.contract import Batch, Snapshot
@@ -189,7 +190,7 @@ class _Session:
     """One connection, opened when it is needed and opened again after it broke. One thread at a time."""
 
     def __init__(self, url: str, *, prepare: bool):
-        self._url = patient(url)
+        self._url = url
         self._prepare = prepare
         self._lock = Lock()
         self._connection: psycopg.Connection[Any] | None = None
@@ -227,10 +228,10 @@ class _Session:
         self._connection.execute(begin, prepare=False)
 
     def _connect(self) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(self._url, autocommit=True)
+        connection = connect(self._url, autocommit=True)
         connection.add_notice_handler(self._heard)
         if self._prepare:
-            _expect_one_session(connection)
+            expect_one_session(connection)
         else:
             connection.prepare_threshold = None
         self._cursor = psycopg.RawCursor(connection)
@@ -313,30 +314,11 @@ class _Session:
             self._hang_up()
 
 
-def _expect_one_session(connection: psycopg.Connection[Any]) -> None:
-    """Raise StoreUnusable behind a pooler that lends sessions and does not know what we prepare in them.
-
-    Statements of two clients bear the same names there, so that one would run the other's. A pooler is who
-    says another process number than the server; one that keeps account of statements gives them other names.
-    """
-    ours = r"SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_prepared_statements WHERE name LIKE '\_pg3%')"
-    try:
-        found = connection.execute(ours, prepare=True).fetchone()
-    except (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName):
-        found = None
-    if found is None or (found[0] != connection.info.backend_pid and found[1]):
-        connection.close()
-        raise StoreUnusable(
-            "This database is reached through a pooler that mixes up prepared statements; set "
-            "OPENTILL_PREPARED_STATEMENTS=false, or use PgBouncer 1.21 or later with max_prepared_statements."
-        )
-
-
 def read_only_engine(url: str) -> Engine:
     """Make an engine whose connections can not write and see one moment each."""
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(patient(url)),
+        creator=lambda: connect(url),
         poolclass=NullPool,
         execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     )

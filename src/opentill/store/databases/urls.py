@@ -1,9 +1,12 @@
-"""What a database URL says: which database it names, where, and how patiently to connect to it."""
+"""What a database URL says: which database it names, where, and how to connect to it."""
 
 from pathlib import Path
 from typing import Any, Final
 
 SQLITE_URL: Final = "sqlite:///"
+
+ENCODING: Final = "UTF8"
+"""Of texts, in a PostgreSQL database and on the way to it: the one that has every name and currency."""
 
 _CONNECTING: Final[dict[str, Any]] = {
     "application_name": "opentill",
@@ -37,7 +40,10 @@ def shown(url: str) -> str:
 
 
 def patient(url: str) -> str:
-    """Add to a PostgreSQL URL what it does not say itself about how long to wait for a machine."""
+    """Add to a PostgreSQL URL how long to wait for a machine, unless it says so, and how we speak: in UTF-8.
+
+    The encoding is no choice: texts that come in another one than we read are errors, or other texts.
+    """
     from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415
 
-    return make_conninfo(**(_CONNECTING | conninfo_to_dict(url)))
+    return make_conninfo(**(_CONNECTING | conninfo_to_dict(url) | {"client_encoding": ENCODING}))

@@ -172,6 +172,11 @@ class BatchRepository:
         found = self._run(lock, (as_set(list(names)),)).fetchall()
         return _whole_orders(self._run, self._statements, found).values()
 
+    def saved_cards(self, payments: Collection[Name]) -> Collection[Name]:
+        """Lock the cards by one statement."""
+        found = self._run(self._statements.lock_saved_cards, (as_set(sorted(payments)),)).fetchall()
+        return {(row[0], row[1]) for row in found}
+
     def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:
         """Read the records and leave out, here, those past their expiry."""
         found = self._run(self._statements.read_keys, (as_set(list(names)),)).fetchall()

@@ -250,6 +250,12 @@ class Batch(Protocol):
         however many of the names are its own.
         """
 
+    def saved_cards(self, payments: Collection[Name]) -> Collection[Name]:
+        """Return those of these (account, transaction id) whose payments left a card that can be charged.
+
+        Whoever deletes one of these cards waits until this transaction has ended.
+        """
+
     def keys(self, names: Collection[Name], now: int) -> Mapping[Name, KeyRecord]:
         """Read what stands under these (account, key); a record past its expiry counts as absent.
 

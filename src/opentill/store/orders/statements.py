@@ -38,6 +38,7 @@ class Statements:
         self._join = dialect.join
         self._int = dialect.integer
         self._lock = dialect.locked("FOR UPDATE")
+        self._lock_of_cards = dialect.locked("FOR KEY SHARE OF s")
         self._in_key_order = dialect.locked("ORDER BY o.account_id, o.order_id FOR UPDATE OF o")
         self._p = dialect.parameter
 
@@ -278,6 +279,18 @@ class Statements:
     def write_returns(self) -> str:
         """Write returns, as ``write_attempts`` does."""
         return self._upsert(schema.returns, RETURN)
+
+    @cached_property
+    def lock_saved_cards(self) -> str:
+        """Lock against deletion, and name, those of the cards of these payments that can be charged."""
+        return f"""
+            SELECT s.account_id, s.transaction_id
+              FROM {self._set}
+              {self._join} saved_cards AS s
+                ON s.account_id = w.value ->> 0 AND s.transaction_id = w.value ->> 1
+             WHERE s.tokenized = 1 OR s.confirmed_at IS NOT NULL
+            {self._lock_of_cards}
+        """
 
     @cached_property
     def insert_saved_cards(self) -> str:

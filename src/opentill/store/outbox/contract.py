@@ -211,8 +211,12 @@ class Outbox(Protocol):
     def last_places(self, account_ids: Collection[str]) -> Mapping[str, int]:
         """Read the last place given out in each of these merchants' feeds; 0 where there is none."""
 
-    def add_endpoint(self, endpoint: Endpoint) -> None:
-        """Add an endpoint to its merchant."""
+    def add_endpoint(self, endpoint: Endpoint, *, most: int | None = None) -> Endpoint | None:
+        """Add an endpoint to its merchant; returns it, or the one of its id that is there already.
+
+        None: the merchant has ``most`` endpoints. Whoever adds to a merchant meanwhile waits, so that there
+        are never more, from however many processes.
+        """
 
     def endpoints(self, account_id: str) -> list[Endpoint]:
         """List the merchant's endpoints, oldest first."""

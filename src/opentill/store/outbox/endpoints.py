@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, insert, literal_column, select, tuple_
+from sqlalchemy import Connection, Select, delete, insert, literal_column, select, tuple_
 
 from opentill.store.databases.database import Database
 from opentill.store.outbox import rows
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, DeliveryState, Endpoint
-from opentill.store.schema import webhook_deliveries, webhook_endpoints
+from opentill.store.schema import merchants, webhook_deliveries, webhook_endpoints
 
 DELETED_AT_ONCE: Final = 1000
 """How many deliveries one transaction deletes with their endpoint."""
@@ -22,20 +22,26 @@ class EndpointVerbs:
     def __init__(self, database: Database):
         self._database = database
 
-    def add_endpoint(self, endpoint: Endpoint) -> None:
-        """Insert an endpoint."""
-        values = rows.endpoint_values(endpoint)
-        self._database.write(lambda c: c.execute(insert(webhook_endpoints).values(**values)))
+    def add_endpoint(self, endpoint: Endpoint, *, most: int | None = None) -> Endpoint | None:
+        """Lock the merchant, count in a later statement, which sees what others added, then insert."""
+        of_merchant = merchants.c.account_id == endpoint.account_id
+        turn = select(merchants.c.account_id).where(of_merchant).with_for_update()
+
+        def work(connection: Connection) -> Endpoint | None:
+            connection.execute(turn)
+            known = {each.endpoint_id: each for each in _endpoints(connection, endpoint.account_id)}
+            if endpoint.endpoint_id in known:
+                return known[endpoint.endpoint_id]
+            if most is not None and len(known) >= most:
+                return None
+            connection.execute(insert(webhook_endpoints).values(**rows.endpoint_values(endpoint)))
+            return endpoint
+
+        return self._database.write(work)
 
     def endpoints(self, account_id: str) -> list[Endpoint]:
         """List a merchant's endpoints by their time."""
-        table = webhook_endpoints
-        wanted = (
-            select(*(table.c[name] for name in rows.ENDPOINT))
-            .where(table.c.account_id == account_id)
-            .order_by(table.c.created_at, table.c.endpoint_id)
-        )
-        return [rows.endpoint(tuple(row)) for row in self._database.read(lambda c: c.execute(wanted).all())]
+        return self._database.read(lambda c: _endpoints(c, account_id))
 
     def delete_endpoint(self, account_id: str, endpoint_id: str) -> bool:
         """Delete the endpoint first, so that nothing more is queued for it, then what waits, part by part."""
@@ -60,6 +66,16 @@ class EndpointVerbs:
         return [
             rows.delivery(tuple(row)) for row in self._database.read(lambda c: c.execute(statement).all())
         ]
+
+
+def _endpoints(connection: Connection, account_id: str) -> list[Endpoint]:
+    table = webhook_endpoints
+    wanted = (
+        select(*(table.c[name] for name in rows.ENDPOINT))
+        .where(table.c.account_id == account_id)
+        .order_by(table.c.created_at, table.c.endpoint_id)
+    )
+    return [rows.endpoint(tuple(row)) for row in connection.execute(wanted).all()]
 
 
 def _filtered(wanted: DeliveryFilter) -> Select[Any]:

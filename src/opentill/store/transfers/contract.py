@@ -47,11 +47,14 @@ class Advice:
     """Business time."""
     account_id: str | None
     order_id: str | None
-    """The order that the account number was given to at that moment; None: money of the house."""
+    """The order that had the account number at the bank's time, or else at the arrival; None: money of
+    the house."""
     attached: bool
     """Whether a person gave it to that order, after it had been money of the house."""
     route_by: int | None
     """Real time until which whoever wrote it books it; None: it is booked."""
+    time_counts: bool
+    """Whether the bank's time decides; not where nobody had the account number then."""
 
     def tells_the_same(self, notice: TransferNotice) -> bool:
         """Say whether a further notice of the same session repeats this one (contract 10: else a 409)."""
@@ -74,19 +77,24 @@ class Transfers(Protocol):
         bank_code: str,
         candidates: Sequence[str],
         now: int,
-        rest_milliseconds: int,
+        rest_milliseconds: int | None,
     ) -> TransferAccount | None:
         """Give an order its number: the one it has, or the first of the candidates that is free.
 
-        A number is free that was never given away, or whose order ended (paid, cancelled or expired) at
-        least ``rest_milliseconds`` of business time ago. None: no candidate is free.
+        A number is free that was never given away, or else one whose order ended (paid, cancelled or
+        expired) at least ``rest_milliseconds`` of business time ago, None: only one that was never given
+        away. Returns None where no candidate is free. Who had the number before stays known.
         """
 
     def transfer_account(self, account_id: str, order_id: str) -> TransferAccount | None:
         """Find the number that this order has; None also once it was given to a later one."""
 
     def record_advice(self, notice: TransferNotice, credit_id: str, now: int, route_by: int) -> Advice:
-        """Write a notice down, with the order that has its account number now; the first of a session counts.
+        """Write a notice down, with the order whose money it is; the first of a session counts.
+
+        That is the order which had the account number at the bank's time of the transfer. Where none had
+        it then, and for a time that is absent or after the arrival, it is the one that has it now. A time
+        without seconds is one of the whole minute.
 
         ``credit_id`` is the UUID that the credit shall have. Returns what is written: ours or the earlier.
         """

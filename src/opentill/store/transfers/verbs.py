@@ -1,17 +1,22 @@
 """The verbs of ``Transfers``: portable SQLAlchemy Core, one short transaction each."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, select, update
 
 from opentill.domain.order import OrderStatus, Sender
 from opentill.store import schema
 from opentill.store.databases.database import Database
 from opentill.store.databases.dialect import dialect_of
+from opentill.store.errors import StoreError
 from opentill.store.transfers.contract import Advice, TransferAccount, TransferNotice
 
 _accounts, _advices, _orders = schema.transfer_accounts, schema.advices, schema.orders
+_former = schema.former_reservations
+
+_MINUTE_MILLISECONDS: Final = 60_000
 
 
 class TransferVerbs:
@@ -28,22 +33,30 @@ class TransferVerbs:
         bank_code: str,
         candidates: Sequence[str],
         now: int,
-        rest_milliseconds: int,
+        rest_milliseconds: int | None,
     ) -> TransferAccount | None:
-        """Try the candidates one by one, each by an insert, then by a guarded update."""
-        free_before = now - rest_milliseconds
+        """Try to insert each of the candidates, then to take over each that has rested."""
 
         def work(connection: Connection) -> TransferAccount | None:
             if known := _account_of(connection, account_id, order_id):
                 return known
-            business = _clock_offset(connection)
-            for number in candidates:
-                account = TransferAccount(number, bank_code, account_id, order_id, now + business)
-                if _take(connection, account, free_before + business):
+            at = now + _clock_offset(connection)
+            wanted = [TransferAccount(each, bank_code, account_id, order_id, at) for each in candidates]
+            for account in wanted:
+                if _take_new(connection, account):
                     return account
-            return _account_of(connection, account_id, order_id)  # another process may have reserved it
+            for account in wanted:
+                if rest_milliseconds is not None and _take_over(connection, account, at - rest_milliseconds):
+                    return account
+            return None
 
-        return self._database.write(work)
+        try:
+            reserved = self._database.write(work)
+        except StoreError:
+            reserved = self.transfer_account(account_id, order_id)
+            if reserved is None:
+                raise
+        return reserved or self.transfer_account(account_id, order_id)  # by another process meanwhile
 
     def transfer_account(self, account_id: str, order_id: str) -> TransferAccount | None:
         """Find an order's number by the order."""
@@ -53,16 +66,11 @@ class TransferVerbs:
         """Insert the advice unless its session has one, then read the one that stands."""
 
         def work(connection: Connection) -> Advice:
-            holder = select(_accounts.c.account_id, _accounts.c.order_id).where(
-                _accounts.c.account_number == notice.account_number
-            )
-            found = connection.execute(holder).mappings().first()
             new = {
                 **_notice_values(notice),
                 "credit_id": credit_id,
                 "arrived_at": now + _clock_offset(connection),
-                "account_id": found["account_id"] if found else None,
-                "order_id": found["order_id"] if found else None,
+                **_target_values(connection, notice),
                 "attached": 0,
                 "route_by": route_by,
             }
@@ -133,15 +141,49 @@ def _account_of(connection: Connection, account_id: str, order_id: str) -> Trans
     return TransferAccount(**found) if found else None
 
 
-def _take(connection: Connection, account: TransferAccount, free_before: int) -> bool:
-    """Take this number if nobody had it or its order ended long enough ago; False otherwise."""
-    values = {name: getattr(account, name) for name in TransferAccount.__dataclass_fields__}
-    if connection.execute(_insert_new(connection, _accounts, values)).rowcount == 1:
-        return True
-    freed = update(_accounts).where(
-        _accounts.c.account_number == account.account_number, _ended_before(free_before).exists()
+def _take_new(connection: Connection, account: TransferAccount) -> bool:
+    """Take this number if nobody ever had it; False otherwise."""
+    taken = _insert_new(connection, _accounts, asdict(account)).returning(_accounts.c.account_number)
+    return connection.execute(taken).first() is not None  # of an INSERT the drivers count rows differently
+
+
+def _take_over(connection: Connection, account: TransferAccount, free_before: int) -> bool:
+    """Take this number if its order ended long enough ago, and note whose it was; False otherwise."""
+    of_number = _accounts.c.account_number == account.account_number
+    rested = select(_accounts).where(of_number, _ended_before(free_before).exists()).with_for_update()
+    before = connection.execute(rested).mappings().first()
+    if before is None:
+        return False
+    if before["reserved_at"] < account.reserved_at:
+        former = {each.name: before[each.name] for each in _former.c if each.name in before}
+        connection.execute(insert(_former).values(**former, ended_at=account.reserved_at))
+    connection.execute(update(_accounts).where(of_number).values(**asdict(account)))
+    return True
+
+
+def _target_values(connection: Connection, notice: TransferNotice) -> dict[str, Any]:
+    """Return whose the money is, by the bank's time where somebody had the account number then."""
+    of_number = _accounts.c.account_number == notice.account_number
+    holder = connection.execute(select(_accounts).where(of_number)).mappings().first()
+    at, counts = notice.transferred_at, True
+    if holder and at is not None and at < holder["reserved_at"]:
+        last = at + _MINUTE_MILLISECONDS - 1 if at % _MINUTE_MILLISECONDS == 0 else at
+        former = None if last >= holder["reserved_at"] else _former_holder(connection, notice, last)
+        holder, counts = former or holder, former is not None
+    return {
+        "account_id": holder["account_id"] if holder else None,
+        "order_id": holder["order_id"] if holder else None,
+        "time_counts": int(counts),
+    }
+
+
+def _former_holder(connection: Connection, notice: TransferNotice, at: int) -> RowMapping | None:
+    had_it = select(_former).where(
+        _former.c.account_number == notice.account_number,
+        _former.c.reserved_at <= at,
+        _former.c.ended_at > at,
     )
-    return connection.execute(freed.values(**values)).rowcount == 1
+    return connection.execute(had_it).mappings().first()
 
 
 def _ended_before(moment: int) -> Select[tuple[Any]]:
@@ -189,4 +231,5 @@ def _advice(row: RowMapping) -> Advice:
         order_id=row["order_id"],
         attached=bool(row["attached"]),
         route_by=row["route_by"],
+        time_counts=bool(row["time_counts"]),
     )
