@@ -35,14 +35,14 @@ from opentill.payer.site import payer_site
 from opentill.payer.transfer import Bank
 from opentill.payer.view import Offer, PayerLimits
 from opentill.rails.card_payments import CardPaymentService, CardPaymentSettings, ReturnUrl
-from opentill.rails.rail import BANK_RAIL, NoCardRail, NoTransferRail
+from opentill.rails.payouts import PayoutRails
+from opentill.rails.rail import BANK_RAIL, NoCardPayouts, NoCardRail, NoTransferPayouts
 from opentill.rails.sandbox.card import SandboxCardRail
-from opentill.rails.sandbox.journal import RailJournal, RailSwitch
-from opentill.rails.sandbox.transfer import SandboxTransferRail
+from opentill.rails.sandbox.journal import RailJournal, RailSwitch, journal_of
+from opentill.rails.sandbox.payouts import SandboxCardPayouts, SandboxTransferPayouts
 from opentill.rails.transfer_payments import TransferPaymentService
 from opentill.settings import Settings, load_settings
 from opentill.store.accounts.contract import Mode
-from opentill.store.databases.urls import is_postgres
 from opentill.store.outbox.contract import Outgoing, Patience
 from opentill.webhooks import payload, signature, token_keys
 from opentill.webhooks.guard import Guard
@@ -55,7 +55,6 @@ from opentill.workers.housekeeping import CHECKPOINT_SECONDS, Housekeeping
 from opentill.workers.loops import Workers
 from opentill.workers.recovery import Recovery
 
-JOURNAL_FILE: Final = "sandbox-rail.db"
 CHALLENGE_SECONDS: Final = 900
 """How long the sandbox's bank waits for the payer's answer."""
 _LAST_COMMITS_SECONDS: Final = 1.0
@@ -123,12 +122,12 @@ class _Running:
         keyring = prepared.keyring
         self._bank = _SandboxBank(settings, keyring, clock) if sandbox else None
         self._telling = _Telling(settings, self._threads, keyring, clock, ids)
-        transfer_rail = self._bank.transfers if self._bank else NoTransferRail()
+        payouts = self._bank.payouts if self._bank else PayoutRails(NoCardPayouts(), NoTransferPayouts())
         self._transfers = TransferPaymentService(
             engine=self._engine,
             reader=self._reader,
             threads=self._threads,
-            rail=transfer_rail,
+            rail=payouts.transfers,
             clock=clock,
             ids=ids,
             settings=transfer_settings(settings),
@@ -138,7 +137,7 @@ class _Running:
         self._desk = CardPaymentService(
             self._engine,
             self._bank.rail if self._bank else NoCardRail(),
-            transfer_rail,
+            payouts,
             clock,
             ids,
             card_payment_settings(settings),
@@ -319,16 +318,15 @@ class _SandboxBank:
     """
 
     def __init__(self, settings: Settings, keyring: Keyring, clock: Clock):
-        on_postgres = is_postgres(settings.database_url)
-        self._journal = RailJournal(
-            settings.database_url if on_postgres else settings.data_dir / JOURNAL_FILE
-        )
+        self._journal = RailJournal(journal_of(settings.database_url, settings.data_dir))
         self._url = f"{settings.public_url}{BANK_PATH}"
         self._keyring = keyring
         self._clock = clock
         delay = settings.sandbox_rail_delay_milliseconds
         self.rail = SandboxCardRail(self._journal, delay, self._challenge, keyring.sandbox_card_token)
-        self.transfers = SandboxTransferRail(self._journal, delay)
+        self.payouts = PayoutRails(
+            SandboxCardPayouts(self._journal, delay), SandboxTransferPayouts(self._journal, delay)
+        )
 
     def _challenge(self, transaction_id: str, return_url: str) -> Challenge:
         expires_at = self._clock.now() + CHALLENGE_SECONDS * 1000

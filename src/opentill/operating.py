@@ -19,9 +19,12 @@ from opentill.engine.engine import Engine, EngineSettings
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.keys.keyring import Keyring
-from opentill.rails.rail import NoTransferRail
+from opentill.rails.rail import NoTransferPayouts
+from opentill.rails.sandbox.journal import RailJournal, journal_of
+from opentill.rails.sandbox.payouts import SandboxTransferPayouts
 from opentill.rails.transfer_payments import TransferPaymentService, TransferSettings
 from opentill.settings import Settings
+from opentill.store.accounts.contract import Mode
 from opentill.store.errors import StoreUnusable
 from opentill.store.interface import Store
 from opentill.workers.expiry import Expiry
@@ -45,15 +48,16 @@ class Operating:
 
 @asynccontextmanager
 async def operating(bootstrap: Bootstrap) -> AsyncIterator[Operating]:
-    """Run an engine for the length of one command. No rail is called: the servers' workers do that."""
+    """Run an engine for the length of one command. Rails are called only to close ids."""
     clock, ids, settings = SystemClock(), RandomIds(), bootstrap.settings
     threads = StoreThreads(bootstrap.store)
     engine, reader = Engine(threads, clock, engine_settings(settings)), Reader(threads, settings.queue_limit)
+    journal = _journal(settings)
     transfers = TransferPaymentService(
         engine=engine,
         reader=reader,
         threads=threads,
-        rail=NoTransferRail(),
+        rail=SandboxTransferPayouts(journal, 0) if journal else NoTransferPayouts(),
         clock=clock,
         ids=ids,
         settings=transfer_settings(settings),
@@ -66,6 +70,15 @@ async def operating(bootstrap: Bootstrap) -> AsyncIterator[Operating]:
         await engine.close()
         await reader.close()
         threads.close()
+        if journal:
+            journal.close()
+
+
+def _journal(settings: Settings) -> RailJournal | None:
+    """Open the sandbox's rail, which a person's decision may have to ask; live mode has none."""
+    if settings.mode is not Mode.SANDBOX:
+        return None
+    return RailJournal(journal_of(settings.database_url, settings.data_dir))
 
 
 def carry_out_due(store: Store, clock: Clock, ids: Ids) -> int:

@@ -168,6 +168,7 @@ def refund(status: RefundStatus, *, refund_id: str = "F", amount: int = 100) -> 
     calls = {
         RefundStatus.RUNNING: RailCall(CallKind.REFUND, NOW, "key-0"),
         RefundStatus.UNKNOWN: RailCall(CallKind.REFUND, NOW),
+        RefundStatus.CLOSING: RailCall(CallKind.REFUND, 0),
     }
     return Refund(
         refund_id=refund_id,
@@ -208,12 +209,16 @@ def attempt(
     )
 
 
+_NOT_COUNTED = {RefundStatus.REFUSED, RefundStatus.DISPUTED}
+"""Refunds that the totals do not tell of."""
+
+
 def order(status: OrderStatus, *attempts: Attempt, refunds: tuple[Refund, ...] = (), **changes: Any) -> Order:
     """An order in this status, with the timestamps and totals that its status and children imply."""
     paid = AMOUNT if status is OrderStatus.PAID else 0
     returning = AMOUNT * sum(a.status is AttemptStatus.VOIDING for a in attempts)
     returned = AMOUNT * sum(a.status is AttemptStatus.VOIDED for a in attempts)
-    refunded = sum(r.amount for r in refunds if r.status is not RefundStatus.REFUSED)
+    refunded = sum(r.amount for r in refunds if r.status not in _NOT_COUNTED)
     ended: dict[OrderStatus, dict[str, Any]] = {
         OrderStatus.PAID: {"paid_at": CREATED_AT, "paid_by": "T-paid"},
         OrderStatus.CANCELLED: {"cancelled_at": CREATED_AT},

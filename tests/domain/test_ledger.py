@@ -44,8 +44,8 @@ def test_money_is_booked_from_one_account_to_another(
     )
 
 
-def test_only_eight_kinds_of_event_move_money() -> None:
-    """A payment, money that arrives, and the steps of a void, refund and return are booked; nothing else."""
+def test_only_nine_kinds_of_event_move_money() -> None:
+    """A payment, money that arrives, the steps of a void, refund and return, and disputes; nothing else."""
     (event,) = create(factories.create_order(), factories.NOW).events
     booked = {kind for kind in EventType if entries_for(replace(event, type=kind, amount=1))}
     assert sorted(booked) == [
@@ -53,6 +53,7 @@ def test_only_eight_kinds_of_event_move_money() -> None:
         "payment_refunded",
         "payment_reversal",
         "payment_success",
+        "payout_disputed",
         "refund_refused",
         "refund_started",
         "return_started",

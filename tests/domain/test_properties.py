@@ -17,6 +17,7 @@ from opentill.domain.ledger import (
     CARD_RAIL,
     FEES,
     HELD_MONEY,
+    PAYOUTS_DISPUTED,
     REFUNDS_DUE,
     RETURNS_DUE,
     TRANSFER_RAIL,
@@ -242,16 +243,20 @@ def test_the_ledger_sums_to_zero_and_agrees_with_the_totals(story: Story) -> Non
         balances = _balances([e for c in story.changes[:number] for e in c.events])
         totals = change.after.totals
         assert sum(balances.values()) == 0
-        assert balances[CARD_RAIL] + balances[TRANSFER_RAIL] == (
-            totals.received - totals.returned - _sum(change.after, RefundStatus.DONE)
+        assert (
+            balances[CARD_RAIL] + balances[TRANSFER_RAIL]
+            == (totals.received - totals.returned - _sum(change.after, RefundStatus.DONE))
+            - balances[PAYOUTS_DISPUTED]
         )
         assert balances[HELD_MONEY] == -totals.held
         assert balances[RETURNS_DUE] == -totals.returning
-        assert balances[REFUNDS_DUE] == -_sum(change.after, RefundStatus.RUNNING, RefundStatus.UNKNOWN)
+        assert balances[REFUNDS_DUE] == -_sum(change.after, *_UNDER_WAY)
+        assert balances[PAYOUTS_DISPUTED] == _disputed(change.after)
         merchants = {merchant_balance(name): balances[merchant_balance(name)] for name in "MAB"}
         assert sum(merchants.values()) + balances[FEES] == totals.refunded - totals.applied
         assert set(balances) <= {
-            *(CARD_RAIL, TRANSFER_RAIL, HELD_MONEY, RETURNS_DUE, REFUNDS_DUE, FEES, *merchants)
+            *(CARD_RAIL, TRANSFER_RAIL, HELD_MONEY, RETURNS_DUE, REFUNDS_DUE, FEES, *merchants),
+            PAYOUTS_DISPUTED,
         }
 
 
@@ -268,6 +273,14 @@ def test_a_payment_is_shared_and_its_shares_go_back_pro_rata(story: Story) -> No
             assert balances[merchant_balance(account)] == -kept
 
 
+_UNDER_WAY = frozenset({RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.CLOSING})
+
+
+def _disputed(order: Order) -> int:
+    back = sum(each.amount for each in order.returns if each.status is ReturnStatus.DISPUTED)
+    return back + _sum(order, RefundStatus.DISPUTED)
+
+
 def _sum(order: Order, *statuses: RefundStatus) -> int:
     return sum(refund.amount for refund in order.refunds if refund.status in statuses)
 
@@ -278,7 +291,7 @@ def test_no_more_is_refunded_than_was_applied(story: Story) -> None:
     """Refunded is the sum of the payment's refunds that were not refused, and never more than applied."""
     for change in story.changes:
         after = change.after
-        counted = _sum(after, RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.DONE)
+        counted = _sum(after, RefundStatus.DONE, *_UNDER_WAY)
         assert after.totals.refunded == counted <= after.totals.applied
         assert after.refund_count == len(after.refunds)
         assert {refund.transaction_id for refund in after.refunds} <= {after.paid_by}
@@ -295,7 +308,7 @@ def test_a_refund_owes_the_payer_its_amount_until_it_is_settled(story: Story) ->
 
 
 def _under_way(refund: Refund) -> bool:
-    return refund.status in {RefundStatus.RUNNING, RefundStatus.UNKNOWN}
+    return refund.status in _UNDER_WAY
 
 
 @for_all(stories)

@@ -17,18 +17,24 @@ PAID = OrderStatus.PAID
 
 # What the rail answers about a refund; "." is an answer that changes nothing.
 ANSWERED = """
-         done  refused  silent
-RUNNING  DONE  REFUSED  UNKNOWN
-UNKNOWN  DONE  REFUSED  .
-DONE     .     .        .
-REFUSED  .     .        .
+          done      refused  silent   closed
+RUNNING   DONE      REFUSED  UNKNOWN  REFUSED
+UNKNOWN   DONE      CLOSING  .        REFUSED
+CLOSING   DONE      .        .        REFUSED
+DONE      .         .        .        .
+REFUSED   DISPUTED  .        .        .
+DISPUTED  .         .        .        .
 """
 
 EVENT_OF = {
     S.DONE: (EventType.PAYMENT_REFUNDED, 100, "refund"),
     S.REFUSED: (EventType.REFUND_REFUSED, 100, "61"),
     S.UNKNOWN: (EventType.REFUND_UNKNOWN, 0, None),
+    S.CLOSING: (EventType.REFUND_CLOSING, 0, "61"),
+    S.DISPUTED: (EventType.PAYOUT_DISPUTED, 100, "refund"),
 }
+CALL_OF = {S.UNKNOWN: RailCall(CallKind.REFUND, factories.NOW), S.CLOSING: RailCall(CallKind.REFUND, 0)}
+"""What a worker then sees to, and when: a refund to be closed at once."""
 
 
 def _cells() -> dict[tuple[RefundStatus, RefundOutcome], RefundStatus | None]:
@@ -64,14 +70,14 @@ def test_an_answer_of_the_rail_leads_where_the_table_says(
         before,
         status=to,
         updated_at=factories.NOW,
-        call=RailCall(CallKind.REFUND, factories.NOW) if to is S.UNKNOWN else None,
+        call=CALL_OF.get(to),
         response_code="61",
         message="what the rail said",
     )
     (event,) = change.events
     assert (event.type, event.amount, event.reason) == EVENT_OF[to]
     assert (event.transaction_id, event.refund_id) == ("T-paid", "F")
-    assert change.after.totals.refunded == (0 if to is S.REFUSED else 100)
+    assert change.after.totals.refunded == (0 if to in {S.REFUSED, S.DISPUTED} else 100)
     assert (change.after.status, change.after.refund_count) == (PAID, 1)
 
 
@@ -114,20 +120,26 @@ def _beside(status: RefundStatus, amount: int) -> Order:
     return factories.order(PAID, refunds=(factories.refund(status, amount=amount),))
 
 
-COUNTED = [(S.RUNNING, True), (S.UNKNOWN, True), (S.DONE, True), (S.REFUSED, False)]
+COUNTED = [
+    (S.RUNNING, True),
+    (S.UNKNOWN, True),
+    (S.CLOSING, True),
+    (S.DONE, True),
+    (S.DISPUTED, True),
+    (S.REFUSED, False),
+]
 
 
 @pytest.mark.parametrize(("status", "counts"), COUNTED)
-def test_running_unknown_and_done_refunds_count_against_the_cap(
-    status: RefundStatus, *, counts: bool
-) -> None:
+def test_all_but_refused_refunds_count_against_the_cap(status: RefundStatus, *, counts: bool) -> None:
     """Beside a refund of 60 % a second one fits only if the first was refused; what is left always fits."""
     most = AMOUNT * 60 // 100
     order = _beside(status, most)
     left = AMOUNT - most if counts else AMOUNT
     everything = decide(order, factories.begin_refund(), factories.NOW).after
     assert [r.amount for r in everything.refunds] == [most, left]
-    assert (everything.totals.refunded, everything.refund_count) == (AMOUNT, 2)
+    disputed = most if status is S.DISPUTED else 0
+    assert (everything.totals.refunded, everything.refund_count) == (AMOUNT - disputed, 2)
     assert decide(order, factories.begin_refund(left), factories.NOW).after == everything
     with pytest.raises(RefundExceedsPaid):
         decide(order, factories.begin_refund(left + 1), factories.NOW)
@@ -137,7 +149,7 @@ def test_running_unknown_and_done_refunds_count_against_the_cap(
 
 
 @pytest.mark.parametrize("amount", [None, 1])
-@pytest.mark.parametrize("status", [S.RUNNING, S.UNKNOWN, S.DONE])
+@pytest.mark.parametrize("status", [S.RUNNING, S.UNKNOWN, S.CLOSING, S.DONE, S.DISPUTED])
 def test_nothing_is_refunded_when_nothing_is_left(status: RefundStatus, amount: int | None) -> None:
     """Once everything is refunded, or on its way, neither the rest nor a kobo can be."""
     with pytest.raises(RefundExceedsPaid):
@@ -168,6 +180,42 @@ def test_what_a_refused_refund_frees_can_be_refunded_again() -> None:
         ("F", S.REFUSED, AMOUNT),
         ("F-new", S.RUNNING, AMOUNT),
     ]
+
+
+def test_a_refusal_beside_a_try_without_an_answer_frees_nothing() -> None:
+    """Until the rail has closed the id the refund counts; then it is refused by the code of its refusal."""
+    order = decide(
+        _beside(S.RUNNING, AMOUNT), factories.settle_refund(RefundOutcome.SILENT), factories.NOW
+    ).after
+    refused = factories.settle_refund(RefundOutcome.REFUSED, number=2)
+    order = decide(order, refused, factories.NOW).after
+    with pytest.raises(RefundExceedsPaid):
+        decide(order, factories.begin_refund(1, number=3), factories.NOW)
+    closed = replace(factories.settle_refund(RefundOutcome.CLOSED, number=4), response_code="", message="")
+    change = decide(order, closed, factories.NOW)
+    (refund,) = change.after.refunds
+    assert (refund.status, refund.response_code, refund.message) == (S.REFUSED, "61", "what the rail said")
+    assert [(e.type, e.reason) for e in change.events] == [(EventType.REFUND_REFUSED, "61")]
+    assert change.after.totals.refunded == 0
+
+
+def test_a_silent_worker_leaves_the_key_to_the_answer() -> None:
+    """Whoever asked under a key and is gone is answered by the end of the refund, not by a worker's doubt."""
+    silent = replace(factories.settle_refund(RefundOutcome.SILENT), keeps_key=True)
+    (refund,) = decide(_beside(S.RUNNING, 100), silent, factories.NOW).after.refunds
+    assert refund.call == RailCall(CallKind.REFUND, factories.NOW, "key-0")
+
+
+def test_what_the_rail_paid_after_its_refusal_is_booked_in_the_open() -> None:
+    """Given back again meanwhile, it stands on an account of its own, and nothing more may be given back."""
+    order = factories.order(PAID, refunds=(factories.refund(S.REFUSED, amount=AMOUNT),))
+    order = decide(order, factories.begin_refund(number=2), factories.NOW).after
+    change = decide(order, factories.settle_refund(RefundOutcome.DONE, number=3), factories.NOW)
+    booked = [(e.account, e.amount) for event in change.events for e in entries_for(event)]
+    assert booked == [("payouts_disputed", AMOUNT), ("card_rail", -AMOUNT)]
+    assert change.after.totals == order.totals
+    with pytest.raises(RefundExceedsPaid):
+        decide(change.after, factories.begin_refund(1, number=4), factories.NOW)
 
 
 def test_a_refund_counts_what_was_applied_and_nothing_else() -> None:

@@ -7,6 +7,7 @@ from domain import factories, transfer_factories
 from domain.transfer_factories import with_return
 from opentill.domain.commands import Command, RefundOutcome
 from opentill.domain.decisions import decide
+from opentill.domain.ledger import entries_for
 from opentill.domain.order import OrderStatus, ReturnStatus, Totals
 from opentill.domain.refusals import (
     RecordNotFound,
@@ -16,7 +17,7 @@ from opentill.domain.refusals import (
     ReturnParked,
 )
 
-DUE, RUNNING, UNKNOWN, PARKED, DONE = ReturnStatus
+DUE, RUNNING, UNKNOWN, PARKED, DONE, CLOSING, DISPUTED = ReturnStatus
 TRY, RETRY, BY_HAND = (
     transfer_factories.try_return(),
     transfer_factories.retry(),
@@ -25,6 +26,7 @@ TRY, RETRY, BY_HAND = (
 PAID, SILENT = (transfer_factories.settle_return(o) for o in (RefundOutcome.DONE, RefundOutcome.SILENT))
 NO = transfer_factories.settle_return(RefundOutcome.REFUSED)
 NO_AT_LAST = transfer_factories.settle_return(RefundOutcome.REFUSED, max_tries=1)
+CLOSED = transfer_factories.settle_return(RefundOutcome.CLOSED, answers_until=0)
 
 STEPS = [
     (DUE, TRY, RUNNING, "return_tried"),
@@ -37,6 +39,8 @@ STEPS = [
     (RUNNING, SILENT, UNKNOWN, "return_unknown"),
     (UNKNOWN, TRY, RUNNING, "return_tried"),
     (UNKNOWN, PAID, DONE, "payment_reversal"),
+    (CLOSING, PAID, DONE, "payment_reversal"),
+    (CLOSING, CLOSED, PARKED, "return_parked"),
     (PARKED, PAID, DONE, "payment_reversal"),
     (PARKED, RETRY, DUE, "return_retried"),
     (PARKED, BY_HAND, DONE, "payment_reversal"),
@@ -51,13 +55,16 @@ KNOWN = [
     (PARKED, NO),
     (PARKED, NO_AT_LAST),
     (PARKED, SILENT),
-    *((DONE, answer) for answer in (PAID, NO, NO_AT_LAST, SILENT)),
+    *((CLOSING, answer) for answer in (NO, NO_AT_LAST, SILENT)),
+    *((status, answer) for status in (DONE, DISPUTED) for answer in (PAID, NO, NO_AT_LAST, SILENT)),
+    *((status, CLOSED) for status in (DUE, RUNNING, UNKNOWN, PARKED, DONE, DISPUTED)),
 ]
 REFUSED = [
     (DUE, RETRY, ReturnInProgress),
     *((status, asked, ReturnInProgress) for status in (RUNNING, UNKNOWN) for asked in (RETRY, BY_HAND)),
+    *((CLOSING, asked, ReturnInProgress) for asked in (TRY, RETRY, BY_HAND)),
     (PARKED, TRY, ReturnParked),
-    *((DONE, asked, ReturnCompleted) for asked in (TRY, RETRY, BY_HAND)),
+    *((status, asked, ReturnCompleted) for status in (DONE, DISPUTED) for asked in (TRY, RETRY, BY_HAND)),
 ]
 
 
@@ -92,7 +99,7 @@ def test_what_may_not_be_done_with_a_return_is_refused(
 
 def test_every_cell_has_a_case() -> None:
     """The three lists above name each status with each input."""
-    inputs = (TRY, RETRY, BY_HAND, PAID, SILENT, NO, NO_AT_LAST)
+    inputs = (TRY, RETRY, BY_HAND, PAID, SILENT, NO, NO_AT_LAST, CLOSED)
     named = [(status, id(command)) for status, command, *_ in [*STEPS, *KNOWN, *REFUSED]]
     assert sorted(named) == sorted((status, id(command)) for status in ReturnStatus for command in inputs)
 
@@ -125,6 +132,40 @@ def test_a_late_answer_of_an_earlier_try_says_nothing_of_a_newer_one(late: Comma
     assert decide(order, late, factories.NOW).events == ()
     with pytest.raises(ReturnInProgress):
         decide(decide(order, late, factories.NOW).after, BY_HAND, factories.NOW)
+
+
+@pytest.mark.parametrize("silence", [True, False])
+def test_a_last_refusal_beside_a_try_without_an_answer_closes_the_id_first(*, silence: bool) -> None:
+    """Told or not that a try had no answer: nobody settles the return before the rail has closed its id."""
+    order = with_return(RUNNING)
+    if silence:
+        order = decide(order, SILENT, factories.NOW).after
+    again = transfer_factories.try_return(now=factories.NOW + 60_000)
+    order = decide(order, again, factories.NOW).after
+    assert order.returns[0].unanswered
+    change = decide(order, replace(NO_AT_LAST, answers_until=again.call_until), factories.NOW)
+    (closing,) = change.after.returns
+    assert [event.type.value for event in change.events] == ["return_closing"]
+    assert (closing.status, closing.call and closing.call.until) == (CLOSING, 0)
+    with pytest.raises(ReturnInProgress):
+        decide(change.after, BY_HAND, factories.NOW)
+    (parked,) = decide(change.after, CLOSED, factories.NOW).after.returns
+    assert (parked.status, parked.call, parked.unanswered) == (PARKED, None, False)
+    assert (parked.response_code, parked.message) == ("91", "what the bank said")
+
+
+def test_a_return_paid_after_it_was_settled_by_hand_is_booked_in_the_open() -> None:
+    """It went out twice: what the bank sent stands on an account of its own, once."""
+    settled = decide(with_return(PARKED), BY_HAND, factories.NOW).after
+    change = decide(settled, PAID, factories.NOW)
+    (event,) = change.events
+    assert (event.type.value, event.amount, event.note) == ("payout_disputed", 100, "REF 1")
+    assert [(e.account, e.amount) for e in entries_for(event)] == [
+        ("payouts_disputed", 100),
+        ("transfer_rail", -100),
+    ]
+    assert (change.after.returns[0].status, change.after.totals) == (DISPUTED, settled.totals)
+    assert decide(change.after, replace(PAID, command_id=BY_HAND.command_id), factories.NOW).events == ()
 
 
 def test_what_was_settled_by_hand_names_the_banks_reference() -> None:

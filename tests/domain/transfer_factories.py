@@ -138,8 +138,8 @@ def with_held(order: Order, *credits_: Credit) -> Order:
 
 def with_return(status: ReturnStatus, *, until: int = factories.NOW) -> Order:
     """A cancelled order with one return of 100 in this status."""
-    done = status is ReturnStatus.DONE
-    calls = status not in {ReturnStatus.DONE, ReturnStatus.PARKED}
+    done = status in {ReturnStatus.DONE, ReturnStatus.DISPUTED}
+    calls = not done and status is not ReturnStatus.PARKED
     return_ = Return(
         transaction_id="C",
         kind=ReturnKind.LATE,

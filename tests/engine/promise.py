@@ -41,6 +41,8 @@ from opentill.domain.events import event_id
 from opentill.domain.order import DueAction, LateMoney
 
 DONE, REFUSED = "done", "refused"
+OPEN: Final = ("due", "unsure", "closing")
+"""States of a refund of which nobody knows yet how it ends."""
 
 
 class Where(Enum):
@@ -76,7 +78,7 @@ class Repayment:
     transaction_id: str
     amount: int
     state: str = "due"
-    """Due to the payer, done, or refused by the rail."""
+    """Due to the payer, done, or refused by the rail; unsure and closing: due, and a try has no answer."""
     credit: str = ""
     """Whose sender gets it; empty for a card."""
 
@@ -91,10 +93,13 @@ class Arrived:
     back: int = 0
     """What of it goes, or went, back."""
     state: str = ""
-    """DUE, RUNNING, UNKNOWN, PARKED or DONE; empty: nothing goes back."""
+    """DUE, RUNNING, UNKNOWN, CLOSING, PARKED, DONE or DISPUTED; empty: nothing goes back."""
     free_at: int = 0
     """When a worker may see to it again."""
     refusals: int = 0
+    unsure: bool = False
+    """Whether a try has no answer."""
+    by_hand: bool = False
 
     def give_back(self) -> None:
         if self.held:
@@ -154,6 +159,15 @@ class Promised:
         self.won, self.paid_by = "paid", transaction_id
         self.let_go()
 
+    def left(self) -> int:
+        """What may still be given back; what went out beyond its refusal is gone as well."""
+        return max(self.amount - self.refunded("done", "disputed", *OPEN), 0)
+
+    def disputed(self) -> int:
+        """What the rail paid although it was over."""
+        twice = sum(credit.back for credit in self.credits.values() if credit.state == "DISPUTED")
+        return twice + self.refunded("disputed")
+
     def refunded(self, *states: str) -> int:
         return sum(r.amount for r in self.refunds.values() if r.state in states)
 
@@ -201,7 +215,7 @@ class Promise:
 
 
 def _in_state(credit: Arrived, state: str) -> int:
-    gone = credit.state == "DONE"
+    gone = credit.state in {"DONE", "DISPUTED"}
     going, back = (0, credit.back) if gone else (credit.back, 0)
     return {"applied": credit.applied, "held": credit.held, "returning": going, "returned": back}[state]
 
@@ -239,7 +253,7 @@ def _cancel_or_refund(order: Promised, command: CancelOrRefund, now: int) -> str
     """Of a paid order all that is left goes back, which may be nothing."""
     if order.winner(now) != "paid":
         return _ensure_cancelled(order, command, now)
-    if left := order.amount - order.refunded("due", "done"):
+    if left := order.left():
         _repay(order, command.refund_id, order.paid_by, left)
     return DONE
 
@@ -318,7 +332,7 @@ def _take_money(order: Promised, transaction_id: str, t: Try, now: int) -> None:
 
 def _take_back(order: Promised, command: SettleAttempt) -> None:
     """The rail gave a payment back by itself: what is left of it counts as refunded."""
-    left = order.amount - order.refunded("due", "done")
+    left = order.amount - order.refunded("done", *OPEN)
     if left:
         order.refunds[command.command_id] = Repayment(command.transaction_id, left, "done")
 
@@ -329,7 +343,7 @@ def _take_back(order: Promised, command: SettleAttempt) -> None:
 def _refund(order: Promised, command: BeginRefund, _now: int) -> str:
     if order.paid_by != command.transaction_id:
         return "OrderNotPaid"
-    left = order.amount - order.refunded("due", "done")
+    left = order.left()
     amount = left if command.amount is None else command.amount
     if not 0 < amount <= left:
         return "RefundExceedsPaid"
@@ -357,12 +371,19 @@ def _senders(order: Promised, amount: int) -> list[tuple[str, int]]:
 
 
 def _settle_refund(order: Promised, command: SettleRefund, _now: int) -> str:
-    """The rail's first word on a refund counts; silence is no word."""
+    """Money that is gone is gone; a refusal counts unless a silence came before, till the id is closed."""
     refund = order.refunds.get(command.refund_id)
     if refund is None:
         return "RecordNotFound"
-    if refund.state == "due" and command.outcome is not RefundOutcome.SILENT:
-        refund.state = command.outcome.value
+    match command.outcome:
+        case RefundOutcome.DONE:
+            refund.state = "disputed" if refund.state in {"refused", "disputed"} else "done"
+        case RefundOutcome.CLOSED if refund.state in OPEN:
+            refund.state = "refused"
+        case RefundOutcome.REFUSED if refund.state in {"due", "unsure"}:
+            refund.state = "refused" if refund.state == "due" else "closing"
+        case RefundOutcome.SILENT if refund.state == "due":
+            refund.state = "unsure"
     return DONE
 
 
@@ -413,6 +434,7 @@ def _try_return(order: Promised, command: BeginReturn, _now: int) -> str:
     credit = order.credits.get(command.transaction_id)
     if credit is None or credit.state not in {"DUE", "RUNNING", "UNKNOWN"} or credit.free_at > command.now:
         return REFUSED
+    credit.unsure = credit.unsure or credit.state != "DUE"
     credit.state, credit.free_at = "RUNNING", command.call_until
     return DONE
 
@@ -424,11 +446,14 @@ def _hear_return(order: Promised, command: SettleReturn, _now: int) -> str:
         return "RecordNotFound"
     under_way = credit.state == "RUNNING" and credit.free_at == command.answers_until
     match command.outcome:
-        case RefundOutcome.DONE:
-            credit.state = "DONE"
+        case RefundOutcome.DONE if credit.state != "DISPUTED":
+            credit.state = "DISPUTED" if credit.by_hand else "DONE"
+        case RefundOutcome.CLOSED if credit.state == "CLOSING":
+            credit.state, credit.unsure = "PARKED", False
         case RefundOutcome.REFUSED if under_way:
             credit.refusals += 1
-            credit.state = "PARKED" if credit.refusals >= command.max_tries else "DUE"
+            last = "CLOSING" if credit.unsure else "PARKED"
+            credit.state = last if credit.refusals >= command.max_tries else "DUE"
             credit.free_at = command.try_again_at
         case RefundOutcome.SILENT if under_way:
             credit.state, credit.free_at = "UNKNOWN", command.try_again_at
@@ -441,6 +466,7 @@ def _see_to_return(order: Promised, command: RetryReturn | SettleReturnByHand, _
     if credit is None or credit.state not in ({"DUE", "PARKED"} if by_hand else {"PARKED"}):
         return REFUSED
     credit.state, credit.free_at, credit.refusals = "DONE" if by_hand else "DUE", 0, 0
+    credit.by_hand = by_hand
     return DONE
 
 

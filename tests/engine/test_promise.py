@@ -30,7 +30,7 @@ from engine.builders import (
     transfer,
 )
 from engine.harness import Fault, ask, ending, faulty_store, together
-from engine.promise import DONE, REFUSED, Promise, Promised
+from engine.promise import DONE, OPEN, REFUSED, Promise, Promised
 from opentill.domain.commands import (
     AcceptCredit,
     Actor,
@@ -429,13 +429,16 @@ class TheEngine(RuleBasedStateMachine):
             "SELECT o.account_id, o.reference, o.applied, o.refunded,"
             " coalesce(sum(r.amount) FILTER (WHERE r.status IN ('RUNNING', 'UNKNOWN')), 0),"
             " coalesce(sum(r.amount) FILTER (WHERE r.status = 'DONE'), 0),"
-            " coalesce(sum(r.amount) FILTER (WHERE r.status = 'REFUSED'), 0)"
+            " coalesce(sum(r.amount) FILTER (WHERE r.status = 'REFUSED'), 0),"
+            " coalesce(sum(r.amount) FILTER (WHERE r.finer_status = 'CLOSING'), 0),"
+            " coalesce(sum(r.amount) FILTER (WHERE r.finer_status = 'DISPUTED'), 0)"
             " FROM orders AS o LEFT JOIN refunds AS r USING (account_id, order_id)"
             " GROUP BY o.account_id, o.order_id",
         )
         for account_id, reference, applied, refunded, *parts in rows:
             promised = self.promise.orders[account_id, reference]
-            assert parts == [promised.refunded(state) for state in ("due", "done", "refused")]
+            states = (OPEN, ("done",), ("refused", "disputed"), ("closing",), ("disputed",))
+            assert parts == [promised.refunded(*each) for each in states]
             assert refunded == parts[0] + parts[1] <= applied
 
     @invariant()
@@ -444,7 +447,7 @@ class TheEngine(RuleBasedStateMachine):
         rows = ask(
             self.store,
             "SELECT o.account_id, o.reference, c.transaction_id, c.applied, c.held,"
-            " coalesce(r.amount, 0), coalesce(r.status, '')"
+            " coalesce(r.amount, 0), coalesce(r.finer_status, r.status, '')"
             " FROM credits AS c JOIN orders AS o USING (account_id, order_id)"
             " LEFT JOIN returns AS r USING (account_id, transaction_id)",
         )
@@ -485,9 +488,10 @@ class TheEngine(RuleBasedStateMachine):
             merchant,
         ) in rows:
             promised = self.promise.orders[account_id, reference]
-            due, done = promised.refunded("due"), promised.refunded("done")
+            due, done = promised.refunded(*OPEN), promised.refunded("done")
+            beyond = promised.disputed()
             assert (waiting, returns, refunds) == (-held, -returning, -due)
-            assert (rail, merchant) == (applied + held + returning - done, due + done - applied)
+            assert (rail, merchant) == (applied + held + returning - done - beyond, due + done - applied)
 
     def the_books_are_in_order(self) -> None:
         """The audit of the whole database finds nothing."""

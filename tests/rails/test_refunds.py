@@ -13,7 +13,7 @@ from opentill.domain.commands import RefundOutcome
 from opentill.domain.order import RefundStatus
 from opentill.domain.transition import Change
 from opentill.engine.engine import Result
-from opentill.rails.rail import BankAccount
+from opentill.rails.rail import BankAccount, Payout, PayoutKind
 from rails.till import BAD_CARD, CUT_SHORT, LATER, LONG, PAID_BOOKINGS, REFUND_BOOKINGS, Till, at_the_till
 from store_factories import ACCOUNT, NOW, add_orders, cancel
 
@@ -238,7 +238,7 @@ def test_a_refund_that_got_lost_is_paid_once(tmp_path: Path) -> None:
         await till.finish()
         assert till.refunds == ["DONE"]
         paid = till.paid_out()
-        late = await till.sandbox.refund("F1", "T1", 6_000_00, "NGN", None)
+        late = await till.payouts.pay(Payout("F1", PayoutKind.REFUND, "T1", 6_000_00, "NGN", None))
         assert (late.outcome, till.paid_out()) == (RefundOutcome.DONE, paid)
         with till.journal._engine.connect() as rail:
             assert rail.exec_driver_sql("SELECT payout_id, amount FROM rail_payouts").all() == [

@@ -8,10 +8,10 @@ import pytest
 
 from databases import Place, rail_of, reading_rail
 from opentill.domain.commands import RailOutcome, RefundOutcome
-from opentill.rails.rail import BankAccount
+from opentill.rails.rail import BankAccount, Payout, PayoutAnswer, PayoutKind
 from opentill.rails.sandbox.card import OPERATIONS, SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailSwitch
-from opentill.rails.sandbox.transfer import SandboxTransferRail
+from opentill.rails.sandbox.payouts import SandboxCardPayouts, SandboxTransferPayouts
 from rails.till import (
     BAD_CARD,
     CARD,
@@ -36,17 +36,26 @@ async def _charge(rail: SandboxCardRail, id_: str) -> Any:
     return await rail.charge(id_, 100_00, "NGN", CARD, RETURN_URL)
 
 
-def _bank(rail: SandboxCardRail) -> SandboxTransferRail:
-    """The bank of the same sandbox: both keep one journal."""
-    return SandboxTransferRail(rail._journal, 0)
+def _cards(rail: SandboxCardRail) -> SandboxCardPayouts:
+    """The same sandbox's way back to cards: all keep one journal."""
+    return SandboxCardPayouts(rail._journal, 0)
+
+
+async def _refund(rail: SandboxCardRail, id_: str, amount: int = 1) -> PayoutAnswer:
+    return await _cards(rail).pay(Payout(id_, PayoutKind.REFUND, "T", amount, "NGN", None))
+
+
+async def _return(rail: SandboxCardRail, id_: str) -> PayoutAnswer:
+    bank = SandboxTransferPayouts(rail._journal, 0)
+    return await bank.pay(Payout(id_, PayoutKind.RETURN, "T", 100_00, "NGN", BANK))
 
 
 CALLS: dict[str, Call] = {
     "charge": _charge,
     "confirm": lambda rail, id_: rail.confirm(id_, 1, "9999"),
     "void": lambda rail, id_: rail.void(id_),
-    "refund": lambda rail, id_: rail.refund(id_, "T", 100_00, "NGN", None),
-    "return": lambda rail, id_: _bank(rail).return_credit(id_, "T", 100_00, "NGN", BANK),
+    "refund": lambda rail, id_: _refund(rail, id_, 100_00),
+    "return": _return,
 }
 BEFORE: dict[str, tuple[str, ...]] = {"confirm": ("charge",), "void": ("charge", "confirm")}
 """What has to happen before an operation means anything."""
@@ -91,7 +100,7 @@ def _set(rail: SandboxCardRail, operation: str, outcome: str | None, calls: int 
 
 async def _known(rail: SandboxCardRail, operation: str, id_: str) -> str:
     paid_out = operation in {"refund", "return"}
-    known = await (rail.look_up_payout(id_) if paid_out else rail.look_up(id_))
+    known = await (_cards(rail).look_up(id_) if paid_out else rail.look_up(id_))
     return known.outcome.value if known else "-"
 
 
@@ -146,7 +155,7 @@ def test_a_switch_is_used_up_exactly(rails: tuple[SandboxCardRail, SandboxCardRa
 
     async def work() -> list[RefundOutcome]:
         _set(rails[0], "refund", "refuse", calls=7)
-        calls = (rails[i % 2].refund(f"F{i}", "T", 1, "NGN", None) for i in range(20))
+        calls = (_refund(rails[i % 2], f"F{i}") for i in range(20))
         return [answer.outcome for answer in await asyncio.gather(*calls)]
 
     outcomes = asyncio.run(work())
@@ -172,10 +181,10 @@ def test_the_last_switch_counts(rails: tuple[SandboxCardRail, SandboxCardRail]) 
     async def work() -> list[RefundOutcome]:
         _set(here, "refund", "refuse", calls=5)
         _set(there, "refund", "approve", calls=1)
-        first = await here.refund("F1", "T", 1, "NGN", None)
+        first = await _refund(here, "F1")
         _set(here, "refund", "refuse", calls=5)
         _set(there, "refund", None, calls=0)
-        second = await here.refund("F2", "T", 1, "NGN", None)
+        second = await _refund(here, "F2")
         return [first.outcome, second.outcome]
 
     assert asyncio.run(work()) == [F.DONE, F.DONE]
@@ -210,12 +219,12 @@ def test_a_slow_call_is_remembered_before_it_is_answered(
 def test_a_switch_says_how_slow(place: Place) -> None:
     """A switched call takes the switch's time and not the rail's own."""
     journal = RailJournal(rail_of(place))
-    rail = SandboxCardRail(journal, 600_000, make_challenge, make_token)
-    _set(rail, "refund", "approve")
+    payout = Payout("F", PayoutKind.REFUND, "T", 1, "NGN", None)
+    journal.set_switch(RailSwitch("refund", "approve", 0), 1)
 
     async def work() -> RefundOutcome:
         async with asyncio.timeout(10):
-            return (await rail.refund("F", "T", 1, "NGN", None)).outcome
+            return (await SandboxCardPayouts(journal, 600_000).pay(payout)).outcome
 
     assert asyncio.run(work()) is F.DONE
     journal.close()
@@ -226,9 +235,9 @@ def test_a_switch_does_not_change_what_was_answered(rails: tuple[SandboxCardRail
     here, there = rails
 
     async def work() -> list[object]:
-        first = await there.refund("F", "T", 1, "NGN", None)
+        first = await _refund(there, "F")
         _set(here, "refund", "refuse")
-        return [first, await there.refund("F", "T", 1, "NGN", None)]
+        return [first, await _refund(there, "F")]
 
     first, again = asyncio.run(work())
     assert first == again
@@ -274,43 +283,63 @@ def test_bad_cards_pay_when_told_to(place: Place) -> None:
 # --- money that the rail sends back -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("operation", "first"), [("refund", "approve"), ("refund", "refuse"), ("return", "approve")]
-)
-def test_one_payout_has_one_answer(
-    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place, operation: str, first: str
+@pytest.mark.parametrize("operation", ["refund", "return"])
+def test_a_paid_id_is_paid_once(
+    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place, operation: str
 ) -> None:
-    """An id sent again by another process, paid or refused before, is answered the same and paid once."""
+    """A paid id that is sent again by another process is answered the same and paid once."""
     here, there = rails
 
     async def work() -> list[Any]:
-        _set(here, operation, first)
         answers = [await CALLS[operation](rail, "P") for rail in (here, there, here)]
-        return [*answers, await there.look_up_payout("P")]
+        return [*answers, await _cards(there).look_up("P")]
 
     answers = asyncio.run(work())
     assert answers == answers[:1] * 4
-    assert answers[0].outcome is (F.DONE if first == "approve" else F.REFUSED)
+    assert answers[0].outcome is F.DONE
     with reading_rail(place) as run:
         paid = run("SELECT payout_id, amount, currency FROM rail_payouts")
     assert paid == [{"payout_id": "P", "amount": 100_00, "currency": "NGN"}]
 
 
-def test_a_refused_return_is_paid_when_it_is_asked_for_again(
-    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place
+@pytest.mark.parametrize("operation", ["refund", "return"])
+def test_a_refused_id_is_paid_when_it_is_asked_for_again(
+    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place, operation: str
 ) -> None:
-    """A bank that refused to send money back sends it under the same id later, and then never again."""
+    """A rail that refused to send money sends it under the same id later, and then never again."""
     here, there = rails
 
     async def work() -> list[Any]:
-        _set(here, "return", "refuse")
-        answers = [await CALLS["return"](rail, "P") for rail in (here, there)]
-        _set(here, "return", "refuse")
-        return [*answers, await CALLS["return"](here, "P")]
+        _set(here, operation, "refuse")
+        answers = [await CALLS[operation](rail, "P") for rail in (here, there)]
+        _set(here, operation, "refuse")
+        return [*answers, await CALLS[operation](here, "P")]
 
     assert [answer.outcome for answer in asyncio.run(work())] == [F.REFUSED, F.DONE, F.DONE]
     with reading_rail(place) as run:
         assert run("SELECT payout_id, state FROM rail_payouts") == [{"payout_id": "P", "state": "done"}]
+
+
+@pytest.mark.parametrize("operation", ["refund", "return"])
+@pytest.mark.parametrize("before", ["-", "refuse", "approve"])
+def test_a_closed_id_is_refused_for_ever(
+    rails: tuple[SandboxCardRail, SandboxCardRail], place: Place, operation: str, before: str
+) -> None:
+    """Never seen or refused, a closed id pays nothing, whatever a switch says; a paid one says so."""
+    here, there = rails
+
+    async def work() -> list[object]:
+        if before != "-":
+            _set(here, operation, before)
+            await CALLS[operation](here, "P")
+        closed = [(await _cards(rail).close("P")).outcome for rail in (here, there)]
+        _set(here, operation, "approve")
+        return [*closed, (await CALLS[operation](there, "P")).outcome]
+
+    paid = before == "approve"
+    assert asyncio.run(work()) == ([F.DONE] * 3 if paid else [F.CLOSED, F.CLOSED, F.REFUSED])
+    with reading_rail(place) as run:
+        assert run("SELECT state FROM rail_payouts") == [{"state": "done" if paid else "closed"}]
 
 
 def test_an_unknown_payout_is_not_known(rails: tuple[SandboxCardRail, SandboxCardRail]) -> None:
@@ -319,6 +348,6 @@ def test_an_unknown_payout_is_not_known(rails: tuple[SandboxCardRail, SandboxCar
 
     async def work() -> object:
         await CALLS["charge"](here, "P")
-        return await here.look_up_payout("P")
+        return await _cards(here).look_up("P")
 
     assert asyncio.run(work()) is None

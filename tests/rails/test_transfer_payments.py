@@ -33,9 +33,10 @@ from opentill.engine.engine import Engine
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.rails.card_payments import Asking, CardPaymentService, CardPaymentSettings
-from opentill.rails.rail import NoCardRail, NoTransferRail
+from opentill.rails.payouts import PayoutRails
+from opentill.rails.rail import NoCardPayouts, NoCardRail, NoTransferPayouts
 from opentill.rails.sandbox.journal import RailJournal, RailSwitch
-from opentill.rails.sandbox.transfer import SandboxTransferRail
+from opentill.rails.sandbox.payouts import SandboxTransferPayouts
 from opentill.rails.transfer_payments import (
     AdviceContradicts,
     NoAccountFree,
@@ -114,7 +115,7 @@ def at_the_counter(
         reader.start()
         try:
             async with running(store, clock) as engine:
-                rail = SandboxTransferRail(journal, 0) if bank else NoTransferRail()
+                rail = SandboxTransferPayouts(journal, 0) if bank else NoTransferPayouts()
                 transfers = TransferPaymentService(
                     engine=engine,
                     reader=reader,
@@ -124,8 +125,9 @@ def at_the_counter(
                     ids=_ids,
                     settings=settings,
                 )
+                payouts = PayoutRails(NoCardPayouts(), rail)
                 cards = CardPaymentService(
-                    engine, NoCardRail(), rail, clock, _ids, CardPaymentSettings(), VAULT, render_late
+                    engine, NoCardRail(), payouts, clock, _ids, CardPaymentSettings(), VAULT, render_late
                 )
                 counter = Counter(store, engine, reader, clock, journal, transfers, cards)
                 try:

@@ -16,10 +16,11 @@ from opentill.engine.engine import Engine, Result
 from opentill.keys.card_vault import CardVault
 from opentill.keys.keyring import Keyring
 from opentill.rails.card_payments import Asking, CardPaymentService, CardPaymentSettings
-from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer, RailAnswer
+from opentill.rails.payouts import PayoutRails
+from opentill.rails.rail import BankAccount, Card, PasswordAnswer, Payout, PayoutAnswer, RailAnswer
 from opentill.rails.sandbox.card import CHALLENGE_CARD, OTP_CARD, SandboxCardRail
 from opentill.rails.sandbox.journal import RailJournal, RailPayout, RailSwitch
-from opentill.rails.sandbox.transfer import SandboxTransferRail
+from opentill.rails.sandbox.payouts import SandboxCardPayouts, SandboxTransferPayouts
 from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
 from store_factories import ACCOUNT, NOW, CountingIds, ToldClock
 
@@ -81,7 +82,7 @@ class HeldRail:
         self.way_there.set()
         self.way_back.set()
 
-    async def _through(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def through(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         held = operation not in self.never_held
         await self._pass(self.way_there, held=held, lost=operation in self.loses_calls)
         self.arrived.append(operation)
@@ -106,51 +107,58 @@ class HeldRail:
         *,
         keep: bool = False,
     ) -> RailAnswer:
-        return await self._through(
+        return await self.through(
             "charge", lambda: self._rail.charge(transaction_id, amount, currency, card, return_url, keep=keep)
         )
 
     async def charge_again(
         self, transaction_id: str, amount: int, currency: str, card_token: str
     ) -> RailAnswer:
-        return await self._through(
+        return await self.through(
             "charge", lambda: self._rail.charge_again(transaction_id, amount, currency, card_token)
         )
 
     async def send_password(self, phone_number: str | None) -> None:
-        await self._through("send_password", lambda: self._rail.send_password(phone_number))
+        await self.through("send_password", lambda: self._rail.send_password(phone_number))
 
     async def check_password(self, otp: str) -> PasswordAnswer:
-        return await self._through("check_password", lambda: self._rail.check_password(otp))
+        return await self.through("check_password", lambda: self._rail.check_password(otp))
 
     async def resend_otp(self, transaction_id: str) -> None:
-        await self._through("resend_otp", lambda: self._rail.resend_otp(transaction_id))
+        await self.through("resend_otp", lambda: self._rail.resend_otp(transaction_id))
 
     async def complete_challenge(self, transaction_id: str) -> RailAnswer:
-        return await self._through("challenge", lambda: self._rail.complete_challenge(transaction_id))
-
-    async def refund(
-        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
-    ) -> PayoutAnswer:
-        self.paid_to.append(to)
-        return await self._through(
-            "refund", lambda: self._rail.refund(refund_id, transaction_id, amount, currency, to)
-        )
-
-    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        return await self._through("look_up_payout", lambda: self._rail.look_up_payout(payout_id))
+        return await self.through("challenge", lambda: self._rail.complete_challenge(transaction_id))
 
     async def confirm(self, transaction_id: str, attempt_try: int, otp: str) -> RailAnswer:
-        return await self._through("confirm", lambda: self._rail.confirm(transaction_id, attempt_try, otp))
+        return await self.through("confirm", lambda: self._rail.confirm(transaction_id, attempt_try, otp))
 
     async def void(self, transaction_id: str) -> RailAnswer:
-        return await self._through("void", lambda: self._rail.void(transaction_id))
+        return await self.through("void", lambda: self._rail.void(transaction_id))
 
     async def look_up(self, transaction_id: str) -> RailAnswer | None:
-        answer = await self._through("look_up", lambda: self._rail.look_up(transaction_id))
+        answer = await self.through("look_up", lambda: self._rail.look_up(transaction_id))
         if answer is not None and transaction_id == self.poisoned:
             return replace(answer, message="\ud800")
         return answer
+
+
+class HeldPayouts:
+    """The sandbox's way to give card payments back, behind the same line."""
+
+    def __init__(self, payouts: SandboxCardPayouts, line: HeldRail):
+        self._payouts = payouts
+        self._line = line
+
+    async def pay(self, payout: Payout) -> PayoutAnswer:
+        self._line.paid_to.append(payout.to)
+        return await self._line.through("refund", lambda: self._payouts.pay(payout))
+
+    async def look_up(self, payout_id: str) -> PayoutAnswer | None:
+        return await self._line.through("look_up_payout", lambda: self._payouts.look_up(payout_id))
+
+    async def close(self, payout_id: str) -> PayoutAnswer:
+        return await self._line.through("close", lambda: self._payouts.close(payout_id))
 
 
 @dataclass
@@ -162,6 +170,7 @@ class Till:
     clock: ToldClock
     rail: HeldRail
     sandbox: SandboxCardRail
+    payouts: SandboxCardPayouts
     journal: RailJournal
     card_payments: CardPaymentService
     render: Renderer
@@ -325,11 +334,12 @@ def at_the_till(
             async with running(store, clock) as engine:
                 sandbox = SandboxCardRail(journal, 0, make_challenge, make_token)
                 rail = HeldRail(sandbox)
-                transfers = SandboxTransferRail(journal, 0)
+                payouts = SandboxCardPayouts(journal, 0)
+                rails = PayoutRails(HeldPayouts(payouts, rail), SandboxTransferPayouts(journal, 0))
                 card_payments = CardPaymentService(
-                    engine, rail, transfers, clock, _ids, settings, VAULT, render_late
+                    engine, rail, rails, clock, _ids, settings, VAULT, render_late
                 )
-                till = Till(store, engine, clock, rail, sandbox, journal, card_payments, Renderer())
+                till = Till(store, engine, clock, rail, sandbox, payouts, journal, card_payments, Renderer())
                 try:
                     return await work(till)
                 finally:

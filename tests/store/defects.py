@@ -360,6 +360,16 @@ DEFECTS = [
     Defect("returns-due", "held by policy", _sent_back_and_not_booked),
     Defect("refunds-due", "refund running", lambda b: b.set("refunds", "refund running", "status = 'DONE'")),
     Defect("refunds-due", "refund unknown", lambda b: b.set("refunds", "refund unknown", "status = 'DONE'")),
+    Defect(
+        "disputed-booked",
+        "refund disputed",
+        lambda b: b.set("refunds", "refund disputed", "finer_status = NULL"),
+    ),
+    Defect(
+        "disputed-booked",
+        "return disputed",
+        lambda b: b.set("returns", "return disputed", "finer_status = NULL"),
+    ),
     Defect("refunds-summed", "refund done", _refunded_more_than_is_told),
     Defect("refunds-summed", "refund done", lambda b: b.set("refunds", "refund done", "status = 'REFUSED'")),
     Defect("refunds-whole", "refund to senders", _given_back_less_than_was_asked_for),

@@ -24,6 +24,7 @@ from opentill.domain.commands import (
     SettleAttempt,
     SettleRefund,
     SettleReturn,
+    SettleReturnByHand,
 )
 from opentill.domain.order import Challenge, DueAction, LateMoney, Sender, Split, SplitKind
 from opentill.domain.sharing import NO_FEE, FeeTerms
@@ -111,10 +112,12 @@ _REFERENCES = [
     *["declined", "failed", "cancelled attempt", "closed attempt", "second attempt", "voiding", "voided"],
     *["paid", "paid by sub-account", "paid by challenge"],
     *["refund running", "refund unknown", "refund done", "refund refused"],
+    *["refund closing", "refund disputed"],
 ]
 _BY_TRANSFER = [
     *["held", "paid by transfers", "refund to senders", "late", "held by policy", "accepted"],
     *["return running", "return unknown", "return parked", "return done"],
+    *["return closing", "return disputed"],
 ]
 _SHARED = ["paid by sub-account", "refund running", "refund refused", "refund to senders"]
 _TERMS: dict[str, dict[str, object]] = {
@@ -168,19 +171,19 @@ def _refund_said(name: str, outcome: RefundOutcome) -> SettleRefund:
     )
 
 
-_SENT_BACK = ["late", *_BY_TRANSFER[-4:]]
+_SENT_BACK = ["late", *_BY_TRANSFER[-6:]]
 
 
-def _try(name: str) -> Command:
-    return transfer(BeginReturn, f"C {name}", now=NOW, call_until=NOW + 30_000)
+def _try(name: str, now: int = NOW) -> Command:
+    return transfer(BeginReturn, f"C {name}", now=now, call_until=now + 30_000)
 
 
-def _return_said(name: str, outcome: RefundOutcome) -> Command:
+def _return_said(name: str, outcome: RefundOutcome, *, tried_at: int = NOW) -> Command:
     return transfer(
         SettleReturn,
         f"C {name}",
         outcome=outcome,
-        answers_until=NOW + 30_000,
+        answers_until=tried_at + 30_000,
         response_code="91",
         message="said the bank",
         try_again_at=NOW + 60_000,
@@ -200,7 +203,7 @@ async def _advise(store: Store, engine: Engine) -> None:
 
 
 _TRIED = _REFERENCES[3:]
-_REFUNDED = _REFERENCES[-4:]
+_REFUNDED = _REFERENCES[-6:]
 _PAID_AT_ONCE = ["paid", "paid by sub-account", *_REFUNDED]
 
 _ACTS: list[list[Command]] = [
@@ -242,6 +245,8 @@ _ACTS: list[list[Command]] = [
         _refund_said("refund unknown", RefundOutcome.SILENT),
         _refund_said("refund done", RefundOutcome.DONE),
         _refund_said("refund refused", RefundOutcome.REFUSED),
+        _refund_said("refund closing", RefundOutcome.SILENT),
+        _refund_said("refund disputed", RefundOutcome.REFUSED),
     ],
     [
         *(cancel(name) for name in _SENT_BACK),
@@ -266,5 +271,15 @@ _ACTS: list[list[Command]] = [
         _return_said("return unknown", RefundOutcome.SILENT),
         _return_said("return parked", RefundOutcome.REFUSED),
         _return_said("return done", RefundOutcome.DONE),
+        _return_said("return closing", RefundOutcome.SILENT),
+        _return_said("return disputed", RefundOutcome.REFUSED),
+    ],
+    [
+        _refund_said("refund closing", RefundOutcome.REFUSED),
+        _refund_said("refund disputed", RefundOutcome.DONE),
+        _try("return closing", NOW + 60_000),
+        _return_said("return closing", RefundOutcome.REFUSED, tried_at=NOW + 60_000),
+        transfer(SettleReturnByHand, "C return disputed", bank_reference="REF"),
+        _return_said("return disputed", RefundOutcome.DONE),
     ],
 ]

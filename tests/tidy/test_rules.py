@@ -41,7 +41,7 @@ OFFENCES = [
     ),
     (
         layers.layers,
-        "rails/sandbox/transfer.py",
+        "rails/sandbox/payouts.py",
         "import opentill.engine.engine",
         "from opentill.rails.rail import Card",
     ),

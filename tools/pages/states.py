@@ -57,6 +57,8 @@ _REFUND_MEANING: Final[Mapping[RefundStatus, str]] = {
     RefundStatus.UNKNOWN: "the rail did not answer in time; a worker asks about it until it does",
     RefundStatus.DONE: "the money is on its way to the payer or the bank account",
     RefundStatus.REFUSED: "the rail would not pay it; the money is the merchant's again",
+    RefundStatus.CLOSING: "refused beside a try that has no answer; the rail is asked to close its id",
+    RefundStatus.DISPUTED: "refused for good, and paid by the rail all the same",
 }
 
 _RETURN_MEANING: Final[Mapping[ReturnStatus, str]] = {
@@ -65,6 +67,8 @@ _RETURN_MEANING: Final[Mapping[ReturnStatus, str]] = {
     ReturnStatus.UNKNOWN: "the rail did not answer in time; a worker asks about it until it does",
     ReturnStatus.PARKED: "the rail refused it as often as it was to be tried; it waits for a person",
     ReturnStatus.DONE: "the money is back",
+    ReturnStatus.CLOSING: "refused at its last try beside one without an answer; the rail is to close its id",
+    ReturnStatus.DISPUTED: "settled by hand, and paid by the rail all the same",
 }
 
 _REFUSABLE: Final = frozenset(
@@ -95,9 +99,10 @@ apply oldest first, and what is too much of the last one goes back."""
 
 _ABOUT_RETURNS: Final = f"""\
 A return has one id for life, which the rail is given on every try. A try of unknown outcome is asked about
-and never repeated under another id. A person may settle a return with the bank's reference only while the
-outcome of no try is unknown. An answer of the rail whose cell is missing (`-`) is known already, or comes too
-late to count. {ReturnStatus.PARKED} is told to the merchant as a reversal that failed."""
+and never repeated under another id. Before a person settles a return with the bank's reference the rail is
+asked to close its id: only when it has answered that it will never pay it is the settlement booked. An answer
+of the rail whose cell is missing (`-`) is known already, or comes too late to count. {ReturnStatus.PARKED}
+is told to the merchant as a reversal that failed."""
 
 _ABOUT_ATTEMPTS: Final = f"""\
 An attempt is *{AttemptInput.ABANDONED}* when its order ends or a newer attempt takes its place. An
@@ -108,8 +113,9 @@ the attempt at once. *closed*: the attempt had ended before the answer came, whi
 
 _ABOUT_REFUNDS: Final = f"""\
 A refund counts against what may be refunded from the moment it is {RefundStatus.RUNNING} until it is
-{RefundStatus.REFUSED}. It keeps its one id on every try. The rail answers one id in one way for ever, so an
-answer whose cell is missing (`-`) is known already."""
+{RefundStatus.REFUSED}. It keeps its one id on every try. Once a try has had no answer a refusal of another
+one frees nothing: the rail is first asked to close the id (*closed*: it will never be paid). An answer whose
+cell is missing (`-`) is known already."""
 
 
 def states_page() -> str:

@@ -194,6 +194,8 @@ class RefundOutcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"
     SILENT = "silent"
+    CLOSED = "closed"
+    """Nothing was paid under the id, and the rail refuses it for ever: the answer to ``close``."""
 
 
 class SettleRefund(_OfTransaction, frozen=True, kw_only=True):
@@ -203,6 +205,8 @@ class SettleRefund(_OfTransaction, frozen=True, kw_only=True):
     outcome: RefundOutcome
     response_code: str
     message: str
+    keeps_key: bool = False
+    """With SILENT: that the refund's key is not answered by this, for whoever asked is gone."""
 
 
 class TimeDoubt(StrEnum):
@@ -277,7 +281,7 @@ class RetryReturn(_OfTransaction, frozen=True, kw_only=True):
 
 
 class SettleReturnByHand(_OfTransaction, frozen=True, kw_only=True):
-    """Note that a person has sent the money back outside; refused while the outcome of a try is not known."""
+    """Note that a person has sent the money back outside, after the rail has closed the return's id."""
 
     bank_reference: str
 

@@ -29,6 +29,8 @@ class EventType(StrEnum):
     VOID_STARTED = "void_started"
     REFUND_STARTED = "refund_started"
     REFUND_UNKNOWN = "refund_unknown"
+    REFUND_CLOSING = "refund_closing"
+    """The rail refused it beside a try that was not answered: it is asked to close the id first."""
     REFUND_REFUSED = "refund_refused"
     PAYMENT_REVERSAL = "payment_reversal"
     PAYMENT_REFUNDED = "payment_refunded"
@@ -40,9 +42,13 @@ class EventType(StrEnum):
     RETURN_UNKNOWN = "return_unknown"
     RETURN_REFUSED = "return_refused"
     """The rail refused one try; another follows."""
+    RETURN_CLOSING = "return_closing"
+    """The rail refused the last try beside one that was never answered: it is asked to close the id first."""
     RETURN_PARKED = "return_parked"
     """The rail refused the last try; a person is to see to it."""
     RETURN_RETRIED = "return_retried"
+    PAYOUT_DISPUTED = "payout_disputed"
+    """The rail paid a refund that had been refused for good, or a return that was settled by hand."""
 
 
 TOLD_TO_MERCHANTS = frozenset(

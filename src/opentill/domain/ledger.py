@@ -22,6 +22,8 @@ RETURNS_DUE = "returns_due"
 REFUNDS_DUE = "refunds_due"
 """What merchants have told us to give back and the rail has not yet given."""
 
+PAYOUTS_DISPUTED = "payouts_disputed"
+"""What rails paid out beyond what was owed, and a person has to get back or to clear."""
 
 FEES = "fees"
 """What merchants pay for payments; kept when a payment is refunded (ruling 19)."""
@@ -77,6 +79,7 @@ _BOOKINGS: dict[EventType, Callable[[Event], tuple[Entry, ...]]] = {
     EventType.REFUND_STARTED: lambda e: _debited(e, REFUNDS_DUE),
     EventType.REFUND_REFUSED: lambda e: _credited(e, REFUNDS_DUE),
     EventType.PAYMENT_REFUNDED: lambda e: _moved(e, REFUNDS_DUE, _RAIL[e.method]),
+    EventType.PAYOUT_DISPUTED: lambda e: _moved(e, PAYOUTS_DISPUTED, _RAIL[e.method]),
 }
 
 

@@ -287,15 +287,26 @@ REFUND_TABLE: Final[dict[RefundStatus, dict[RefundOutcome, RefundStatus]]] = {
         RefundOutcome.DONE: RefundStatus.DONE,
         RefundOutcome.REFUSED: RefundStatus.REFUSED,
         RefundOutcome.SILENT: RefundStatus.UNKNOWN,
+        RefundOutcome.CLOSED: RefundStatus.REFUSED,
     },
     RefundStatus.UNKNOWN: {
         RefundOutcome.DONE: RefundStatus.DONE,
-        RefundOutcome.REFUSED: RefundStatus.REFUSED,
+        RefundOutcome.REFUSED: RefundStatus.CLOSING,
+        RefundOutcome.CLOSED: RefundStatus.REFUSED,
+    },
+    RefundStatus.CLOSING: {
+        RefundOutcome.DONE: RefundStatus.DONE,
+        RefundOutcome.CLOSED: RefundStatus.REFUSED,
     },
     RefundStatus.DONE: {},
-    RefundStatus.REFUSED: {},
+    RefundStatus.REFUSED: {RefundOutcome.DONE: RefundStatus.DISPUTED},
+    RefundStatus.DISPUTED: {},
 }
-"""What a rail's answer makes of a refund; it answers one id in one way for ever."""
+"""What a rail's answer makes of a refund.
+
+RUNNING is the first try, of which the caller's answer is all there is to know. From UNKNOWN on there is a
+try without an answer, which may still be paid: a refusal of another one frees nothing (laws 4).
+"""
 
 
 class ReturnInput(StrEnum):
@@ -304,7 +315,10 @@ class ReturnInput(StrEnum):
     DONE = RefundOutcome.DONE
     REFUSED = RefundOutcome.REFUSED
     SILENT = RefundOutcome.SILENT
+    CLOSED = RefundOutcome.CLOSED
     REFUSED_AT_LAST = "refused at its last try"
+    REFUSED_UNSURE = "refused at its last try, an earlier one unanswered"
+    PAID_AS_WELL = "done, after it was settled by hand"
     TRIED = "a try begins"
     RETRIED = "retried by a person"
     SETTLED_BY_HAND = "settled by hand"
@@ -323,26 +337,37 @@ RETURN_TABLE: Final[dict[ReturnStatus, dict[ReturnInput, ReturnStatus]]] = {
         _RI.DONE: _R.DONE,
         _RI.REFUSED: _R.DUE,
         _RI.REFUSED_AT_LAST: _R.PARKED,
+        _RI.REFUSED_UNSURE: _R.CLOSING,
         _RI.SILENT: _R.UNKNOWN,
     },
     _R.UNKNOWN: {
         _RI.TRIED: _R.RUNNING,
         _RI.DONE: _R.DONE,
     },
+    _R.CLOSING: {
+        _RI.DONE: _R.DONE,
+        _RI.CLOSED: _R.PARKED,
+    },
     _R.PARKED: {
         _RI.DONE: _R.DONE,
         _RI.RETRIED: _R.DUE,
         _RI.SETTLED_BY_HAND: _R.DONE,
     },
-    _R.DONE: {},
+    _R.DONE: {_RI.PAID_AS_WELL: _R.DISPUTED},
+    _R.DISPUTED: {},
 }
-"""Unlike a refund, a refused return is tried again, under its one id: the money belongs to nobody here."""
+"""Unlike a refund, a refused return is tried again, under its one id: the money belongs to nobody here.
+
+An id is paid once, so that trying it again needs nothing closed; leaving it to a person does (laws 4).
+"""
 
 RETURN_REFUSAL_OF: Final[dict[ReturnStatus, type[Refusal]]] = {
     _R.DUE: ReturnInProgress,
     _R.RUNNING: ReturnInProgress,
     _R.UNKNOWN: ReturnInProgress,
+    _R.CLOSING: ReturnInProgress,
     _R.PARKED: ReturnParked,
     _R.DONE: ReturnCompleted,
+    _R.DISPUTED: ReturnCompleted,
 }
 """The refusal that a missing cell means in the columns of what workers and persons do, by its row."""

@@ -117,17 +117,25 @@ class ReturnStatus(StrEnum):
     PARKED = "PARKED"
     """The rail refused it as often as it was to be tried; a person retries or settles it."""
     DONE = "DONE"
+    CLOSING = "CLOSING"
+    """The rail refused it for good beside a try that was never answered; it is asked to close the id."""
+    DISPUTED = "DISPUTED"
+    """A person had settled it by hand, and the rail paid it all the same: the money went out twice."""
 
 
 class RefundStatus(StrEnum):
-    """The states of a refund. Running and unknown ones count against what may be refunded."""
+    """The states of a refund. All but refused ones count against what may be refunded."""
 
     RUNNING = "RUNNING"
     """The rail has been, or is about to be, asked under the refund's one id."""
     UNKNOWN = "UNKNOWN"
-    """The rail did not answer in time; the worker asks about the same id until it does."""
+    """A try was not answered in time; the worker asks about the same id until it knows."""
     DONE = "DONE"
     REFUSED = "REFUSED"
+    CLOSING = "CLOSING"
+    """The rail refused it beside a try that was not answered; it is asked to close the id."""
+    DISPUTED = "DISPUTED"
+    """It had been refused for good, and the rail paid it all the same."""
 
 
 class RailCall(Struct, frozen=True):
@@ -247,6 +255,8 @@ class Return(Struct, frozen=True):
     """When a worker may next see to it (real time); None for one that is PARKED or DONE."""
     bank_reference: str = ""
     """Under which the money left, as a person told who settled it by hand."""
+    unanswered: bool = False
+    """Whether a try of its id was left unanswered, so that no refusal alone says that it will not be paid."""
     response_code: str = ""
     message: str = ""
 

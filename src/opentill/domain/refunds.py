@@ -1,12 +1,12 @@
 """Refunds: how paid money is given back, to the card that paid or to the senders of its credits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from opentill.domain.commands import BeginRefund, CancelOrRefund, SettleRefund
+from opentill.domain.commands import BeginRefund, CancelOrRefund, RefundOutcome, SettleRefund
 from opentill.domain.events import NO_REMARK, EventType, Remark, event_id
 from opentill.domain.lifecycle import REFUND_TABLE, OrderInput
 from opentill.domain.order import CallKind, Order, Parts, RailCall, Refund, RefundStatus
@@ -61,7 +61,9 @@ def new_refund(transition: Transition, refund_id: str, transaction_id: str, amou
 
 
 def _left(order: Order) -> int:
-    return order.totals.applied - order.totals.refunded
+    """Return what may still be given back; what a rail paid after its refusal is gone as well."""
+    disputed = sum(r.amount for r in order.refunds if r.status is RefundStatus.DISPUTED)
+    return max(order.totals.applied - order.totals.refunded - disputed, 0)
 
 
 def _start_parts(
@@ -126,7 +128,14 @@ def start_refund(transition: Transition, refund: Refund, remark: Remark = NO_REM
     )
 
 
-_TOLD_FIRST: Final = (RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.REFUSED, RefundStatus.DONE)
+_TOLD_FIRST: Final = (
+    RefundStatus.RUNNING,
+    RefundStatus.UNKNOWN,
+    RefundStatus.CLOSING,
+    RefundStatus.DISPUTED,
+    RefundStatus.REFUSED,
+    RefundStatus.DONE,
+)
 
 
 def whole_refund(order: Order, refund_id: str) -> Refund | None:
@@ -151,18 +160,39 @@ def settle_refund(transition: Transition, command: SettleRefund) -> None:
     if target is None:
         return
     settled = replace(
-        refund,
-        status=target,
-        updated_at=transition.at,
-        call=refund.call and replace(refund.call, key=None) if target is RefundStatus.UNKNOWN else None,
-        response_code=command.response_code,
-        message=command.message,
+        refund, status=target, updated_at=transition.at, call=_next_call(refund, target, command)
     )
+    if command.outcome is not RefundOutcome.CLOSED or not refund.response_code:
+        settled = replace(settled, response_code=command.response_code, message=command.message)
     _REFUND_STEP[target](transition, settled)
+
+
+def _next_call(refund: Refund, target: RefundStatus, command: SettleRefund) -> RailCall | None:
+    """Return what a worker is to see to: an unknown refund in its time, a closing one at once."""
+    if refund.call is None or target not in _STILL_ASKED:
+        return None
+    call = refund.call if command.keeps_key else replace(refund.call, key=None)
+    return replace(call, until=0) if target is RefundStatus.CLOSING else call
+
+
+_STILL_ASKED: Final = frozenset({RefundStatus.UNKNOWN, RefundStatus.CLOSING})
 
 
 def _note_unknown_refund(transition: Transition, refund: Refund) -> None:
     transition.record(EventType.REFUND_UNKNOWN, transition.order, refund)
+
+
+def _note_closing(transition: Transition, refund: Refund) -> None:
+    remark = Remark(reason=refund.response_code or None)
+    transition.record(EventType.REFUND_CLOSING, transition.order, refund, remark=remark)
+
+
+def _dispute(transition: Transition, refund: Refund) -> None:
+    """Book in the open what the rail paid although it had refused it for good."""
+    remark = Remark(reason="refund")
+    transition.record(
+        EventType.PAYOUT_DISPUTED, transition.order, refund, amount=refund.amount, remark=remark
+    )
 
 
 def finish_refund(transition: Transition, refund: Refund) -> None:
@@ -187,8 +217,10 @@ def _drop_refund(transition: Transition, refund: Refund) -> None:
     )
 
 
-_REFUND_STEP: Final = {
+_REFUND_STEP: Final[dict[RefundStatus, Callable[[Transition, Refund], None]]] = {
     RefundStatus.UNKNOWN: _note_unknown_refund,
+    RefundStatus.CLOSING: _note_closing,
+    RefundStatus.DISPUTED: _dispute,
     RefundStatus.DONE: finish_refund,
     RefundStatus.REFUSED: _drop_refund,
 }

@@ -51,7 +51,13 @@ def begin_return(transition: Transition, command: BeginReturn) -> None:
     if known.call is None or known.call.until > command.now:
         raise ReturnInProgress
     call = RailCall(CallKind.RETURN, command.call_until)
-    _note(transition, EventType.RETURN_TRIED, replace(known, status=target, call=call))
+    unanswered = known.unanswered or known.status in _WITHOUT_ANSWER
+    tried = replace(known, status=target, call=call, unanswered=unanswered)
+    _note(transition, EventType.RETURN_TRIED, tried)
+
+
+_WITHOUT_ANSWER: Final = frozenset({ReturnStatus.RUNNING, ReturnStatus.UNKNOWN})
+"""Of a return that is tried again from here, the try before was never answered."""
 
 
 def settle_return(transition: Transition, command: SettleReturn) -> None:
@@ -60,24 +66,33 @@ def settle_return(transition: Transition, command: SettleReturn) -> None:
     Else a late refusal would call a return due, for a person to settle, that another try may just be paying.
     """
     known = _known(transition, command)
-    if command.outcome is not RefundOutcome.DONE and not _is_under_way(known, command.answers_until):
+    if command.outcome in _OF_ONE_TRY and not _is_under_way(known, command.answers_until):
         return
     refused = known.tries + (command.outcome is RefundOutcome.REFUSED)
-    column = ReturnInput(command.outcome)
-    if column is ReturnInput.REFUSED and refused >= command.max_tries:
-        column = ReturnInput.REFUSED_AT_LAST
-    target = RETURN_TABLE[known.status].get(column)
+    target = RETURN_TABLE[known.status].get(_column(known, command, refused))
     if target is None:
         return
     settled = replace(
-        known,
-        status=target,
-        tries=refused,
-        call=RailCall(CallKind.RETURN, command.try_again_at),
-        response_code=command.response_code,
-        message=command.message,
+        known, status=target, tries=refused, call=RailCall(CallKind.RETURN, command.try_again_at)
     )
+    if command.outcome is RefundOutcome.CLOSED:
+        settled = replace(settled, unanswered=False)
+    else:
+        settled = replace(settled, response_code=command.response_code, message=command.message)
     _STEP[target](transition, settled)
+
+
+_OF_ONE_TRY: Final = frozenset({RefundOutcome.REFUSED, RefundOutcome.SILENT})
+"""Answers to one try; the others say what became of the id, whichever try they answer."""
+
+
+def _column(known: Return, command: SettleReturn, refused: int) -> ReturnInput:
+    column = ReturnInput(command.outcome)
+    if column is ReturnInput.DONE and known.status is ReturnStatus.DONE and known.bank_reference:
+        return ReturnInput.PAID_AS_WELL
+    if column is ReturnInput.REFUSED and refused >= command.max_tries:
+        return ReturnInput.REFUSED_UNSURE if known.unanswered else ReturnInput.REFUSED_AT_LAST
+    return column
 
 
 def _is_under_way(return_: Return, until: int) -> bool:
@@ -141,6 +156,22 @@ def _note_refusal(transition: Transition, return_: Return) -> None:
     _note(transition, EventType.RETURN_REFUSED, return_)
 
 
+def _note_closing(transition: Transition, return_: Return) -> None:
+    _note(transition, EventType.RETURN_CLOSING, replace(return_, call=_AT_ONCE))
+
+
+def _dispute(transition: Transition, return_: Return) -> None:
+    """Book in the open what the rail paid although a person had sent the money back by hand."""
+    disputed = replace(return_, call=None, updated_at=transition.at)
+    transition.record(
+        EventType.PAYOUT_DISPUTED,
+        transition.order,
+        disputed,
+        amount=disputed.amount,
+        remark=Remark(reason=disputed.kind.value, note=disputed.bank_reference),
+    )
+
+
 def _park(transition: Transition, return_: Return) -> None:
     _note(transition, EventType.RETURN_PARKED, replace(return_, call=None))
 
@@ -149,5 +180,7 @@ _STEP: Final[dict[ReturnStatus, Callable[[Transition, Return], None]]] = {
     ReturnStatus.DONE: finish_return,
     ReturnStatus.DUE: _note_refusal,
     ReturnStatus.UNKNOWN: _note_silence,
+    ReturnStatus.CLOSING: _note_closing,
     ReturnStatus.PARKED: _park,
+    ReturnStatus.DISPUTED: _dispute,
 }

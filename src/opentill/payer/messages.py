@@ -264,7 +264,7 @@ def money_of(order: Order) -> PayerMoney:
     )
 
 
-_REFUND_RUNS: Final = frozenset({RefundStatus.RUNNING, RefundStatus.UNKNOWN})
+_REFUND_RUNS: Final = frozenset({RefundStatus.RUNNING, RefundStatus.UNKNOWN, RefundStatus.CLOSING})
 _ALWAYS_UNSURE: Final = frozenset({_A.CALLING, _A.UNKNOWN})
 
 
@@ -288,7 +288,11 @@ def _back(order: Order) -> tuple[GoingBack, ...]:
 
 
 _CARD_WAY: Final = {_A.VOIDING: Way.RUNNING, _A.VOIDED: Way.DONE}
-_RETURN_WAY: Final = {ReturnStatus.PARKED: Way.PARKED, ReturnStatus.DONE: Way.DONE}
+_RETURN_WAY: Final = {
+    ReturnStatus.PARKED: Way.PARKED,
+    ReturnStatus.DONE: Way.DONE,
+    ReturnStatus.DISPUTED: Way.DONE,
+}
 _ORIGIN: Final = {
     ReturnKind.LATE: Origin.TRANSFER,
     ReturnKind.EXCESS: Origin.TRANSFER,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from opentill.clock import Clock, Ids
 from opentill.domain.commands import (
@@ -29,30 +30,23 @@ from opentill.domain.commands import (
     SettleRefund,
     SubmitOtp,
 )
-from opentill.domain.order import (
-    Attempt,
-    AttemptStatus,
-    CallKind,
-    KeptCard,
-    Order,
-    RailCall,
-    Refund,
-    SavedCard,
-)
+from opentill.domain.order import (Attempt, AttemptStatus, CallKind, KeptCard, Order, RailCall, Refund, RefundStatus, SavedCard)
 from opentill.domain.refusals import Refusal
 from opentill.domain.transition import Change
 from opentill.engine.engine import Engine, Outcome, Render, Result
 from opentill.engine.errors import EngineError, Overloaded
 from opentill.keys.card_vault import CardVault
+from opentill.rails.payouts import PayoutCalls, PayoutRails, tell_disputed
 from opentill.rails.rail import (
     BankAccount,
     Card,
     CardRail,
     PasswordAnswer,
+    Payout,
     PayoutAnswer,
+    PayoutKind,
     RailAnswer,
     RailCard,
-    TransferRail,
     sender_account,
 )
 from opentill.store.orders.contract import KeyClaim, StoredReply, TokenId
@@ -101,20 +95,21 @@ class CardPaymentService:
         self,
         engine: Engine,
         rail: CardRail,
-        transfers: TransferRail,
+        payouts: PayoutRails,
         clock: Clock,
         ids: Ids,
         settings: CardPaymentSettings,
         vault: CardVault,
         render_late: Callable[[CallKind, str], Render],
     ):
-        """Take the rails; ``transfers`` gives back what a transfer paid for.
+        """Take the rails; money goes out by ``payouts``.
 
         ``render_late`` gives the wire's reply to a call whose caller is gone, by kind and id.
         """
         self._engine = engine
         self._rail = rail
-        self._transfers = transfers
+        self._by_card = PayoutCalls(payouts.cards, settings.timeout_seconds)
+        self._by_transfer = PayoutCalls(payouts.transfers, settings.timeout_seconds)
         self._clock = clock
         self._ids = ids
         self._settings = settings
@@ -216,7 +211,7 @@ class CardPaymentService:
         for refund in order.refunds:
             if refund.call is not None and refund.call.until <= now:
                 render = self._render_late(refund.call.kind, refund.refund_id)
-                await self._pay_back(order, refund, render)
+                await self._finish_refund(order, refund, render)
 
     async def close(self, seconds: float) -> None:
         """Wait so long for calls that are running, then leave them to the worker of the next start."""
@@ -323,7 +318,7 @@ class CardPaymentService:
 
     async def _payout_answer(self, order: Order, refund: Refund) -> PayoutAnswer:
         """Ask the rail, always under the refund's one id; a try of unknown outcome is looked up first."""
-        return await self._heard(self._paid_back(order, refund), refund.refund_id, NO_PAYOUT_ANSWER)
+        return await self._calls(order, refund).pay(_payout(order, refund))
 
     async def _pay_back_part(self, order: Order, refund: Refund, render: Render) -> None:
         """Pay back one of the senders of a payment made of several transfers."""
@@ -332,11 +327,58 @@ class CardPaymentService:
         except EngineError as error:
             _log.warning("refund_unsettled", refund_id=refund.refund_id, error=type(error).__name__)
 
+    async def _finish_refund(self, order: Order, refund: Refund, render: Render) -> None:
+        """Find out about a refund whose caller is taken for dead, or who heard no answer.
+
+        Before the rail is asked once more it is committed that the try before has no answer.
+        """
+        calls = self._calls(order, refund)
+        if refund.status is RefundStatus.CLOSING:
+            await self._close(order, refund, render)
+            return
+        known = await calls.look_up(refund.refund_id)
+        if known is None or known.outcome is RefundOutcome.REFUSED:
+            if not await self._give_up_try(order, refund):
+                return
+            known = known or await calls.pay(_payout(order, refund))
+        await self._settle_refund(order, refund, known, render)
+
+    async def _give_up_try(self, order: Order, refund: Refund) -> bool:
+        """Commit that the first try has no answer; whoever asked is answered when the refund ends."""
+        if refund.status is not RefundStatus.RUNNING:
+            return True
+        command = replace(self._settlement(order, refund, NO_PAYOUT_ANSWER), keeps_key=True)
+        outcome = (await self._engine.submit(command)).outcome
+        left = outcome.after.refund(refund.refund_id) if isinstance(outcome, Change) else None
+        return left is not None and left.status is RefundStatus.UNKNOWN
+
     async def _settle_refund(
         self, order: Order, refund: Refund, answer: PayoutAnswer, render: Render
     ) -> Result:
-        """Record the answer, or for now that there is none; the first reply under its key stays for ever."""
-        command = SettleRefund(
+        """Record the answer, or for now that there is none; the first reply under its key stays for ever.
+
+        What was refused beside a try without an answer is closed at once.
+        """
+        key = refund.call.key if refund.call else None
+        command = self._settlement(order, refund, answer)
+        result = await self._engine.submit(command, render=render, completes_key=key)
+        tell_disputed(result.outcome)
+        left = result.outcome.after.refund(refund.refund_id) if isinstance(result.outcome, Change) else None
+        if left is not None and left.status is RefundStatus.CLOSING:
+            return await self._close(order, left, render) or result
+        return result
+
+    async def _close(self, order: Order, refund: Refund, render: Render) -> Result | None:
+        """Have the rail close the refund's id, and record how it ended; None while the rail is silent."""
+        answer = await self._calls(order, refund).close(refund.refund_id)
+        if answer.outcome is RefundOutcome.SILENT:
+            return None
+        result = await self._engine.submit(self._settlement(order, refund, answer), render=render)
+        tell_disputed(result.outcome)
+        return result
+
+    def _settlement(self, order: Order, refund: Refund, answer: PayoutAnswer) -> SettleRefund:
+        return SettleRefund(
             account_id=order.account_id,
             command_id=self._ids.uuid(),
             actor=RAIL,
@@ -346,17 +388,9 @@ class CardPaymentService:
             response_code=answer.response_code,
             message=answer.message,
         )
-        key = refund.call.key if refund.call else None
-        return await self._engine.submit(command, render=render, completes_key=key)
 
-    async def _paid_back(self, order: Order, refund: Refund) -> PayoutAnswer:
-        rail = self._transfers if order.credit(refund.transaction_id) else self._rail
-        known = await rail.look_up_payout(refund.refund_id)
-        if known is not None:
-            return known
-        return await rail.refund(
-            refund.refund_id, refund.transaction_id, refund.amount, order.currency, _paid_to(order, refund)
-        )
+    def _calls(self, order: Order, refund: Refund) -> PayoutCalls:
+        return self._by_transfer if order.credit(refund.transaction_id) else self._by_card
 
     # --- what all calls share -----------------------------------------------------------------------
 
@@ -399,6 +433,17 @@ def _further_parts(begun: Change, refund_id: str) -> list[Refund]:
     """Return the refunds that a command began beside the one of its own id."""
     ids = {event.refund_id for event in begun.events} - {refund_id, None}
     return [refund for refund in begun.after.refunds if refund.refund_id in ids]
+
+
+def _payout(order: Order, refund: Refund) -> Payout:
+    return Payout(
+        payout_id=refund.refund_id,
+        kind=PayoutKind.REFUND,
+        transaction_id=refund.transaction_id,
+        amount=refund.amount,
+        currency=order.currency,
+        to=_paid_to(order, refund),
+    )
 
 
 def _paid_to(order: Order, refund: Refund) -> BankAccount | None:

@@ -1,6 +1,7 @@
 """What every rail must do. A rail is another company's computer: slow, forgetful only in theory."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Protocol
 
 from opentill.domain.commands import RailOutcome, RefundOutcome
@@ -149,34 +150,50 @@ class CardRail(Protocol):
     async def look_up(self, transaction_id: str) -> RailAnswer | None:
         """Return what became of this id; None when the rail has never seen it."""
 
-    async def refund(
-        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
-    ) -> PayoutAnswer:
-        """Give paid money back, to the card that paid or to a bank account; once for each refund id."""
 
-    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """Return what became of a refund of this id; None when the rail has never seen it."""
+class PayoutKind(StrEnum):
+    """The reasons to send money out."""
+
+    REFUND = "refund"
+    """Of what paid for an order."""
+    RETURN = "return"
+    """Of a transfer that no order wanted."""
 
 
-class TransferRail(Protocol):
-    """A bank that sends money. Every call carries our id: an id is paid once, however often it is asked for.
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """Money to be sent out; ``amount`` in minor units."""
 
-    Unlike a card's, a refused id may be asked for again, and may be paid then. As with ``CardRail`` a call
-    that takes for ever or raises is silence. ``to`` is None where nobody knows the sender's account.
+    payout_id: str
+    """The one id for life, sent on every try."""
+    kind: PayoutKind
+    transaction_id: str
+    """The payment or the credit that it gives back."""
+    amount: int
+    currency: str
+    to: BankAccount | None
+    """None for the card that paid, and where nobody knows a sender's account."""
+
+
+class PayoutRail(Protocol):
+    """A card processor or bank that sends money out: refunds and returns, under one contract.
+
+    An id is paid once at the most, however often it is asked for; a refused one may be asked for again, and
+    may be paid then. A call may take for ever or raise: both are silence, after which the money may have gone
+    or may still go. Only an answer to ``close`` ends that (laws 4).
     """
 
-    async def refund(
-        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
-    ) -> PayoutAnswer:
-        """Give back what a transfer paid for."""
+    async def pay(self, payout: Payout) -> PayoutAnswer:
+        """Send the money, or refuse to."""
 
-    async def return_credit(
-        self, return_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
-    ) -> PayoutAnswer:
-        """Send a transfer that no order wanted back to its sender."""
+    async def look_up(self, payout_id: str) -> PayoutAnswer | None:
+        """Return what became of this id so far; None when the rail has never seen it."""
 
-    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """Return what became of a refund or return of this id; None when the rail has never seen it."""
+    async def close(self, payout_id: str) -> PayoutAnswer:
+        """Refuse this id from now on for ever: CLOSED, or DONE if it had been paid. Safe to repeat.
+
+        An id never seen is remembered, and refused should it still arrive.
+        """
 
 
 class NoCardRail:
@@ -229,38 +246,41 @@ class NoCardRail:
         """Raise ConnectionError."""
         raise ConnectionError
 
-    async def refund(
-        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
-    ) -> PayoutAnswer:
+
+class NoCardPayouts:
+    """Stands where no card rail is connected: every call fails, which is taken for silence."""
+
+    async def pay(self, payout: Payout) -> PayoutAnswer:
         """Raise ConnectionError."""
         raise ConnectionError
 
-    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
+    async def look_up(self, payout_id: str) -> PayoutAnswer | None:
+        """Raise ConnectionError."""
+        raise ConnectionError
+
+    async def close(self, payout_id: str) -> PayoutAnswer:
         """Raise ConnectionError."""
         raise ConnectionError
 
 
 _NO_BANK: Final = PayoutAnswer(RefundOutcome.REFUSED, "", "No bank is connected: send it by hand")
+_NEVER_SENT: Final = PayoutAnswer(RefundOutcome.CLOSED, "", "No bank is connected")
 
 
-class NoTransferRail:
+class NoTransferPayouts:
     """Stands where no bank is connected that could send money: persons settle what is to go back.
 
-    It refuses, since silence would keep them from it: the outcome of a silent call is not known.
+    It refuses, since silence would keep them from it; and no id that it was asked for is ever paid.
     """
 
-    async def refund(
-        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
-    ) -> PayoutAnswer:
+    async def pay(self, payout: Payout) -> PayoutAnswer:
         """Refuse."""
         return _NO_BANK
 
-    async def return_credit(
-        self, return_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
-    ) -> PayoutAnswer:
-        """Refuse."""
-        return _NO_BANK
-
-    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
+    async def look_up(self, payout_id: str) -> PayoutAnswer | None:
         """Return None: it has never seen any."""
         return None
+
+    async def close(self, payout_id: str) -> PayoutAnswer:
+        """Answer that nothing was or will be sent."""
+        return _NEVER_SENT

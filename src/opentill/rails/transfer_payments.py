@@ -22,12 +22,13 @@ from opentill.domain.commands import (
     ReceiveCredit,
     RefundOutcome,
     SettleReturn,
+    SettleReturnByHand,
     TimeDoubt,
 )
-from opentill.domain.lifecycle import ORDER_TABLE, REFUSAL_OF, OrderInput
+from opentill.domain.lifecycle import ORDER_TABLE, REFUSAL_OF, RETURN_TABLE, OrderInput, ReturnInput
 from opentill.domain.names import return_id, transaction_id
 from opentill.domain.nuban import SERIALS, account_number
-from opentill.domain.order import Credit, Disposition, LateMoney, Order, Return, ReturnKind
+from opentill.domain.order import Credit, Disposition, LateMoney, Order, Return, ReturnKind, ReturnStatus
 from opentill.domain.refusals import CreditNotHeld, CurrencyMismatch, RecordNotFound, Refusal
 from opentill.domain.suspense import SUSPENSE, suspense_order, suspense_transaction
 from opentill.domain.transition import Change
@@ -35,7 +36,8 @@ from opentill.engine.engine import Engine, Outcome
 from opentill.engine.errors import CommandFailed
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
-from opentill.rails.rail import PayoutAnswer, TransferRail, sender_account
+from opentill.rails.payouts import PayoutCalls, tell_disputed
+from opentill.rails.rail import Payout, PayoutAnswer, PayoutKind, PayoutRail, sender_account
 from opentill.store.transfers.contract import Advice, TransferAccount, TransferNotice
 
 BANK: Final = Actor(ActorKind.RAIL)
@@ -50,7 +52,6 @@ FRESH_ROUNDS: Final = 4
 SWEEP: Final = 128
 RETURNS_AT_ONCE: Final = 16
 """How many returns of one order are sent side by side; the next look takes the rest."""
-NO_ANSWER: Final = PayoutAnswer(RefundOutcome.SILENT, "", "The transfer is being processed")
 
 _log = structlog.get_logger("opentill.transfers")
 
@@ -90,6 +91,10 @@ class AdviceContradicts(Exception):
     """This session id was told before with another amount, currency or account number."""
 
 
+class RailSilent(Exception):
+    """The rail did not say whether it has paid a return, so that nothing may be booked beside it."""
+
+
 class TransferPaymentService:
     """Takes bank transfers, and sends back what no order wants."""
 
@@ -99,7 +104,7 @@ class TransferPaymentService:
         engine: Engine,
         reader: Reader,
         threads: StoreThreads,
-        rail: TransferRail,
+        rail: PayoutRail,
         clock: Clock,
         ids: Ids,
         settings: TransferSettings,
@@ -107,7 +112,7 @@ class TransferPaymentService:
         self._engine = engine
         self._reader = reader
         self._threads = threads
-        self._rail = rail
+        self._payouts = PayoutCalls(rail, settings.timeout_seconds)
         self._clock = clock
         self._ids = ids
         self._settings = settings
@@ -275,6 +280,9 @@ class TransferPaymentService:
         await asyncio.gather(*(self._send_back(order, each) for each in due[:RETURNS_AT_ONCE]))
 
     async def _send_back(self, order: Order, return_: Return) -> None:
+        if return_.status is ReturnStatus.CLOSING:
+            await self._close(order, return_)
+            return
         now = self._clock.now()
         until = now + self._patience()
         begun = await self._submit(
@@ -290,41 +298,52 @@ class TransferPaymentService:
         credit = order.credit(return_.transaction_id)
         if not isinstance(begun, Change) or credit is None:
             return
-        answer = await self._heard(order, return_, credit)
-        await self._submit(
+        answer = await self._payouts.pay(_payout(order, return_, credit))
+        settled = await self._settle(order, return_, answer, answers_until=until)
+        left = settled.after.return_of(return_.transaction_id) if isinstance(settled, Change) else None
+        if left is not None and left.status is ReturnStatus.CLOSING:
+            await self._close(order, left)
+
+    async def _close(self, order: Order, return_: Return) -> None:
+        """Have the rail close the return's id, and record how it ended; later, if the rail is silent."""
+        answer = await self._payouts.close(return_id(return_.transaction_id))
+        if answer.outcome is not RefundOutcome.SILENT:
+            await self._settle(order, return_, answer)
+
+    async def _settle(
+        self, order: Order, return_: Return, answer: PayoutAnswer, answers_until: int = 0
+    ) -> Outcome | None:
+        outcome = await self._submit(
             SettleReturn(
                 account_id=order.account_id,
                 command_id=self._ids.uuid(),
                 actor=BANK,
                 transaction_id=return_.transaction_id,
                 outcome=answer.outcome,
-                answers_until=until,
+                answers_until=answers_until,
                 response_code=answer.response_code,
                 message=answer.message,
                 try_again_at=self._clock.now() + self._pause(return_.tries),
                 max_tries=self._settings.max_tries,
             )
         )
+        tell_disputed(outcome)
+        return outcome
 
-    async def _heard(self, order: Order, return_: Return, credit: Credit) -> PayoutAnswer:
-        """Return the rail's answer, or silence when it takes too long or fails in any way."""
-        try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                return await self._sent(order, return_, credit)
-        except Exception as error:  # noqa: BLE001 - a rail may fail in any way; all of them are silence
-            _log.warning("rail_silent", about=return_.transaction_id, error=type(error).__name__)
-            return NO_ANSWER
+    async def settle_by_hand(self, order: Order, command: SettleReturnByHand) -> Outcome | None:
+        """Book that a person sent the money back, after the rail has closed the return's id.
 
-    async def _sent(self, order: Order, return_: Return, credit: Credit) -> PayoutAnswer:
-        """Send it, always under the one id; what became of an earlier try is asked first."""
-        id_ = return_id(return_.transaction_id)
-        known = await self._rail.look_up_payout(id_)
-        if known is not None and known.outcome is RefundOutcome.DONE:
-            return known
-        transaction = return_.transaction_id
-        return await self._rail.return_credit(
-            id_, transaction, return_.amount, order.currency, sender_account(credit)
-        )
+        If the rail had sent it already that is booked, which ``bank_reference`` of the return tells: it has
+        none then. Raises RailSilent, with nothing booked, while the rail does not answer.
+        """
+        known = order.return_of(command.transaction_id)
+        if known is not None and ReturnInput.SETTLED_BY_HAND in RETURN_TABLE[known.status]:
+            answer = await self._payouts.close(return_id(known.transaction_id))
+            if answer.outcome is RefundOutcome.SILENT:
+                raise RailSilent
+            if answer.outcome is RefundOutcome.DONE:
+                return await self._settle(order, known, answer)
+        return await self._submit(command)
 
     def _patience(self) -> int:
         return int((self._settings.timeout_seconds + self._settings.grace_seconds) * 1000)
@@ -334,6 +353,17 @@ class TransferPaymentService:
 
     async def _submit(self, command: Command) -> Outcome | None:
         return (await self._engine.submit(command)).outcome
+
+
+def _payout(order: Order, return_: Return, credit: Credit) -> Payout:
+    return Payout(
+        payout_id=return_id(return_.transaction_id),
+        kind=PayoutKind.RETURN,
+        transaction_id=return_.transaction_id,
+        amount=return_.amount,
+        currency=order.currency,
+        to=sender_account(credit),
+    )
 
 
 def _disposition(booked: Change, advice: Advice) -> str:

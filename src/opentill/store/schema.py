@@ -5,7 +5,7 @@ module is what they must come to (a test compares the two) and what cold stateme
 """
 
 from collections.abc import Collection, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -47,6 +47,18 @@ _PAID, _CANCELLED, _EXPIRED = (
 
 _PENDING, _DEAD = DeliveryState.PENDING.value, DeliveryState.DEAD.value
 _DONE = ReturnStatus.DONE.value
+LATER_STATUS: Final[Mapping[str, str]] = {
+    RefundStatus.CLOSING: RefundStatus.UNKNOWN.value,
+    RefundStatus.DISPUTED: RefundStatus.REFUSED.value,
+}
+"""Statuses of refunds that came with 0012, each with the older one that stands in its place in ``status``.
+
+The word itself stands in ``finer_status``, so that code of before goes on beside it (as of returns below).
+"""
+LATER_RETURN_STATUS: Final[Mapping[str, str]] = {
+    ReturnStatus.CLOSING: ReturnStatus.UNKNOWN.value,
+    ReturnStatus.DISPUTED: ReturnStatus.DONE.value,
+}
 _Words: TypeAlias = (
     type[OrderStatus] | type[AttemptStatus] | type[RefundStatus] | type[ReturnStatus] | type[DeliveryState]
 )
@@ -63,8 +75,8 @@ def names_of(
     )
 
 
-def _one_of(column: str, words: _Words) -> str:
-    return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
+def _one_of(column: str, words: _Words, without: Collection[str] = ()) -> str:
+    return f"{column} IN ({', '.join(repr(w.value) for w in words if w.value not in without)})"
 
 
 def _index_where(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
@@ -288,8 +300,9 @@ refunds = Table(
     Column("from_credit", code(64)),
     Column("whole_id", code(36)),
     Column("whole_amount", BigInteger),
+    Column("finer_status", code(16)),
     PrimaryKeyConstraint("account_id", "refund_id"),
-    CheckConstraint(_one_of("status", RefundStatus), name="known_refund_status"),
+    CheckConstraint(_one_of("status", RefundStatus, LATER_STATUS), name="known_refund_status"),
     CheckConstraint("amount > 0", name="refund_above_zero"),
     CheckConstraint("(account_number IS NULL) = (bank_code IS NULL)", name="bank_account_whole_or_absent"),
     CheckConstraint("(call_kind IS NULL) = (call_until IS NULL)", name="refund_call_whole_or_absent"),
@@ -342,8 +355,11 @@ returns = Table(
     Column("bank_reference", Text, nullable=False),
     Column("response_code", code(64), nullable=False),
     Column("message", Text, nullable=False),
+    Column("finer_status", code(16)),
+    # 1 once a try of its id was left unanswered.
+    Column("unanswered", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("account_id", "transaction_id"),
-    CheckConstraint(_one_of("status", ReturnStatus), name="known_return_status"),
+    CheckConstraint(_one_of("status", ReturnStatus, LATER_RETURN_STATUS), name="known_return_status"),
     CheckConstraint("amount > 0", name="return_above_zero"),
     Index("returns_by_order", "account_id", "order_id"),
     Index("returns_by_call", "call_until"),

@@ -111,8 +111,10 @@ _RAIL_SPEAKS: Final = frozenset({_A.APPROVED, _A.AWAITING_OTP, _A.AWAITING_3DS, 
 _REFUND_ANSWER: Final[dict[RefundStatus, tuple[bool, str]]] = {
     RefundStatus.RUNNING: (True, "Refund is being processed"),
     RefundStatus.UNKNOWN: (True, "Refund is being processed"),
+    RefundStatus.CLOSING: (True, "Refund is being processed"),
     RefundStatus.DONE: (True, "Refund processed successfully"),
     RefundStatus.REFUSED: (False, "The refund was refused"),
+    RefundStatus.DISPUTED: (False, "The refund was refused"),
 }
 
 TOKENIZED_SUCCESS: Final = "SUCCESS"

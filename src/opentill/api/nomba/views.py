@@ -226,11 +226,14 @@ _TRANSFER_MESSAGE: Final[dict[TransferState, str]] = {
 }
 
 
+_BACK: Final = frozenset({ReturnStatus.DONE, ReturnStatus.DISPUTED})
+
+
 def _of_transfer(credit: Credit, order: Order) -> dict[str, Any]:
     """Return a transfer's members: with all that was applied if it completed the order, else its own."""
     state, left = TransferState.of(credit), order.return_of(credit.transaction_id)
     paid = credit.transaction_id == order.paid_by
-    back = state is TransferState.SENT_BACK and left is not None and left.status is ReturnStatus.DONE
+    back = state is TransferState.SENT_BACK and left is not None and left.status in _BACK
     if paid:
         amount, updated_at = order.totals.applied, order.paid_at
     else:

@@ -318,9 +318,11 @@ _OF_A_RETURN: Final = frozenset(
         EventType.RETURN_TRIED,
         EventType.RETURN_UNKNOWN,
         EventType.RETURN_REFUSED,
+        EventType.RETURN_CLOSING,
         EventType.RETURN_PARKED,
         EventType.RETURN_RETRIED,
         EventType.PAYMENT_REVERSAL,
+        EventType.PAYOUT_DISPUTED,
     }
 )
 
@@ -329,7 +331,7 @@ def _moved(event: Event) -> Mapping[str, str | dict[str, str]]:
     metadata = {"metadata": dict(event.metadata)} if event.metadata else {}
     money = {"amount": major_units(event.amount, event.currency), "currency": event.currency}
     by_transfer = event.method is Method.TRANSFER
-    goes_back = by_transfer and event.type in _OF_A_RETURN
+    goes_back = by_transfer and event.type in _OF_A_RETURN and event.refund_id is None
     about = {
         "transactionId": event.transaction_id,
         "method": event.method.value if by_transfer else None,

@@ -22,6 +22,7 @@ from opentill.domain.refusals import (
     ReturnParked,
 )
 from opentill.domain.suspense import SUSPENSE
+from opentill.engine.engine import Outcome
 from opentill.engine.errors import EngineError
 from opentill.operating import Operating, operating
 from opentill.store.orders.contract import Snapshot
@@ -103,7 +104,11 @@ async def submit(till: Operating, make: MakeCommand, found: FoundCredit) -> Orde
         actor=OPERATOR,
         transaction_id=found.credit.transaction_id,
     )
-    outcome = (await till.engine.submit(command)).outcome
+    return order_after((await till.engine.submit(command)).outcome)
+
+
+def order_after(outcome: Outcome | None) -> Order:
+    """Return the order after what was done to it. Raises the Refusal if it was refused."""
     if isinstance(outcome, Refusal):
         raise outcome
     assert outcome is not None

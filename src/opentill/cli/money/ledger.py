@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -9,8 +10,10 @@ from cyclopts import Parameter
 from opentill.cli.money.beancount import journal
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import print_table, say
+from opentill.rails.sandbox.journal import journal_of, money_out
 from opentill.store.audit.bookings import read_bookings
 from opentill.store.audit.examination import Finding, audit, count_orders, open_read_only
+from opentill.store.audit.rail import MoneyOut, held_against_rail
 
 MOST_SHOWN: Final = 20
 """Offences that are told of one check; the rest is counted."""
@@ -21,14 +24,21 @@ BROKEN: Final = 1
 def check(*, where: Where | None = None) -> None:
     """Hold every order, event and ledger entry against every invariant; exit 1 if one is broken.
 
-    Reads only, also beside a running server.
+    In a sandbox also against what its rail says that it gave out. Reads only, also beside a running server.
 
     Args:
         where: Which database.
     """
-    with operator_errors(), open_read_only((where or Where()).settings().database_url) as connection:
-        orders = count_orders(connection)
-        findings = list(audit(connection, MOST_SHOWN))
+    with operator_errors():
+        settings = (where or Where()).settings()
+        journal = journal_of(settings.database_url, settings.data_dir)
+        out_before = money_out(journal)
+        with open_read_only(settings.database_url) as connection:
+            orders = count_orders(connection)
+            findings = list(audit(connection, MOST_SHOWN))
+            if out_before is not None:
+                moved = MoneyOut(out_before, partial(money_out, journal))
+                findings.append(held_against_rail(connection, moved, MOST_SHOWN))
     print_table(("check", "offences"), ((each.check.name, str(each.count)) for each in findings))
     broken = [each for each in findings if each.count]
     for finding in broken:

@@ -1,21 +1,29 @@
 """``opentill returns``: money on its way back, and what to do where the bank will not send it."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from opentill.cli.money.decisions import FoundCredit, MakeCommand, found, on_money, submit
+from opentill.cli.money.decisions import (
+    OPERATOR,
+    FoundCredit,
+    MakeCommand,
+    found,
+    on_money,
+    order_after,
+    submit,
+)
 from opentill.cli.preflight import OperatorError, Where, operator_errors
 from opentill.cli.printing import AsJson, print_table, printable, say, say_json, shown_time
 from opentill.domain.commands import RetryReturn, SettleReturnByHand
 from opentill.domain.money import major_units
 from opentill.domain.names import return_id
-from opentill.domain.order import Return, ReturnStatus
+from opentill.domain.order import Order, Return, ReturnStatus
 from opentill.domain.refusals import RecordNotFound
 from opentill.operating import Operating
+from opentill.rails.transfer_payments import RailSilent
 from opentill.store.orders.contract import OrderView
 from opentill.webhooks.signature import rfc3339
 
@@ -56,7 +64,7 @@ def list_(
 def _open(view: OrderView) -> Iterator[tuple[FoundCredit, Return]]:
     for each in view.order.returns:
         credit = view.order.credit(each.transaction_id)
-        if credit and each.status is not ReturnStatus.DONE:
+        if credit and each.status not in {ReturnStatus.DONE, ReturnStatus.DISPUTED}:
             yield FoundCredit(view.order, credit), each
 
 
@@ -76,6 +84,8 @@ def settle(
 ) -> None:
     """Say that you have sent the money back yourself; from then on the server does not.
 
+    The bank is first asked to refuse the return for ever; if it has sent the money already, that is booked.
+
     Args:
         return_id: Return id, from `opentill returns list`.
         bank_reference: Under what the bank has your transfer.
@@ -84,8 +94,37 @@ def settle(
     """
     with operator_errors():
         told = _checked(bank_reference)
-    make = partial(SettleReturnByHand, bank_reference=told)
-    _carry_out(return_id, make, "is settled", as_json=as_json, where=where)
+
+    async def act(till: Operating) -> tuple[FoundCredit, Return]:
+        credit = await found(till, return_id)
+        command = SettleReturnByHand(
+            account_id=credit.order.account_id,
+            command_id=till.ids.uuid(),
+            actor=OPERATOR,
+            transaction_id=credit.credit.transaction_id,
+            bank_reference=told,
+        )
+        try:
+            outcome = await till.transfers.settle_by_hand(credit.order, command)
+        except RailSilent:
+            raise OperatorError(_SILENT) from None
+        return _left(order_after(outcome), credit)
+
+    after, left = on_money(where, act)
+    if as_json:
+        say_json(_return(after, left))
+    elif left.bank_reference:
+        say(f"Return {return_id} of {after.shown(left.amount)} is settled.")
+    else:
+        say(
+            f"The bank had sent return {return_id} of {after.shown(left.amount)} already, and that is booked."
+        )
+        say(f"If you have sent it under {printable(told)} as well, it went out twice: ask for yours back.")
+
+
+_SILENT: Final = (
+    "the bank did not say whether it has sent this return, so nothing is booked; try again when it answers."
+)
 
 
 def _checked(bank_reference: str) -> str:
@@ -98,17 +137,20 @@ def _checked(bank_reference: str) -> str:
 def _carry_out(id_: str, make: MakeCommand, what: str, *, as_json: bool, where: Where | None) -> None:
     async def act(till: Operating) -> tuple[FoundCredit, Return]:
         credit = await found(till, id_)
-        order = await submit(till, make, credit)
-        left = order.return_of(credit.credit.transaction_id)
-        if left is None:
-            raise RecordNotFound
-        return FoundCredit(order, credit.credit), left
+        return _left(await submit(till, make, credit), credit)
 
     after, left = on_money(where, act)
     if as_json:
         say_json(_return(after, left))
     else:
         say(f"Return {id_} of {after.shown(left.amount)} {what}.")
+
+
+def _left(order: Order, of: FoundCredit) -> tuple[FoundCredit, Return]:
+    left = order.return_of(of.credit.transaction_id)
+    if left is None:
+        raise RecordNotFound
+    return FoundCredit(order, of.credit), left
 
 
 # --- as it is printed -----------------------------------------------------------------------------

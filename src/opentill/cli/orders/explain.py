@@ -30,6 +30,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     _E.PAYMENT_REVERSAL: "{who} gave back the {amount} of {transaction}",
     _E.REFUND_STARTED: "{who} had {amount} of the payment given back",
     _E.REFUND_UNKNOWN: "the card processor did not answer in time about the refund, so it is asked again",
+    _E.REFUND_CLOSING: "{who} refused the refund beside a try without an answer, so it is asked to close it",
     _E.REFUND_REFUSED: "{who} refused to give back {amount}, which is the merchant's again",
     _E.PAYMENT_REFUNDED: "{who} gave back {amount} of the payment",
     _E.CREDIT_RECEIVED: "a bank transfer of {amount} arrived, {transaction}",
@@ -37,8 +38,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     _E.RETURN_TRIED: "the bank was asked to send them back",
     _E.RETURN_UNKNOWN: "the bank did not answer in time, so it is asked again about the same return",
     _E.RETURN_REFUSED: "the bank refused to send them back, so it is asked again later",
+    _E.RETURN_CLOSING: "the bank refused beside a try without an answer, so it is asked to close the return",
     _E.RETURN_PARKED: "the bank refused as often as it was to be asked, so a person must see to it",
     _E.RETURN_RETRIED: "{who} had the bank asked once more",
+    _E.PAYOUT_DISPUTED: "{who} paid {amount} that it had refused or a person had sent already: look into it",
 }
 """What each event means. An event of a newer server, that stands here no more, is told by its name."""
 

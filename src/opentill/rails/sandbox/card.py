@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from opentill.domain.commands import RailOutcome, RefundOutcome
+from opentill.domain.commands import RailOutcome
 from opentill.domain.order import Challenge
-from opentill.rails.rail import BankAccount, Card, PasswordAnswer, PayoutAnswer, RailAnswer, RailCard
-from opentill.rails.sandbox.journal import OVER, RailCardKept, RailJournal, RailPayment, RailPayout, RailTry
+from opentill.rails.rail import Card, PasswordAnswer, RailAnswer, RailCard
+from opentill.rails.sandbox.journal import OVER, RailCardKept, RailJournal, RailPayment, RailTry
 from opentill.rails.sandbox.switches import SwitchedCalls
 
 OTP_CARD: Final = "5434621074252808"
@@ -37,8 +37,6 @@ _INVALID_OTP = RailAnswer(RailOutcome.OTP_REJECTED, "T1", "Invalid OTP")
 _WRONG_OTP = RailAnswer(
     RailOutcome.OTP_REJECTED, "T1", "Token Authorization Not Successful. Incorrect Token Supplied"
 )
-_PAID_OUT = PayoutAnswer(RefundOutcome.DONE, "00", "Refund processed successfully")
-_NOT_PAID_OUT = PayoutAnswer(RefundOutcome.REFUSED, "05", "The bank refused to take the money back")
 
 _BY_OTP: Final = {
     "9999": _APPROVED,
@@ -191,30 +189,6 @@ class SandboxCardRail:
             return _answer_of(known) if known else None
         return self._with_card(transaction_id, _answer_of(known))
 
-    async def refund(
-        self, refund_id: str, transaction_id: str, amount: int, currency: str, to: BankAccount | None
-    ) -> PayoutAnswer:
-        """Pay out, to the card or to any bank account, once for each refund id."""
-
-        def remember(answer: PayoutAnswer) -> PayoutAnswer:
-            payout = RailPayout(
-                refund_id,
-                transaction_id,
-                answer.outcome.value,
-                amount,
-                currency,
-                answer.response_code,
-                answer.message,
-            )
-            return _payout_answer(self._journal.pay_out(payout))
-
-        return await self._carry_out("refund", _PAID_OUT, remember, _PAID_OUT, _NOT_PAID_OUT)
-
-    async def look_up_payout(self, payout_id: str) -> PayoutAnswer | None:
-        """Return what the journal knows of the payout."""
-        known = await asyncio.to_thread(self._journal.payout, payout_id)
-        return _payout_answer(known) if known else None
-
 
 def _answer_to_card(card: Card, amount: int) -> RailAnswer:
     if card.number not in {OTP_CARD, CHALLENGE_CARD}:
@@ -252,7 +226,3 @@ def _refused_if_over(answer: RailAnswer) -> RailAnswer:
 def _answer_of(known: RailPayment) -> RailAnswer:
     outcome = _OUTCOME_OF_STATE.get(known.state) or RailOutcome(known.state)
     return RailAnswer(outcome, known.response_code, known.message)
-
-
-def _payout_answer(known: RailPayout) -> PayoutAnswer:
-    return PayoutAnswer(RefundOutcome(known.state), known.response_code, known.message)

@@ -4,6 +4,7 @@ A real rail remembers what we forget in a crash; so must this one. Every answer 
 before it is given. The switches that make its next calls fail stand here too, for every process.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from sqlalchemy import (
     delete,
     event,
     insert,
+    inspect,
     select,
     text,
     update,
@@ -37,7 +39,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from opentill.clock import SystemClock
 from opentill.store.databases.dialect import dialect_of
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
+from opentill.store.databases.opening import read_only
 from opentill.store.databases.sqlite import make_private
+from opentill.store.databases.urls import (is_postgres)
 
 POSTGRES_CONNECTIONS: Final = 5
 
@@ -95,6 +99,9 @@ _switches = Table(
     Column("calls_left", Integer, nullable=False),
 )
 
+JOURNAL_FILE: Final = "sandbox-rail.db"
+"""Beside a SQLite database."""
+
 OVER = ("voided", "never_happened")
 """States of a payment in which its id takes no money any more."""
 
@@ -132,7 +139,7 @@ class RailPayout:
     transaction_id: str
     """The payment that is refunded, or the credit that is returned."""
     state: str
-    """done or refused."""
+    """done, refused, or closed: refused for ever."""
     amount: int
     currency: str
     response_code: str
@@ -157,6 +164,29 @@ class RailSwitch:
     outcome: str | None
     """approve, decline, timeout, unknown or refuse; None leaves the outcome as it is."""
     delay_milliseconds: int
+
+
+def journal_of(database_url: str, data_dir: Path) -> Path | str:
+    """Return where the rail of the sandbox on this database keeps its journal."""
+    return database_url if is_postgres(database_url) else data_dir / JOURNAL_FILE
+
+
+def money_out(where: Path | str) -> dict[str, int] | None:
+    """Read what the rail gave out, in minor units, by the payment or credit that it gives back.
+
+    None where no sandbox has ever been; never makes or changes a journal. Raises StoreUnusable.
+    """
+    if isinstance(where, Path) and not where.exists():
+        return None
+    paid = select(_payouts.c.transaction_id, _payouts.c.amount).where(_payouts.c.state == "done")
+    voided = select(_payments.c.transaction_id, _payments.c.amount).where(_payments.c.state == "voided")
+    sums: defaultdict[str, int] = defaultdict(int)
+    with read_only(f"sqlite:///{where}" if isinstance(where, Path) else where) as connection:
+        if not inspect(connection).has_table(_payouts.name):
+            return None
+        for transaction_id, amount in connection.execute(paid.union_all(voided)):
+            sums[transaction_id] += amount
+    return dict(sums)
 
 
 class RailJournal:
@@ -237,18 +267,24 @@ class RailJournal:
             return known
 
     def pay_out(self, payout: RailPayout) -> RailPayout:
-        """Remember the first answer to a payout's id; as ``begin``."""
-        with self._engine.begin() as connection:
-            _insert_new(connection, _payouts, payout)
-            return _payout(connection, payout.payout_id) or payout
+        """Remember the answer to a payout's id, in the place of an earlier refusal; returns what counts.
 
-    def pay_out_unless_paid(self, payout: RailPayout) -> RailPayout:
-        """Remember the answer to a payout's id, in the place of an earlier refusal; paid stays paid."""
+        Paid stays paid and closed stays closed, each for ever.
+        """
         refused = (_payouts.c.payout_id == payout.payout_id) & (_payouts.c.state == "refused")
         with self._engine.begin() as connection:
             _insert_new(connection, _payouts, payout)
             connection.execute(update(_payouts).where(refused).values(**_fields(payout)))
             return _payout(connection, payout.payout_id) or payout
+
+    def close_payout(self, payout_id: str) -> RailPayout:
+        """End a payout's id for ever, unless it was paid; one never seen is remembered."""
+        unseen = RailPayout(payout_id, "", "closed", 0, "", "", "")
+        refused = (_payouts.c.payout_id == payout_id) & (_payouts.c.state == "refused")
+        with self._engine.begin() as connection:
+            _insert_new(connection, _payouts, unseen)
+            connection.execute(update(_payouts).where(refused).values(state="closed"))
+            return _payout(connection, payout_id) or unseen
 
     def payout(self, payout_id: str) -> RailPayout | None:
         """Read what is known of this payout."""

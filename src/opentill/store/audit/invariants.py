@@ -14,6 +14,7 @@ from opentill.domain.events import Event, EventType
 from opentill.domain.ledger import (
     CARD_RAIL,
     FEES,
+    PAYOUTS_DISPUTED,
     REFUNDS_DUE,
     RETURNS_DUE,
     TRANSFER_RAIL,
@@ -65,6 +66,7 @@ WORDS: Final = {
     "house": SUSPENSE,
     "returns_due": RETURNS_DUE,
     "refunds_due": REFUNDS_DUE,
+    "payouts_disputed": PAYOUTS_DISPUTED,
     "fees": FEES,
     "merchant_balances": merchant_balance("%"),
 }
@@ -296,6 +298,25 @@ _REFUNDS_DUE = """
      WHERE coalesce(r.due, 0) <> coalesce(l.due, 0)
 """
 
+_DISPUTED_BOOKED = """
+    SELECT o.account_id, o.order_id,
+           'disputed ' || coalesce(d.amount, 0) || '; by the ledger ' || coalesce(l.amount, 0)
+      FROM orders AS o
+      LEFT JOIN (SELECT account_id, order_id, sum(amount) AS amount
+                   FROM (SELECT account_id, order_id, amount FROM refunds
+                          WHERE finer_status = :refund_disputed
+                          UNION ALL
+                         SELECT account_id, order_id, amount FROM returns
+                          WHERE finer_status = :return_disputed) AS d
+                  GROUP BY account_id, order_id) AS d
+        ON d.account_id = o.account_id AND d.order_id = o.order_id
+      LEFT JOIN (SELECT account_id, order_id, sum(amount) AS amount
+                   FROM ledger_entries WHERE ledger_account = :payouts_disputed
+                  GROUP BY account_id, order_id) AS l
+        ON l.account_id = o.account_id AND l.order_id = o.order_id
+     WHERE coalesce(d.amount, 0) <> coalesce(l.amount, 0)
+"""
+
 _REFUNDS_SUMMED = """
     SELECT account_id, order_id, 'refunded ' || refunded || '; its refunds sum to ' || due
       FROM (SELECT o.account_id, o.order_id, o.refunded,
@@ -479,6 +500,7 @@ CHECKS: Final = (
     ),
     Check("returns-due", "The ledger owes payers what is on its way back.", _RETURNS_DUE),
     Check("refunds-due", "The ledger owes payers the refunds that are under way.", _REFUNDS_DUE),
+    Check("disputed-booked", "The ledger shows what was paid beyond what was owed.", _DISPUTED_BOOKED),
     Check("refunds-summed", "Refunded is the sum of the refunds that were not refused.", _REFUNDS_SUMMED),
     Check("refunds-capped", "No more is refunded than was applied.", _REFUNDS_CAPPED),
     Check("refunds-of-the-payment", "Each refund gives back what paid.", _REFUNDS_OF_THE_PAYMENT),

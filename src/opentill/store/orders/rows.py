@@ -1,5 +1,6 @@
 """Rows to domain values and back, in the column order of the schema, which the statements follow too."""
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -251,13 +252,13 @@ def refund(row: Row) -> Refund:
     (
         _account_id, refund_id, _order_id, transaction_id, amount, status, account_number, bank_code,
         started_at, updated_at, call_kind, call_until, call_key, response_code, message, from_credit,
-        whole_id, whole_amount,
+        whole_id, whole_amount, finer_status,
     ) = row  # fmt: skip
     return Refund(
         refund_id=refund_id,
         transaction_id=transaction_id,
         amount=amount,
-        status=RefundStatus(status),
+        status=RefundStatus(_finer(schema.LATER_STATUS, status, finer_status)),
         account_number=account_number,
         bank_code=bank_code,
         started_at=started_at,
@@ -271,13 +272,20 @@ def refund(row: Row) -> Refund:
     )
 
 
+def _finer(later: Mapping[str, str], status: str, finer_status: str | None) -> str:
+    """Return the finer word, unless code of before has gone on from the older one and left it behind."""
+    return finer_status if finer_status and later[finer_status] == status else status
+
+
 def refund_row(o: Order, r: Refund) -> Row:
     """Give the values of ``REFUND``."""
     call = r.call
     return (
-        o.account_id, r.refund_id, o.order_id, r.transaction_id, r.amount, r.status, r.account_number,
+        o.account_id, r.refund_id, o.order_id, r.transaction_id, r.amount,
+        schema.LATER_STATUS.get(r.status, r.status), r.account_number,
         r.bank_code, r.started_at, r.updated_at, call and call.kind, call and call.until,
         call and call.key, r.response_code, r.message, r.from_credit, r.whole_id, r.whole_amount,
+        r.status if r.status in schema.LATER_STATUS else None,
     )  # fmt: skip
 
 
@@ -317,18 +325,19 @@ def return_(row: Row) -> Return:
     """Make a return of ``RETURN``."""
     (
         _account_id, transaction_id, _order_id, kind, amount, status, started_at, updated_at, tries,
-        call_until, bank_reference, response_code, message,
+        call_until, bank_reference, response_code, message, finer_status, unanswered,
     ) = row  # fmt: skip
     return Return(
         transaction_id=transaction_id,
         kind=ReturnKind(kind),
         amount=amount,
-        status=ReturnStatus(status),
+        status=ReturnStatus(_finer(schema.LATER_RETURN_STATUS, status, finer_status)),
         started_at=started_at,
         updated_at=updated_at,
         tries=tries,
         call=RailCall(CallKind.RETURN, call_until) if call_until is not None else None,
         bank_reference=bank_reference,
+        unanswered=bool(unanswered),
         response_code=response_code,
         message=message,
     )
@@ -337,8 +346,10 @@ def return_(row: Row) -> Return:
 def return_row(o: Order, r: Return) -> Row:
     """Give the values of ``RETURN``."""
     return (
-        o.account_id, r.transaction_id, o.order_id, r.kind, r.amount, r.status, r.started_at, r.updated_at,
+        o.account_id, r.transaction_id, o.order_id, r.kind, r.amount,
+        schema.LATER_RETURN_STATUS.get(r.status, r.status), r.started_at, r.updated_at,
         r.tries, r.call and r.call.until, r.bank_reference, r.response_code, r.message,
+        r.status if r.status in schema.LATER_RETURN_STATUS else None, int(r.unanswered),
     )  # fmt: skip
 
 
