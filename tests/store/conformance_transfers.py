@@ -106,7 +106,7 @@ def transfers_stand_in_lists_beside_cards(store: Store) -> None:
     assert listed(statuses=frozenset({TransferState.SENT_BACK, AttemptStatus.DECLINED})) == ["T1", "C3"]
     assert listed(order_names=("r2",)) == ["C4"]
     assert listed(started_from=NOW) == ["T1", "C3", "C2"]
-    assert listed(started_to=NOW - 1) == ["C4"]
+    assert listed(started_before=NOW) == ["C4"]
     assert listed(account_id=OTHER) == []
     with store.snapshot() as snapshot:
         (back,) = snapshot.transactions(replace(every, transaction_ids=("C3",)))

@@ -70,6 +70,7 @@ LAYERS: Mapping[str, Collection[str]] = {
         "app",
         "bootstrap",
         "clock",
+        "domain.times",
         "engine",
         "keys.keyring",
         "keys.provisioning",

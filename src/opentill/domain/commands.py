@@ -224,6 +224,8 @@ class ReceiveCredit(_OfOrder, frozen=True, kw_only=True):
     arrived_at: int
     """Business time at which the advice was written down."""
     narration: str = ""
+    unusable_time: str = ""
+    """The bank's time as it was written, where it can not be used; then ``transferred_at`` is None."""
 
 
 class AcceptCredit(_OfTransaction, frozen=True, kw_only=True):

@@ -32,9 +32,15 @@ def _on_time(order: Order, command: ReceiveCredit) -> bool:
 
 
 def _transferred_at(command: ReceiveCredit) -> int:
-    """Return the bank's time: at the latest the arrival, and the arrival where it was not told."""
+    """Return the bank's time: at the latest the arrival, and the arrival where none was told."""
     at = command.transferred_at
     return command.arrived_at if at is None else min(at, command.arrived_at)
+
+
+def _note(command: ReceiveCredit) -> str | None:
+    if not command.unusable_time:
+        return None
+    return f"the bank's time can not be used, so the arrival counts: {command.unusable_time}"
 
 
 def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
@@ -66,7 +72,7 @@ def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
         replace(order, credit_count=order.credit_count + 1, totals=totals),
         credit,
         amount=amount,
-        remark=Remark(reason=cell.disposition.value),
+        remark=Remark(reason=cell.disposition.value, note=_note(command)),
     )
     if cell.take is Take.APPLY:
         _pay(transition, credit, cell)

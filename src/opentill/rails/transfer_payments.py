@@ -230,6 +230,7 @@ class TransferPaymentService:
                 transferred_at=transferred_at,
                 arrived_at=advice.arrived_at,
                 narration=notice.narration,
+                unusable_time=notice.unusable_time,
             )
         )
 

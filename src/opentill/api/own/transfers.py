@@ -12,7 +12,7 @@ from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import AccountNumber, AmountText, BankCode, ReferenceText, Text
 from opentill.api.http.idempotency import answer_once
-from opentill.api.nomba.creation import Moment
+from opentill.api.http.times import TimeText, told_time
 from opentill.api.own.allowed import why_not_payable
 from opentill.api.wire import (
     RECORD_NOT_FOUND,
@@ -23,7 +23,6 @@ from opentill.api.wire import (
     Reply,
     WireStruct,
     invalid,
-    milliseconds_of,
 )
 from opentill.domain.money import MINOR_DIGITS
 from opentill.domain.order import Order, Sender
@@ -35,6 +34,9 @@ _NAIRA: Final = "NGN"
 _ANY_NUMBER: Final = "0000000000"
 """Stands for the number of an order that is not looked up yet."""
 _ONE_TARGET: Final = "one of accountNumber and orderReference must be given"
+
+_MOST_TOLD: Final = 64
+"""How much is kept of a time that can not be used."""
 
 SessionId = Annotated[str, Meta(max_length=64)]
 SenderAccount = Annotated[str, Meta(max_length=34)]
@@ -56,8 +58,8 @@ class _Transfer(WireStruct, kw_only=True):
     sender_name: Text | None = None
     sender_account_number: SenderAccount | None = None
     sender_bank_code: BankCode | None = None
-    transferred_at: Moment | None = None
-    """The bank's time of the transfer; without it, it counts from its arrival here."""
+    transferred_at: TimeText | None = None
+    """The bank's time of the transfer; without one that can be used, its arrival here counts."""
     narration: Text | None = None
 
 
@@ -185,6 +187,8 @@ def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> Tra
     if currency not in MINOR_DIGITS:
         decode.filled(currency, "currency")
         raise invalid(f"currency must be one of {', '.join(MINOR_DIGITS)}")
+    transferred_at = told_time(body.transferred_at or "")
+    unusable = _line(body.transferred_at) if transferred_at is None else ""
     return TransferNotice(
         rail=BANK_RAIL,
         session_id=decode.filled(session_id, "sessionId"),
@@ -196,7 +200,8 @@ def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> Tra
             account_number=_text(body.sender_account_number, "senderAccountNumber"),
             bank_code=_text(body.sender_bank_code, "senderBankCode"),
         ),
-        transferred_at=None if body.transferred_at is None else milliseconds_of(body.transferred_at),
+        transferred_at=transferred_at,
+        unusable_time=unusable[:_MOST_TOLD],
         narration=_line(body.narration),
     )
 

@@ -166,6 +166,7 @@ def _notice_values(notice: TransferNotice) -> dict[str, Any]:
         "sender_bank_code": notice.sender.bank_code,
         "transferred_at": notice.transferred_at,
         "narration": notice.narration,
+        "unusable_time": notice.unusable_time,
     }
 
 
@@ -180,6 +181,7 @@ def _advice(row: RowMapping) -> Advice:
         sender=sender,
         transferred_at=row["transferred_at"],
         narration=row["narration"],
+        unusable_time=row["unusable_time"],
     )
     return Advice(
         notice=notice,
