@@ -237,6 +237,27 @@ def the_first_notice_of_a_session_counts(store: Store) -> None:
 
 
 @law
+def a_session_that_was_written_with_blanks_is_the_same_session(store: Store) -> None:
+    """An advice that stands with blanks behind its session id is found by the id without them."""
+    padded = store.transfers.record_advice(replace(NOTICE, session_id="S1  "), CREDIT_ID, NOW, NOW + 9)
+    other = store.transfers.record_advice(
+        replace(NOTICE, session_id="S1 b"), f"{CREDIT_ID[:-1]}2", NOW, NOW + 9
+    )
+    assert store.transfers.record_advice(NOTICE, f"{CREDIT_ID[:-1]}3", NOW, NOW + 9) == padded
+    assert other.credit_id != padded.credit_id
+
+
+@law
+def what_a_bank_said_of_the_time_is_kept(store: Store) -> None:
+    """A time that can not be used stands in the advice as it was written, for whoever books it later."""
+    notice = replace(NOTICE, transferred_at=None, unusable_time="yesterday, ₦")
+    store.transfers.record_advice(notice, CREDIT_ID, NOW, NOW + 9)
+    found = store.transfers.advice_of_credit(CREDIT_ID)
+    assert found is not None
+    assert found.notice == notice
+
+
+@law
 def an_advice_goes_to_the_order_that_has_the_number_then(store: Store) -> None:
     """Where the money goes is fixed when the advice is written, also if the number is given away later."""
     one, two = add_orders(store, "r1", "r2")

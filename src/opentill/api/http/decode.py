@@ -185,6 +185,11 @@ def reference(text: str, field: str, limit: int) -> str:
     return filled(text, field)
 
 
+def trimmed(text: str, field: str, most_characters: int) -> str:
+    """Return a name that others pad with blanks, without them; raises Rejected as ``reference``."""
+    return reference(text.strip(), field, most_characters)
+
+
 def account_number(text: str, field: str) -> str:
     """Return the number of a bank account; raises Rejected when it is not 10 digits."""
     if not _ACCOUNT_NUMBER.fullmatch(text):
