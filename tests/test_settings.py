@@ -60,8 +60,36 @@ def test_a_child_process_gets_the_very_same_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("token_life_seconds", "30m", 1800),
+        ("token_life_seconds", "1800", 1800),
+        ("card_timeout_seconds", "2m", 120.0),
+        ("card_timeout_seconds", "0.5", 0.5),
+        ("idempotency_hours", "2d", 48),
+        ("webhook_pause_hours", "90m", 1.5),
+        ("transfer_account_rest_days", "36h", 1.5),
+        ("sandbox_rail_delay_milliseconds", "2s", 2000),
+        ("webhook_schedule_seconds", "120, 5m,1h", (120, 300, 3600)),
+    ],
+)
+def test_a_duration_may_say_its_unit(tmp_path: Path, name: str, value: str, found: object) -> None:
+    """In the environment, in TOML and on the command line ``30m`` is the same length as ``1800`` seconds."""
+    (tmp_path / "opentill.toml").write_text(f'{name} = "{value}"\n')
+    environment = {"OPENTILL_DATA_DIR": str(tmp_path), f"OPENTILL_{name.upper()}": value}
+    assert getattr(load_settings(environment), name) == found
+    assert getattr(load_settings({"OPENTILL_DATA_DIR": str(tmp_path)}), name) == found
+    assert getattr(load_settings({}, {name: value}), name) == found
+
+
+@pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
+        (
+            "IDEMPOTENCY_HOURS",
+            "90m",
+            "OPENTILL_IDEMPOTENCY_HOURS must be a whole number from 1 to 720, not '90m'.",
+        ),
         ("PORT", "x", "OPENTILL_PORT must be a whole number from 0 to 65535, not 'x'."),
         ("PORT", "65536", "OPENTILL_PORT must be a whole number from 0 to 65535, not '65536'."),
         ("MODE", "test", "OPENTILL_MODE must be sandbox or live, not 'test'."),

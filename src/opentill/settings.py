@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from opentill.domain.money import MINOR_DIGITS
+from opentill.domain.times import duration_seconds
 from opentill.store.accounts.contract import Mode
 
 PREFIX: Final = "OPENTILL_"
@@ -26,6 +27,8 @@ SANDBOX_BANK: Final = "999"
 
 _DATABASE_URL = re.compile(r"sqlite:///(?!:memory:)[^?#]+|postgres(?:ql)?://\S+")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?")
+_UNIT_MILLISECONDS: Final = {"milliseconds": 1, "seconds": 1000, "hours": 3_600_000, "days": 86_400_000}
+"""The units that names of settings end with."""
 _BY_MODE: Any = None
 _DEFAULT_RATES = {Mode.SANDBOX: (100_000, 100_000), Mode.LIVE: (15, 75)}
 """POST and other requests per window; live has the default tier of contract 1.4."""
@@ -467,14 +470,29 @@ def _read_toml(path: str | None, data_dir: Path) -> dict[str, Any]:
     return {name: _convert(name, value, f"{name} in {file}") for name, value in table.items()}
 
 
-def _convert(name: str, value: object, source: str) -> Any:
+def _convert(name: str, written: object, source: str) -> Any:
+    value = written
     if get_origin(get_args(_TYPES[name])[0]) is tuple and isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
+    if unit := _UNIT_MILLISECONDS.get(name.rpartition("_")[2]):
+        parts = [_in_unit(part, unit) for part in (value if isinstance(value, list) else [value])]
+        value = parts if isinstance(value, list) else parts[0]
     try:
         return msgspec.convert(value, _TYPES[name], strict=False, dec_hook=_path)
     except msgspec.ValidationError:
-        shown = "what it is set to" if name in _SECRETS else repr(value)
+        shown = "what it is set to" if name in _SECRETS else repr(written)
         raise InvalidSetting(f"{source} must be {expected(name)}, not {shown}.") from None
+
+
+def _in_unit(value: object, unit_milliseconds: int) -> object:
+    """Return a duration with a unit of its own, such as ``30m``, as a number of these; all else as it is."""
+    if not isinstance(value, str) or value.strip()[-1:].isdecimal():
+        return value
+    seconds = duration_seconds(value)
+    if seconds is None:
+        return value
+    whole, rest = divmod(seconds * 1000, unit_milliseconds)
+    return seconds * 1000 / unit_milliseconds if rest else whole
 
 
 def _path(wanted: type, value: object) -> Path:

@@ -307,7 +307,7 @@ def test_what_was_given_up_is_replayed(
     shop: httpx2.Client, reaction: Reaction, status: str, heard: int | None
 ) -> None:
     """The log says how it ended; a replay of the time sends it again, and once it arrived nothing is left."""
-    always_day = {"startDate": "2020-01-01", "endDate": "2999-12-31"}
+    always_day = {"startDate": "2020-01-01", "endDate": "2199-12-31"}
     with Receiver(first_fails(reaction)) as receiver:
         add(shop, receiver.url)
         end_an_order(shop, "given-up")
@@ -349,7 +349,8 @@ def test_the_log_is_newest_first_and_bounded(shop: httpx2.Client) -> None:
     times = [entry["createdAt"] for entry in logs(shop)]
     assert times == sorted(times, reverse=True)
     assert [entry["createdAt"] for entry in logs(shop, limit=2)] == times[:2]
-    assert len(logs(shop, startDateTime=times[1], endDateTime=times[0])) >= 2
+    assert len(logs(shop, startDateTime=times[1])) >= 2
+    assert logs(shop, startDateTime=times[0], endDateTime=times[0]) == []
     assert logs(shop, endDateTime="2020-01-01") == []
     assert logs(shop, eventType="payment_failed") == []
 
@@ -397,5 +398,5 @@ def test_another_merchant_reaches_no_endpoint_and_no_delivery(server: Server, sh
             body = {"coreUserId": shop.headers["accountId"]}
             assert mallory.post(f"{DEBUG}/{call}", json=body).status_code == 403
         assert listed(mallory) == logs(mallory) == []
-        assert debug(mallory, "replay", startDate="2020-01-01", endDate="2999-01-01") == []
+        assert debug(mallory, "replay", startDate="2020-01-01", endDate="2199-12-31") == []
         assert (rows(server)["webhook_endpoints"], rows(server)["webhook_deliveries"]) == before

@@ -1,8 +1,6 @@
 import json
-from datetime import datetime
 from typing import Any
 
-import msgspec
 import pytest
 
 from opentill.api import wire
@@ -104,10 +102,11 @@ def test_success_is_spliced_into_a_valid_envelope() -> None:
 
 
 def test_times_have_milliseconds() -> None:
-    """Times are ISO-8601 UTC with milliseconds, and back again."""
+    """Times are ISO-8601 UTC with milliseconds, also those that no calendar has."""
     assert wire.iso_time(1_782_945_357_850) == "2026-07-01T22:35:57.850Z"
-    moment = msgspec.json.decode(b'"2026-07-01T23:35:57.850+01:00"', type=datetime)
-    assert wire.milliseconds_of(moment) == 1_782_945_357_850
+    assert wire.iso_time(-1) == "1969-12-31T23:59:59.999Z"
+    assert wire.iso_time(-62_135_600_400_000) == wire.iso_time(-(2**63)) == "0001-01-01T00:00:00.000Z"
+    assert wire.iso_time(253_402_351_199_000) == wire.iso_time(2**63 - 1) == "9999-12-31T23:59:59.999Z"
 
 
 # --- headers --------------------------------------------------------------------------------------

@@ -429,7 +429,8 @@ WRONG_MANY: Final = [
         {"orderReferences": ["a"], "customerId": "c"},
         "orderReferences can not be given together with a filter",
     ),
-    ({"createdBefore": "2026-01-01T00:00:00"}, "createdBefore must be an ISO-8601 time with an offset"),
+    ({"createdBefore": "tomorrow"}, "createdBefore must be an ISO-8601 date or time"),
+    ({"createdBefore": "1970-01-01"}, "createdBefore must lie between 2000-01-01 and 2200-01-01"),
     ({"customerId": "c", "cursor": "x"}, "cursor is not valid"),
 ]
 

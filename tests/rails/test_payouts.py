@@ -24,10 +24,10 @@ from databases import POSTGRES, SQLITE, Place, emptied, rail_of, url_of
 from engine.builders import transfer
 from engine.harness import FaultyStore, ask, faulty_store, running
 from opentill.domain.commands import BeginRefund, RetryReturn, SettleReturnByHand
-from opentill.domain.decisions import Change
 from opentill.domain.names import transaction_id
 from opentill.domain.order import Order, RefundStatus, ReturnStatus, Sender
 from opentill.domain.refusals import Refusal
+from opentill.domain.transition import Change
 from opentill.engine.engine import Engine, Outcome
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads

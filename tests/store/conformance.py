@@ -394,7 +394,7 @@ def transactions_are_listed_newest_first_and_filtered(store: Store) -> None:
     assert listed(order_names=("r1", orders[1].after.order_id)) == ["T1"]
     assert listed(sub_account_id="s") == ["T1"]
     assert listed(statuses=frozenset({AttemptStatus.DECLINED.value})) == ["T2"]
-    assert listed(started_from=NOW + 1, started_to=NOW + 1) == ["T1"]
+    assert listed(started_from=NOW + 1, started_before=NOW + 2) == ["T1"]
     assert listed(account_id=OTHER) == []
 
 

@@ -462,7 +462,7 @@ def deliveries_are_listed_newest_first_and_by_what_is_asked(store: Store) -> Non
         ({"types": ("order_expired",)}, [d for d in every if d.type == "order_expired"]),
         ({"states": (DeliveryState.DELIVERED,)}, [d for d in every if d.state is DeliveryState.DELIVERED]),
         ({"created_from": LATER + 10}, every[:4]),
-        ({"created_to": LATER + 9}, every[4:]),
+        ({"created_before": LATER + 10}, every[4:]),
         ({"limit": 3}, every[:3]),
         ({"created_from": LATER + 10, "types": ("payment_success",)}, []),
     ):

@@ -109,7 +109,7 @@ def transfers_stand_in_lists_beside_cards(store: Store) -> None:
     assert listed(statuses=frozenset({TransferState.SENT_BACK, AttemptStatus.DECLINED})) == ["T1", "C3"]
     assert listed(order_names=("r2",)) == ["C4"]
     assert listed(started_from=NOW) == ["T1", "C3", "C2"]
-    assert listed(started_to=NOW - 1) == ["C4"]
+    assert listed(started_before=NOW) == ["C4"]
     assert listed(account_id=OTHER) == []
     with store.snapshot() as snapshot:
         (back,) = snapshot.transactions(replace(every, transaction_ids=("C3",)))
@@ -279,6 +279,27 @@ def the_first_notice_of_a_session_counts(store: Store) -> None:
     assert _advise(store, replace(NOTICE, rail="other"), other).credit_id == other
     assert store.transfers.advice_of_credit(CREDIT_ID) == first
     assert store.transfers.advice_of_credit("none") is None
+
+
+@law
+def a_session_that_was_written_with_blanks_is_the_same_session(store: Store) -> None:
+    """An advice that stands with blanks behind its session id is found by the id without them."""
+    padded = store.transfers.record_advice(replace(NOTICE, session_id="S1  "), CREDIT_ID, NOW, NOW + 9)
+    other = store.transfers.record_advice(
+        replace(NOTICE, session_id="S1 b"), f"{CREDIT_ID[:-1]}2", NOW, NOW + 9
+    )
+    assert store.transfers.record_advice(NOTICE, f"{CREDIT_ID[:-1]}3", NOW, NOW + 9) == padded
+    assert other.credit_id != padded.credit_id
+
+
+@law
+def what_a_bank_said_of_the_time_is_kept(store: Store) -> None:
+    """A time that can not be used stands in the advice as it was written, for whoever books it later."""
+    notice = replace(NOTICE, transferred_at=None, unusable_time="yesterday, ₦")
+    store.transfers.record_advice(notice, CREDIT_ID, NOW, NOW + 9)
+    found = store.transfers.advice_of_credit(CREDIT_ID)
+    assert found is not None
+    assert found.notice == notice
 
 
 @law

@@ -69,6 +69,7 @@ LAYERS: Mapping[str, Collection[str]] = {
         "app",
         "bootstrap",
         "clock",
+        "domain.times",
         "engine",
         "keys.keyring",
         "keys.provisioning",

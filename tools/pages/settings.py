@@ -12,7 +12,10 @@ _TYPES: Final = get_type_hints(Settings, include_extras=True)
 _ABOUT_SETTINGS: Final = f"""\
 Each setting is read from its environment variable, else from the TOML file named by
 `{CONFIG_VARIABLE}` (or `{CONFIG_FILE}` in the data folder) under its name in lower case without
-`{PREFIX}`, else it has the default below. Options of the command line win over all three."""
+`{PREFIX}`, else it has the default below. Options of the command line win over all three.
+
+A name that ends with a unit of time takes a number of that unit, or a duration that says its own, as
+commands do: `OPENTILL_TOKEN_LIFE_SECONDS` may be `1800`, `90s`, `30m`, `2h` or `1d`."""
 
 
 def settings_page() -> str:

@@ -5,13 +5,13 @@ Every body is exactly ``{"code": string, "description": string, "data": object o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from opentill.domain import refusals
 from opentill.domain.refusals import Refusal
+from opentill.domain.times import calendar
 from opentill.store.orders.contract import StoredReply
 
 _encode = msgspec.json.Encoder().encode
@@ -231,15 +231,5 @@ def refusal_replies(
 
 
 def iso_time(at: int) -> str:
-    """Return UTC milliseconds as ISO-8601 with milliseconds, such as ``2026-07-01T22:35:57.850Z``."""
-    seconds, milliseconds = divmod(at, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def milliseconds_of(moment: datetime) -> int:
-    """Return an aware moment as UTC milliseconds."""
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+    """Return UTC milliseconds, whichever they are, as ISO-8601, such as ``2026-07-01T22:35:57.850Z``."""
+    return f"{calendar(at).isoformat(timespec='milliseconds')[:23]}Z"

@@ -30,7 +30,7 @@ def advance(by: str, /, *, as_json: AsJson = False, where: Where | None = None) 
     """Move the time of the sandbox forward; everything that falls due happens at once.
 
     Args:
-        by: How far, such as 90s, 30m, 2h or 1d.
+        by: How far, such as 1800 (seconds), 90s, 30m, 2h or 1d.
         as_json: Print one JSON object.
         where: Which database.
     """

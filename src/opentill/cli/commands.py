@@ -7,6 +7,7 @@ from cyclopts import App, CycloptsError
 
 from opentill import __version__
 from opentill.cli import OPERATOR_ERROR
+from opentill.cli.encoding import escape_what_can_not_be_written
 
 app = App(
     name="opentill",
@@ -85,6 +86,7 @@ app.command(ledger)
 
 def run() -> None:
     """Parse the arguments and run the command."""
+    escape_what_can_not_be_written()
     try:
         app(print_error=False, exit_on_error=False)
     except CycloptsError as error:

@@ -1,9 +1,7 @@
 """How the commands print: text to copy, lists for people, JSON for programs; and how lengths are written."""
 
-import re
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,15 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from opentill.cli.preflight import OperatorError
+from opentill.domain.times import calendar, duration_seconds
 
 WIDE_COLUMNS: Final = 400
 """Wider than any list of ours."""
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 """Whether a program reads the output."""
-
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION: Final = re.compile(r"([1-9]\d{0,8})([smhd])", re.ASCII)
 
 
 def say(text: str) -> None:
@@ -40,8 +36,8 @@ def printable(text: str) -> str:
 
 
 def shown_time(at: int) -> str:
-    """Write UTC milliseconds as a person reads them, such as ``2026-11-23 16:33:28Z``."""
-    return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+    """Write UTC milliseconds, whichever they are, as a person reads them: ``2026-11-23 16:33:28Z``."""
+    return f"{calendar(at).isoformat(' ')[:19]}Z"
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -56,17 +52,11 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
 
 def seconds_of(text: str) -> int:
-    """Read a length of time such as 90s, 30m, 2h or 1d, at least a second; return its seconds.
+    """Read a length of time such as 1800, 90s, 30m, 2h or 1d, at least a second; return its seconds.
 
     Raises OperatorError for anything else.
     """
-    duration = _DURATION.fullmatch(text)
-    if duration is None:
-        raise OperatorError(f"{text!r} is no length of time; write it like 90s, 30m, 2h or 1d.")
-    return int(duration[1]) * _SECONDS[duration[2]]
-
-
-def shown_duration(seconds: int) -> str:
-    """Write so many seconds in the shortest way that ``seconds_of`` reads, such as ``30m``."""
-    unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)
-    return f"{seconds // _SECONDS[unit]}{unit}"
+    seconds = duration_seconds(text)
+    if not seconds:
+        raise OperatorError(f"{text!r} is no length of time; write it like 1800, 90s, 30m, 2h or 1d.")
+    return seconds

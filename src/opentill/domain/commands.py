@@ -237,6 +237,8 @@ class ReceiveCredit(_OfOrder, frozen=True, kw_only=True):
     narration: str = ""
     time_doubt: TimeDoubt | None = None
     """Why the bank's time counts as absent, where more than the order is needed to know it."""
+    unusable_time: str = ""
+    """The bank's time as it was written, where it can not be used; then ``transferred_at`` is None."""
 
 
 class AcceptCredit(_OfTransaction, frozen=True, kw_only=True):

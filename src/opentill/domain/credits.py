@@ -32,7 +32,7 @@ def _on_time(order: Order, command: ReceiveCredit) -> bool:
 
 
 def _transferred_at(order: Order, command: ReceiveCredit) -> int:
-    """Return the bank's time, and the arrival where it was not told or can not be true."""
+    """Return the bank's time, and the arrival where none was told or can not be true."""
     at = command.transferred_at
     return command.arrived_at if at is None or _doubt(order, command) else at
 
@@ -45,6 +45,12 @@ def _doubt(order: Order, command: ReceiveCredit) -> TimeDoubt | None:
     if at > command.arrived_at:
         return TimeDoubt.AFTER_ARRIVAL
     return TimeDoubt.BEFORE_ORDER if at < order.created_at else None
+
+
+def _note(command: ReceiveCredit) -> str | None:
+    if not command.unusable_time:
+        return None
+    return f"the bank's time can not be used, so the arrival counts: {command.unusable_time}"
 
 
 def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
@@ -76,7 +82,7 @@ def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
         replace(order, credit_count=order.credit_count + 1, totals=totals),
         credit,
         amount=amount,
-        remark=Remark(reason=cell.disposition.value, note=_doubt(order, command)),
+        remark=Remark(reason=cell.disposition.value, note=_note(command) or _doubt(order, command)),
     )
     if cell.take is Take.APPLY:
         _pay(transition, credit, cell)

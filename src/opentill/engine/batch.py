@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
-from opentill.domain.commands import (ChargeSavedCard, Command, CreateOrder, OrderCommand, TransactionCommand)
-from opentill.domain.decisions import (create, decide)
+from opentill.domain.commands import ChargeSavedCard, Command, CreateOrder, OrderCommand, TransactionCommand
+from opentill.domain.decisions import create, decide
 from opentill.domain.order import Order
 from opentill.domain.refusals import (
     IdempotencyKeyInProgress,

@@ -1,6 +1,6 @@
 """Amounts and moments as people write them in Nigeria, whatever language the server's machine speaks."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 from typing import Final
 
@@ -8,6 +8,7 @@ from babel.dates import format_datetime
 from babel.numbers import format_currency
 
 from opentill.domain.money import major_units
+from opentill.domain.times import calendar
 
 _LOCALE: Final = "en_NG"
 
@@ -18,9 +19,8 @@ def amount(minor: int, currency: str) -> str:
 
 
 def moment(at: int) -> str:
-    """Return a time in UTC milliseconds, such as ``5 January 2026, 09:30 UTC``."""
-    then = datetime.fromtimestamp(at // 1000, UTC)
-    return format_datetime(then, "d MMMM y, HH:mm 'UTC'", tzinfo=UTC, locale=_LOCALE)
+    """Return a time in UTC milliseconds, whichever it is, such as ``5 January 2026, 09:30 UTC``."""
+    return format_datetime(calendar(at), "d MMMM y, HH:mm 'UTC'", tzinfo=UTC, locale=_LOCALE)
 
 
 def left(seconds: int) -> str:

@@ -30,7 +30,17 @@ from opentill.domain.commands import (
     SettleRefund,
     SubmitOtp,
 )
-from opentill.domain.order import (Attempt, AttemptStatus, CallKind, KeptCard, Order, RailCall, Refund, RefundStatus, SavedCard)
+from opentill.domain.order import (
+    Attempt,
+    AttemptStatus,
+    CallKind,
+    KeptCard,
+    Order,
+    RailCall,
+    Refund,
+    RefundStatus,
+    SavedCard,
+)
 from opentill.domain.refusals import Refusal
 from opentill.domain.transition import Change
 from opentill.engine.engine import Engine, Outcome, Render, Result

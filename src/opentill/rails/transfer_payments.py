@@ -239,6 +239,7 @@ class TransferPaymentService:
                 arrived_at=advice.arrived_at,
                 narration=notice.narration,
                 time_doubt=None if in_suspense or advice.time_counts else TimeDoubt.NO_HOLDER,
+                unusable_time=notice.unusable_time,
             )
         )
 

@@ -410,6 +410,8 @@ advices = Table(
     Column("transferred_at", BigInteger),
     Column("arrived_at", BigInteger, nullable=False),
     Column("narration", Text, nullable=False),
+    # The bank's time as it was written, where it can not be used.
+    Column("unusable_time", Text, nullable=False, server_default=""),
     # The order that had its account number at the bank's time; none: it is money of the house.
     Column("account_id", code(36)),
     Column("order_id", code(36)),

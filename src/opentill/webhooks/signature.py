@@ -17,6 +17,7 @@ import msgspec
 from standardwebhooks import Webhook
 
 from opentill import __version__
+from opentill.domain.times import calendar
 
 USER_AGENT: Final = f"opentill/{__version__}"
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what such a secret begins with
@@ -70,8 +71,8 @@ def standard_secret(key: str) -> str:
 
 
 def rfc3339(at: int) -> str:
-    """Write UTC milliseconds in whole seconds, such as ``2026-02-06T04:23:07Z``."""
-    return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    """Write UTC milliseconds, whichever they are, in whole seconds, such as ``2026-02-06T04:23:07Z``."""
+    return f"{calendar(at).isoformat()[:19]}Z"
 
 
 # --- Nomba's signature ----------------------------------------------------------------------------

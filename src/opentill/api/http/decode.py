@@ -4,14 +4,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
 from functools import cache
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from opentill.api.wire import invalid, milliseconds_of
+from opentill.api.wire import invalid
 from opentill.domain.money import MINOR_DIGITS, InvalidAmount, Money
 
 T = TypeVar("T")
@@ -114,9 +113,6 @@ _KINDS: Final = (
     ("Expected `bool", "must be true or false"),
     ("Expected `int", "must be a whole number"),
     ("Expected `str", "must be a string"),
-    ("Expected `datetime", "must be an ISO-8601 time with an offset"),
-    ("RFC3339", "must be an ISO-8601 time with an offset"),
-    ("timezone", "must be an ISO-8601 time with an offset"),
 )
 
 
@@ -189,23 +185,16 @@ def reference(text: str, field: str, limit: int) -> str:
     return filled(text, field)
 
 
+def trimmed(text: str, field: str, most_characters: int) -> str:
+    """Return a name that others pad with blanks, without them; raises Rejected as ``reference``."""
+    return reference(text.strip(), field, most_characters)
+
+
 def account_number(text: str, field: str) -> str:
     """Return the number of a bank account; raises Rejected when it is not 10 digits."""
     if not _ACCOUNT_NUMBER.fullmatch(text):
         raise invalid(f"{field} must be 10 digits")
     return text
-
-
-def moment(text: str, field: str, time_of_day: time) -> int:
-    """Return a date, taken at ``time_of_day``, or a time, without an offset UTC, in UTC milliseconds."""
-    try:
-        if len(text) <= len("2026-07-01"):
-            found = datetime.combine(date.fromisoformat(text), time_of_day)
-        else:
-            found = datetime.fromisoformat(text)
-    except ValueError:
-        raise invalid(f"{field} must be an ISO-8601 date or time") from None
-    return milliseconds_of(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
 def amount(raw: msgspec.Raw, field: str, currency: str) -> int:

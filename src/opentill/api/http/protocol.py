@@ -72,6 +72,10 @@ class EnvelopeProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope[HANG_UP] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; blanks and tabs around its value are no part of it (RFC 9110, section 5.5)."""
+        super().on_header(name, value.strip(b" \t"))
+
     def on_headers_complete(self) -> None:
         """Check the head, which is whole; raising here makes the parser refuse the request.
 

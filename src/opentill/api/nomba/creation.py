@@ -1,7 +1,6 @@
 """From the body of a create to a CreateOrder command (contract 3.2, 8 and 10)."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -10,7 +9,8 @@ from msgspec import Meta
 from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import AmountText, ReferenceText, Text
-from opentill.api.wire import WireStruct, invalid, milliseconds_of
+from opentill.api.http.times import TimeText, instant
+from opentill.api.wire import WireStruct, invalid
 from opentill.domain.commands import CreateOrder
 from opentill.domain.order import DueAction, LateMoney, Split, SplitKind, Terms
 from opentill.domain.sharing import HUNDRED_PERCENT
@@ -19,7 +19,6 @@ from opentill.store.accounts.contract import Merchant
 PaymentMethod = Literal[
     "Card", "Transfer", "Nomba QR", "USSD", "Buy Now Pay Later", "MOMO", "Intl Card", "Apple Pay"
 ]
-Moment = Annotated[datetime, Meta(tz=True)]
 MetadataText = Annotated[str, Meta(max_length=1000)]
 
 
@@ -51,8 +50,8 @@ class OrderRequest(WireStruct, kw_only=True):
     split_request: SplitRequest | None = None
     order_meta_data: Annotated[dict[Text, MetadataText], Meta(max_length=100)] | None = None
     expires_in_seconds: Annotated[int, Meta(ge=1, le=315_360_000)] | None = None
-    expires_at: Moment | None = None
-    cancel_at: Moment | None = None
+    expires_at: TimeText | None = None
+    cancel_at: TimeText | None = None
     late_money: LateMoney | None = None
 
 
@@ -178,11 +177,14 @@ async def _due(call: Call, order: OrderRequest, merchant: Merchant | None) -> tu
     now = await call.deps.account_cache.exact_business_time()
     if expires_in_seconds is not None:
         return now + expires_in_seconds * 1000, DueAction.EXPIRE
-    field, moment = (
-        ("expiresAt", order.expires_at) if order.cancel_at is None else ("cancelAt", order.cancel_at)
-    )
-    assert moment is not None
-    due_at = milliseconds_of(moment)
+    if order.cancel_at is not None:
+        return _future(order.cancel_at, "cancelAt", now), DueAction.CANCEL
+    assert order.expires_at is not None
+    return _future(order.expires_at, "expiresAt", now), DueAction.EXPIRE
+
+
+def _future(text: str, field: str, now: int) -> int:
+    due_at = instant(text, field)
     if due_at <= now:
         raise invalid(f"{field} must be in the future")
-    return due_at, DueAction.CANCEL if moment is order.cancel_at else DueAction.EXPIRE
+    return due_at

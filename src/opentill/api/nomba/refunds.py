@@ -24,7 +24,7 @@ async def refund_payment(call: Call) -> Reply:
     body: RefundRequest = call.body
     transaction = decode.filled(body.transaction_id, "transactionId")
     amount = decode.optional_amount(body.amount, "amount")
-    _check_account(body)
+    account_number, bank_code = _account(body)
     if call.deps.sandbox and transaction == MAGIC_TRANSACTION:
         raise Rejected(REQUEST_FAILED)
     command = BeginRefund(
@@ -32,8 +32,8 @@ async def refund_payment(call: Call) -> Reply:
         transaction_id=transaction,
         refund_id=call.deps.ids.uuid(),
         amount=amount,
-        account_number=body.account_number,
-        bank_code=body.bank_code,
+        account_number=account_number,
+        bank_code=bank_code,
         call_until=call.deps.card_payments.call_until(),
         reply_key=call.key,
     )
@@ -41,13 +41,15 @@ async def refund_payment(call: Call) -> Reply:
     return call.answer_of(await call.deps.card_payments.refund(command, asking))
 
 
-def _check_account(body: RefundRequest) -> None:
-    """Check that a bank account is named whole or not at all."""
-    if body.account_number is not None:
-        decode.account_number(body.account_number, "accountNumber")
-    if body.bank_code is not None:
-        decode.filled(body.bank_code, "bankCode")
-    if body.account_number is not None and body.bank_code is None:
+def _account(body: RefundRequest) -> tuple[str | None, str | None]:
+    """Return number and bank of the account to pay to, which is named whole or not at all."""
+    number, bank = body.account_number, body.bank_code
+    if number is not None:
+        number = decode.account_number(number, "accountNumber")
+    if bank is not None:
+        bank = decode.filled(bank, "bankCode").strip()
+    if number is not None and bank is None:
         raise invalid("bankCode can not be null")
-    if body.bank_code is not None and body.account_number is None:
+    if bank is not None and number is None:
         raise invalid("accountNumber can not be null")
+    return number, bank

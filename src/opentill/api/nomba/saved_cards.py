@@ -1,6 +1,5 @@
 """Charging a card by its token key, and what a merchant may do with its saved cards (contract 3.7)."""
 
-from datetime import time
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -9,6 +8,7 @@ from opentill.api.http import decode
 from opentill.api.http.call import Call
 from opentill.api.http.decode import Text
 from opentill.api.http.idempotency import answer_once
+from opentill.api.http.times import beginning, ending
 from opentill.api.nomba.creation import OrderRequest, order_members
 from opentill.api.nomba.replies import tokenized_reply
 from opentill.api.wire import (
@@ -128,8 +128,8 @@ async def list_cards(call: Call) -> Reply:
     wanted = CardFilter(
         account_id=call.account_id,
         customer_email=query.customer_email,
-        created_from=decode.moment(query.start_date, "startDate", time.min) if query.start_date else None,
-        created_to=decode.moment(query.end_date, "endDate", time.max) if query.end_date else None,
+        created_from=beginning(query.start_date, "startDate") if query.start_date else None,
+        created_before=ending(query.end_date, "endDate") if query.end_date else None,
         skip=query.page * PAGE_LENGTH,
         limit=PAGE_LENGTH + 1,
     )

@@ -1,14 +1,14 @@
 """Single transactions and lists of them (contract 3.4, 3.12)."""
 
 from dataclasses import replace
-from datetime import time
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from opentill.api.http.call import Call
 from opentill.api.http.cursor import from_cursor, to_cursor
-from opentill.api.http.decode import Text, moment
+from opentill.api.http.decode import Text
+from opentill.api.http.times import beginning, ending
 from opentill.api.nomba.views import (
     FILTER_WORDS,
     REFUNDED,
@@ -167,8 +167,8 @@ def _wanted(call: Call, query: ListQuery, sub_account: str | None) -> Transactio
     """Return the filter of a list, with one more than the page holds; None when nothing can match it."""
     filters: ListFilters = call.body or ListFilters()
     before = None if query.cursor is None else from_cursor(query.cursor)
-    started_from = None if query.date_from is None else moment(query.date_from, "dateFrom", time.min)
-    started_to = None if query.date_to is None else moment(query.date_to, "dateTo", time.max)
+    started_from = None if query.date_from is None else beginning(query.date_from, "dateFrom")
+    started_before = None if query.date_to is None else ending(query.date_to, "dateTo")
     named = _named(call, filters, sub_account)
     statuses = None if filters.status is None else statuses_of(filters.status)
     if named is None or statuses == _NOTHING or not _ours(filters):
@@ -178,7 +178,7 @@ def _wanted(call: Call, query: ListQuery, sub_account: str | None) -> Transactio
         statuses=statuses,
         wholly_refunded=filters.status == REFUNDED,
         started_from=started_from,
-        started_to=started_to,
+        started_before=started_before,
         before=before,
         limit=query.limit + 1,
     )

@@ -1,15 +1,15 @@
 """Looking at deliveries and repeating them: Nomba's webhook debug endpoints (contract 5.6)."""
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import time
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from opentill.api.http.call import Call
-from opentill.api.http.decode import Text, moment
+from opentill.api.http.decode import Text
 from opentill.api.http.idempotency import answer_once
+from opentill.api.http.times import beginning, ending
 from opentill.api.nomba.views import DELIVERY_STATUS, delivery_status
 from opentill.api.wire import FORBIDDEN, RECORD_NOT_FOUND, Rejected, Reply, WireStruct, iso_time
 from opentill.store.outbox.contract import Delivery, DeliveryFilter, DeliveryState
@@ -127,8 +127,8 @@ async def event_logs(call: Call) -> Reply:
     wanted = DeliveryFilter(
         account_id=call.account_id,
         types=(body.event_type,) if body.event_type else (),
-        created_from=_moment(body.start_date_time, "startDateTime", time.min),
-        created_to=_moment(body.end_date_time, "endDateTime", time.max),
+        created_from=None if (begin := body.start_date_time) is None else beginning(begin, "startDateTime"),
+        created_before=None if (end := body.end_date_time) is None else ending(end, "endDateTime"),
         limit=body.limit or _MOST_LISTED,
     )
     await call.check_token()
@@ -173,14 +173,14 @@ async def replay(call: Call) -> Reply:
         account_id=call.account_id,
         types=tuple(chosen.event_types or ()),
         states=tuple({state for (state, _), word in DELIVERY_STATUS.items() if word in statuses}),
-        created_from=moment(body.start_date, "startDate", time.min),
-        created_to=moment(body.end_date, "endDate", time.max),
+        created_from=beginning(body.start_date, "startDate"),
+        created_before=ending(body.end_date, "endDate"),
         limit=_MOST_REPLAYED,
     )
 
     async def act() -> Reply:
         found, pushed = await _push_again(call, wanted, statuses)
-        cursor = iso_time(found[-1].created_at) if len(found) == wanted.limit else ""
+        cursor = iso_time(found[-1].created_at + 1) if len(found) == wanted.limit else ""
         return call.success(ReplayList(_entries(pushed), cursor))
 
     return await answer_once(call, act)
@@ -218,10 +218,6 @@ async def _push_again(
         return found, store.outbox.deliveries(by_id)
 
     return await call.deps.threads.write(work)
-
-
-def _moment(text: str | None, field: str, time_of_day: time) -> int | None:
-    return None if text is None else moment(text, field, time_of_day)
 
 
 def _check_caller(call: Call, core_user_id: str) -> None:

@@ -19,9 +19,9 @@ from opentill.api.http.call import Call
 from opentill.api.http.cursor import from_cursor, to_cursor
 from opentill.api.http.decode import ReferenceText, Text
 from opentill.api.http.idempotency import answer_once
-from opentill.api.nomba.creation import Moment
+from opentill.api.http.times import beginning
 from opentill.api.own.cancellation import CancelSaid
-from opentill.api.wire import Reply, WireStruct, invalid, milliseconds_of
+from opentill.api.wire import Reply, WireStruct, invalid
 from opentill.domain.commands import EnsureCancelled
 from opentill.domain.lifecycle import CANCELLABLE
 from opentill.domain.order import OrderStatus
@@ -45,8 +45,8 @@ class BulkCancel(CancelSaid, kw_only=True):
     """The orders to cancel: those named, or those that can be cancelled of some time or customer."""
 
     order_references: Annotated[list[ReferenceText], Meta(min_length=1, max_length=MOST)] | None = None
-    created_before: Moment | None = None
-    """The moment itself not included."""
+    created_before: Text | None = None
+    """A date or time, itself not included, as in the list of orders."""
     customer_id: Text | None = None
     cursor: Text | None = None
     """That of the answer before, to look on where it stopped; with a filter alone."""
@@ -111,7 +111,7 @@ def _by_filter(call: Call, body: BulkCancel) -> _Select:
         account_id=call.account_id,
         statuses=frozenset(status.value for status in CANCELLABLE),
         customer_id=body.customer_id,
-        created_before=None if body.created_before is None else milliseconds_of(body.created_before),
+        created_before=None if (end := body.created_before) is None else beginning(end, "createdBefore"),
         behind=None if body.cursor is None else from_cursor(body.cursor),
     )
 

@@ -1,13 +1,13 @@
 """Lists of a merchant's orders (contract 10)."""
 
-from datetime import time
 from typing import Annotated, Final
 
 from msgspec import Meta
 
 from opentill.api.http.call import Call
 from opentill.api.http.cursor import from_cursor, to_cursor
-from opentill.api.http.decode import ReferenceText, Text, moment
+from opentill.api.http.decode import ReferenceText, Text
+from opentill.api.http.times import beginning
 from opentill.api.own.order_views import OrderInList, order_in_list
 from opentill.api.wire import Reply, WireStruct
 from opentill.domain.order import OrderStatus
@@ -53,12 +53,8 @@ def _wanted(call: Call, query: OrdersQuery) -> OrderFilter:
         name=None if query.reference is None else call.reference(query.reference, "reference"),
         statuses=None if query.status is None else frozenset({query.status.value}),
         customer_email=query.customer_email,
-        created_from=_moment(query.created_after, "createdAfter"),
-        created_before=_moment(query.created_before, "createdBefore"),
+        created_from=None if (after := query.created_after) is None else beginning(after, "createdAfter"),
+        created_before=None if (end := query.created_before) is None else beginning(end, "createdBefore"),
         behind=None if query.cursor is None else from_cursor(query.cursor),
         limit=query.limit,
     )
-
-
-def _moment(text: str | None, field: str) -> int | None:
-    return None if text is None else moment(text, field, time.min)

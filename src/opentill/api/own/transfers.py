@@ -4,7 +4,6 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import time
 from typing import Annotated, Final
 
 import msgspec
@@ -12,9 +11,9 @@ from msgspec import Meta
 
 from opentill.api.http import decode
 from opentill.api.http.call import Call
-from opentill.api.http.decode import AccountNumber, AmountText, BankCode, ReferenceText, Text
+from opentill.api.http.decode import AccountNumber, AmountText, ReferenceText, Text, trimmed
 from opentill.api.http.idempotency import answer_once
-from opentill.api.nomba.creation import Moment
+from opentill.api.http.times import TimeText, told_time
 from opentill.api.own.allowed import why_not_payable
 from opentill.api.wire import (
     RECORD_NOT_FOUND,
@@ -25,7 +24,6 @@ from opentill.api.wire import (
     Reply,
     WireStruct,
     invalid,
-    milliseconds_of,
 )
 from opentill.domain.money import MINOR_DIGITS
 from opentill.domain.order import Order, Sender
@@ -39,11 +37,17 @@ _ANY_NUMBER: Final = "0000000000"
 """Stands for the number of an order that is not looked up yet."""
 _ONE_TARGET: Final = "one of accountNumber and orderReference must be given"
 
-SessionId = Annotated[str, Meta(max_length=64)]
-BankTime = Annotated[str, Meta(max_length=64)]
-"""A time with an offset, or a date alone, which means the end of that day in UTC."""
-SenderAccount = Annotated[str, Meta(max_length=34)]
+_MOST_SESSION: Final = 64
+_MOST_ACCOUNT: Final = 34
 """As long as an IBAN; a sender need not have a Nigerian account."""
+_MOST_BANK: Final = 16
+_MOST_TOLD: Final = 64
+"""How much is kept of a time that can not be used."""
+
+SessionId = Annotated[str, Meta(extra_json_schema={"maxLength": _MOST_SESSION})]
+SenderAccount = Annotated[str, Meta(extra_json_schema={"maxLength": _MOST_ACCOUNT})]
+SenderBank = Annotated[str, Meta(extra_json_schema={"maxLength": _MOST_BANK})]
+"""Names of banks; blanks around them do not count, so ``trimmed`` checks their length and not the decoder."""
 
 
 class AccountShown(WireStruct):
@@ -60,9 +64,9 @@ class _Transfer(WireStruct, kw_only=True):
     amount: AmountText
     sender_name: Text | None = None
     sender_account_number: SenderAccount | None = None
-    sender_bank_code: BankCode | None = None
-    transferred_at: BankTime | None = None
-    """The bank's time of the transfer, or its date; without it, it counts from its arrival here."""
+    sender_bank_code: SenderBank | None = None
+    transferred_at: TimeText | None = None
+    """The bank's time of the transfer; without one that can be used, its arrival here counts."""
     narration: Text | None = None
 
 
@@ -186,36 +190,28 @@ async def _advise(call: Call, notice: TransferNotice) -> Reply:
 
 
 def _notice(body: _Transfer, session_id: str, number: str, currency: str) -> TransferNotice:
-    """Return what was told, checked field by field; raises Rejected."""
+    """Return what was told, checked field by field, without blanks that fill a field up; raises Rejected."""
+    currency = currency.strip()
     if currency not in MINOR_DIGITS:
         decode.filled(currency, "currency")
         raise invalid(f"currency must be one of {', '.join(MINOR_DIGITS)}")
+    transferred_at = told_time(body.transferred_at or "")
+    unusable = _line(body.transferred_at) if transferred_at is None else ""
     return TransferNotice(
         rail=BANK_RAIL,
-        session_id=decode.filled(session_id, "sessionId"),
-        account_number=decode.account_number(number, "accountNumber"),
+        session_id=trimmed(session_id, "sessionId", _MOST_SESSION),
+        account_number=decode.account_number(number.strip(), "accountNumber"),
         amount=decode.amount(body.amount, "amount", currency),
         currency=currency,
         sender=Sender(
             name=_line(body.sender_name),
-            account_number=_text(body.sender_account_number, "senderAccountNumber"),
-            bank_code=_text(body.sender_bank_code, "senderBankCode"),
+            account_number=_text(body.sender_account_number, "senderAccountNumber", _MOST_ACCOUNT),
+            bank_code=_text(body.sender_bank_code, "senderBankCode", _MOST_BANK),
         ),
-        transferred_at=bank_time(body.transferred_at),
+        transferred_at=transferred_at,
+        unusable_time=unusable[:_MOST_TOLD],
         narration=_line(body.narration),
     )
-
-
-def bank_time(sent: str | None) -> int | None:
-    """Return a bank's time in UTC milliseconds; of a day alone its end, so that it is after what it is of."""
-    if sent is None:
-        return None
-    if _DAY.fullmatch(sent):
-        return decode.moment(sent, "transferredAt", time.max)
-    try:
-        return milliseconds_of(msgspec.convert(sent, Moment))
-    except msgspec.ValidationError as error:
-        raise invalid(decode.complaint(str(error), "transferredAt")) from None
 
 
 def _line(sent: str | None) -> str:
@@ -223,6 +219,6 @@ def _line(sent: str | None) -> str:
     return " ".join((sent or "").split())
 
 
-def _text(sent: str | None, field: str) -> str:
-    """Return what a bank said, or nothing; an empty text says nothing, too."""
-    return decode.filled(sent, field) if sent else ""
+def _text(sent: str | None, field: str, most_characters: int) -> str:
+    """Return what a bank said, or nothing; a blank text says nothing, too."""
+    return trimmed(sent, field, most_characters) if sent and sent.strip() else ""

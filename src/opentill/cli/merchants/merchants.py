@@ -7,8 +7,9 @@ from typing import Final
 from opentill.cli.credentials_block import merchant_block, served_url
 from opentill.cli.database import account_of, open_registry
 from opentill.cli.preflight import OperatorError, Where
-from opentill.cli.printing import print_table, say, seconds_of, shown_duration, shown_time
+from opentill.cli.printing import print_table, say, seconds_of, shown_time
 from opentill.domain.order import LateMoney
+from opentill.domain.times import duration_text
 from opentill.keys.provisioning import Credentials, InvalidLogo, write_env_file
 from opentill.store.accounts.contract import Merchant
 
@@ -56,7 +57,7 @@ def set_(
 
     Args:
         merchant: Account id of the merchant.
-        expires_in: After how long an unpaid order expires, such as 90s, 30m, 2h or 1d; none for never.
+        expires_in: After how long an unpaid order expires, such as 1800 (seconds), 30m or 2h; none for never.
         late_money: What becomes of money that arrives after an order expired.
         where: Which database.
     """
@@ -85,7 +86,7 @@ def _seconds(expires_in: str) -> int | None:
 
 def _defaults(merchant: Merchant) -> str:
     seconds = merchant.expires_in_seconds
-    expiry = "never" if seconds is None else f"after {shown_duration(seconds)}"
+    expiry = "never" if seconds is None else f"after {duration_text(seconds)}"
     late_money = merchant.late_money or LateMoney.RETURN
     return f"an order that says nothing itself expires {expiry}; late money: {late_money}"
 
@@ -123,7 +124,7 @@ def show(*, where: Where | None = None) -> None:
                     each.account_id,
                     each.name,
                     shown_time(each.created_at),
-                    "" if each.expires_in_seconds is None else shown_duration(each.expires_in_seconds),
+                    "" if each.expires_in_seconds is None else duration_text(each.expires_in_seconds),
                     each.late_money or "",
                     "yes" if each.account_id == default else "",
                 )

@@ -7,11 +7,12 @@ transaction which is taken out or put in is noticed as well.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 from opentill.domain.ledger import FEES, Entry
 from opentill.domain.money import major_units
+from opentill.domain.times import calendar
 from opentill.store.audit.bookings import Booking
 
 _ASSETS, _LIABILITIES, _INCOME = "Assets", "Liabilities", "Income"
@@ -19,6 +20,8 @@ _OWED_TO_US: Final = "_rail"
 """How the names of those ledger accounts end whose owner owes us what payers gave it."""
 _TOLERANCE: Final = "~ 0"
 """Beancount lets a balance be off by one minor unit unless it is told not to."""
+_LAST_DAY: Final = date.max - timedelta(days=1)
+"""The morning after it is the last that a calendar has."""
 
 
 def journal(bookings: Iterable[Booking]) -> Iterator[str]:
@@ -91,7 +94,7 @@ def _component(owner: str) -> str:
 
 
 def _day(booking: Booking) -> date:
-    return datetime.fromtimestamp(booking.at // 1000, UTC).date()
+    return min(calendar(booking.at).date(), _LAST_DAY)
 
 
 def _quoted(text: str) -> str:

@@ -41,7 +41,7 @@ from opentill.store.databases.dialect import dialect_of
 from opentill.store.databases.file_lock import OPENING_PATIENCE_MILLISECONDS, FileLock
 from opentill.store.databases.opening import read_only
 from opentill.store.databases.sqlite import make_private
-from opentill.store.databases.urls import (is_postgres)
+from opentill.store.databases.urls import is_postgres
 
 POSTGRES_CONNECTIONS: Final = 5
 

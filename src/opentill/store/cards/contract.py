@@ -31,7 +31,8 @@ class CardFilter:
     confirmed_only: bool = False
     """Only those that shoppers confirmed; otherwise also those for which the merchant asked."""
     created_from: int | None = None
-    created_to: int | None = None
+    created_before: int | None = None
+    """Itself not included."""
     skip: int = 0
     limit: int = 50
 

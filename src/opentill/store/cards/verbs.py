@@ -122,8 +122,8 @@ def _filtered(wanted: CardFilter) -> Select[Any]:
         statement = statement.where(c.c.customer_email == wanted.customer_email)
     if wanted.created_from is not None:
         statement = statement.where(c.c.created_at >= wanted.created_from)
-    if wanted.created_to is not None:
-        statement = statement.where(c.c.created_at <= wanted.created_to)
+    if wanted.created_before is not None:
+        statement = statement.where(c.c.created_at < wanted.created_before)
     return statement
 
 

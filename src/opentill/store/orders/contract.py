@@ -198,7 +198,8 @@ class TransactionFilter:
     wholly_refunded: bool = False
     """With ``statuses``: whether payments that were wholly refunded are wanted too."""
     started_from: int | None = None
-    started_to: int | None = None
+    started_before: int | None = None
+    """Itself not included."""
     before: tuple[int, str] | None = None
     """The (began_at, transaction id) of the last one already shown."""
     limit: int = 50

@@ -103,8 +103,8 @@ class _Kind:
             found.append(or_(by_status, refunded) if wanted.wholly_refunded else by_status)
         if wanted.started_from is not None:
             found.append(self.began_at >= wanted.started_from)
-        if wanted.started_to is not None:
-            found.append(self.began_at <= wanted.started_to)
+        if wanted.started_before is not None:
+            found.append(self.began_at < wanted.started_before)
         if wanted.before is not None:
             began_at, transaction_id = wanted.before
             same_moment = and_(self.began_at == began_at, self.transaction_id < transaction_id)

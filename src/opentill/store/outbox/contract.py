@@ -172,7 +172,8 @@ class DeliveryFilter:
     types: tuple[str, ...] = ()
     states: tuple[DeliveryState, ...] = ()
     created_from: int | None = None
-    created_to: int | None = None
+    created_before: int | None = None
+    """Itself not included."""
     limit: int = 50
 
 

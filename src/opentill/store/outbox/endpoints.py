@@ -93,6 +93,6 @@ def _filtered(wanted: DeliveryFilter) -> Select[Any]:
             statement = statement.where(column.in_(values))
     if wanted.created_from is not None:
         statement = statement.where(d.c.created_at >= wanted.created_from)
-    if wanted.created_to is not None:
-        statement = statement.where(d.c.created_at <= wanted.created_to)
+    if wanted.created_before is not None:
+        statement = statement.where(d.c.created_at < wanted.created_before)
     return statement

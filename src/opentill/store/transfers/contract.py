@@ -35,6 +35,8 @@ class TransferNotice:
     sender: Sender
     transferred_at: int | None
     narration: str = ""
+    unusable_time: str = ""
+    """The bank's time as it was written, where it can not be used and ``transferred_at`` is None."""
 
 
 @dataclass(frozen=True, slots=True)

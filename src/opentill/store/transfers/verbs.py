@@ -66,6 +66,8 @@ class TransferVerbs:
         """Insert the advice unless its session has one, then read the one that stands."""
 
         def work(connection: Connection) -> Advice:
+            if known := _padded(connection, notice):
+                return known
             new = {
                 **_notice_values(notice),
                 "credit_id": credit_id,
@@ -125,6 +127,14 @@ class TransferVerbs:
     def _change_advice(self, which: ColumnElement[bool], **values: Any) -> bool:
         changed = update(_advices).where(which).values(**values)
         return self._database.write(lambda c: c.execute(changed).rowcount == 1)
+
+
+def _padded(connection: Connection, notice: TransferNotice) -> Advice | None:
+    """Find what an earlier version wrote of this session, with blanks behind its id: it is this transfer."""
+    session_id = notice.session_id
+    near = (_advices.c.session_id > session_id) & (_advices.c.session_id < f"{session_id}!")
+    found = connection.execute(select(_advices).where(_advices.c.rail == notice.rail, near)).mappings()
+    return next((_advice(row) for row in found if row["session_id"].rstrip() == session_id), None)
 
 
 def _clock_offset(connection: Connection) -> int:
@@ -208,6 +218,7 @@ def _notice_values(notice: TransferNotice) -> dict[str, Any]:
         "sender_bank_code": notice.sender.bank_code,
         "transferred_at": notice.transferred_at,
         "narration": notice.narration,
+        "unusable_time": notice.unusable_time,
     }
 
 
@@ -222,6 +233,7 @@ def _advice(row: RowMapping) -> Advice:
         sender=sender,
         transferred_at=row["transferred_at"],
         narration=row["narration"],
+        unusable_time=row["unusable_time"],
     )
     return Advice(
         notice=notice,
