@@ -10,7 +10,10 @@ class Clock(Protocol):
     """The source of real time. Business time is real time plus the offset kept in the database."""
 
     def now(self) -> int:
-        """Return the milliseconds since 1970 UTC."""
+        """Return the milliseconds since 1970 UTC: for a moment that is kept, or told to others."""
+
+    def monotonic(self) -> int:
+        """Return the milliseconds since some moment, never set: for a length of time within this process."""
 
     def pause(self, milliseconds: int) -> None:
         """Let a store thread wait about so long (half to all of it, so that equals do not meet again)."""
@@ -22,6 +25,10 @@ class SystemClock:
     def now(self) -> int:
         """Return the milliseconds since 1970 UTC."""
         return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> int:
+        """Return the milliseconds since some moment, never set."""
+        return time.monotonic_ns() // 1_000_000
 
     def pause(self, milliseconds: int) -> None:
         """Let a store thread wait about so long (half to all of it, so that equals do not meet again)."""

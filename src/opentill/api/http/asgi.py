@@ -224,7 +224,8 @@ class ApiApp:
 
     def _what_next(self, call: Call, status: int) -> tuple[bytes, bytes]:
         if status == 429:
-            return (b"retry-after", b"%d" % self._admission.limiter.retry_after_seconds(call.now))
+            seconds = self._admission.limiter.retry_after_seconds(self._deps.clock.monotonic())
+            return (b"retry-after", b"%d" % seconds)
         if status == 401:
             return _SIGN if call.route.operation.auth is Auth.SIGNED else _AUTHENTICATE
         return _TRY_SOON
