@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from opentill.bootstrap import Bootstrap
-from opentill.clock import Clock, Ids, RandomIds, SystemClock
+from opentill.clock import Clock, Ids, RandomIds
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
 from opentill.domain.order import OrderStatus, Terms
 from opentill.domain.sharing import FeeTerms
@@ -46,9 +46,10 @@ class Operating:
 @asynccontextmanager
 async def operating(bootstrap: Bootstrap) -> AsyncIterator[Operating]:
     """Run an engine for the length of one command. No rail is called: the servers' workers do that."""
-    clock, ids, settings = SystemClock(), RandomIds(), bootstrap.settings
+    clock, ids, settings = bootstrap.clock, RandomIds(), bootstrap.settings
     threads = StoreThreads(bootstrap.store)
-    engine, reader = Engine(threads, clock, engine_settings(settings)), Reader(threads, settings.queue_limit)
+    engine = Engine(threads, clock, engine_settings(settings))
+    reader = Reader(threads, settings.queue_limit, clock)
     transfers = TransferPaymentService(
         engine=engine,
         reader=reader,

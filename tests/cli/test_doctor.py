@@ -67,7 +67,7 @@ def ill(found: dict[str, dict[str, str]]) -> dict[str, str]:
 
 CHECKS = {
     *("settings", "data-folder", "disk", "secret-key", "public-url", "server", "dangers", "database"),
-    *("stamp", "clock", "writes", "due-orders", "calls", "money", "webhooks", "ledger"),
+    *("stamp", "clock", "writes", "seen-time", "due-orders", "calls", "money", "webhooks", "ledger"),
 }
 
 

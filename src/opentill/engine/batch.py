@@ -90,6 +90,9 @@ class WorkingSet:
         self._fee = fee
         self.real_time = real_time
         self._at = real_time + facts.clock_offset
+        self.certain_time = facts.certain(real_time)
+        """Up to when real time has certainly come: idempotency keys are forgotten by it."""
+        self._due_by = self.certain_time + facts.clock_offset
         self._keys = dict(keys)
         self._transactions = dict(transactions)
         self._orders: dict[Name, Order] = {}
@@ -161,7 +164,7 @@ class WorkingSet:
             return create(command, self._at, taken=by_id is not None)
         if by_id is None:
             raise RecordNotFound
-        return decide(self._orders[by_id], command, self._at, self._fee)
+        return decide(self._orders[by_id], command, self._at, self._fee, self._due_by)
 
     def _order_of(self, submission: Submission) -> Name | None:
         """Return the order's key: a name is tried as a reference, then as an order id (contract 3.2)."""

@@ -88,7 +88,8 @@ class Expiry:
         return due
 
     def _due_orders(self, snapshot: Snapshot, limit: int) -> list[Name]:
-        return snapshot.due_orders(self._clock.now() + snapshot.facts(()).clock_offset, limit)
+        facts = snapshot.facts(())
+        return snapshot.due_orders(facts.certain(self._clock.now()) + facts.clock_offset, limit)
 
     def _is_free(self, name: Name) -> bool:
         return name not in self._under_way and self._failures[name] < TRIES_BEFORE_PARKING

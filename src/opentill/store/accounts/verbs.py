@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, RowMapping, Table, insert, select, update
 
+from opentill.clock import MOST_AHEAD_MILLISECONDS, NOTED_MILLISECONDS
 from opentill.domain.order import LateMoney
 from opentill.store import schema
 from opentill.store.accounts.contract import (
@@ -58,6 +59,22 @@ class AccountVerbs:
                 "OPENTILL_SECRET_KEY is not the key this database was made with; start with the old key "
                 "(in sandbox mode it is the file secret.key in the data folder)."
             )
+
+    def seen_at(self) -> int | None:
+        """Read the last seen time of the installation."""
+        return self._database.read(lambda c: c.execute(select(schema.installation.c.seen_at)).scalar())
+
+    def note_time(self, now: int) -> None:
+        """Move the last seen time on by one statement, which checks how far."""
+        table = schema.installation
+        near = (table.c.mode == Mode.SANDBOX.value) | (table.c.seen_at >= now - MOST_AHEAD_MILLISECONDS)
+        due = table.c.seen_at.is_(None) | ((table.c.seen_at <= now - NOTED_MILLISECONDS) & near)
+        moved = update(table).where(due).values(seen_at=now)
+        self._database.write(lambda c: c.execute(moved))
+
+    def confirm_time(self, now: int) -> None:
+        """Write the last seen time."""
+        self._database.write(lambda c: c.execute(update(schema.installation).values(seen_at=now)))
 
     def advance_clock(self, milliseconds: int) -> int:
         """Move the offset on in one statement, which checks mode and limit; as ``Accounts`` says."""

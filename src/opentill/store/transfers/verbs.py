@@ -9,6 +9,7 @@ from opentill.domain.order import OrderStatus, Sender
 from opentill.store import schema
 from opentill.store.databases.database import Database
 from opentill.store.databases.dialect import dialect_of
+from opentill.store.databases.times import certain_time
 from opentill.store.transfers.contract import Advice, TransferAccount, TransferNotice
 
 _accounts, _advices, _orders = schema.transfer_accounts, schema.advices, schema.orders
@@ -31,12 +32,12 @@ class TransferVerbs:
         rest_milliseconds: int,
     ) -> TransferAccount | None:
         """Try the candidates one by one, each by an insert, then by a guarded update."""
-        free_before = now - rest_milliseconds
 
         def work(connection: Connection) -> TransferAccount | None:
             if known := _account_of(connection, account_id, order_id):
                 return known
             business = _clock_offset(connection)
+            free_before = certain_time(connection, now) - rest_milliseconds
             for number in candidates:
                 account = TransferAccount(number, bank_code, account_id, order_id, now + business)
                 if _take(connection, account, free_before + business):
