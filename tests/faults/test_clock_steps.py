@@ -68,6 +68,13 @@ def status(http: httpx2.Client, reference: str, headers: Mapping[str, str]) -> s
     return str(answer.json()["data"]["order"]["status"])
 
 
+def told(http: httpx2.Client, reference: str, headers: Mapping[str, str]) -> object:
+    """Return what the server says that may be done with the order, and what a cancel would do."""
+    whole = http.get(f"/v1/opentill/orders/{reference}", headers=dict(headers)).json()["data"]
+    preview = http.get(f"/v1/opentill/orders/{reference}/cancellation", headers=dict(headers)).json()["data"]
+    return whole["allowed"], preview
+
+
 def is_told(http: httpx2.Client, reference: str, headers: Mapping[str, str]) -> bool:
     return reference in http.get("/v1/opentill/events?limit=100", headers=dict(headers)).text
 
@@ -140,7 +147,8 @@ def test_a_start_far_ahead_ends_nothing_for_good(tmp_path: Path, database_url: s
     settings = {**LIVE, "database_url": database_url}
     with Machine(tmp_path, **settings) as server, client(server) as http:
         env = new_merchant(server)
-        first = opened(http, "one", signed_in(server, env), expiresInSeconds=3600)
+        headers = signed_in(server, env)
+        first, allowed = opened(http, "one", headers, expiresInSeconds=3600), told(http, "one", headers)
         until(lambda: time_is_noted(server), "the time is noted")
     server.set(60 * DAY)
     with Machine(tmp_path, **settings) as server, client(server) as http:
@@ -148,7 +156,10 @@ def test_a_start_far_ahead_ends_nothing_for_good(tmp_path: Path, database_url: s
         assert opened(http, "one", headers, expiresInSeconds=3600).content == first.content
         if database_url is None:
             until(lambda: "far ahead" in warned(http), "readiness warns")
-        assert status(http, "one", headers) == "PENDING"
+            with pytest.raises(subprocess.CalledProcessError) as ill:
+                operate(server, "doctor", "--live")
+            assert "s ahead of the time that servers have seen" in ill.value.stdout
+        assert (status(http, "one", headers), told(http, "one", headers)) == ("PENDING", allowed)
         operate(server, "clock", "confirm", "--live")
         expected = "EXPIRED" if database_url is None else "PENDING"
         until(lambda: status(http, "one", headers) == expected, "what is due ends")

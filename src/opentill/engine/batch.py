@@ -92,7 +92,7 @@ class WorkingSet:
         self._at = real_time + facts.clock_offset
         self.certain_time = facts.certain(real_time)
         """Up to when real time has certainly come: idempotency keys are forgotten by it."""
-        self._due_by = self.certain_time + facts.clock_offset
+        self._due_by = facts.due_by(real_time)
         self._keys = dict(keys)
         self._transactions = dict(transactions)
         self._orders: dict[Name, Order] = {}

@@ -88,8 +88,7 @@ class Expiry:
         return due
 
     def _due_orders(self, snapshot: Snapshot, limit: int) -> list[Name]:
-        facts = snapshot.facts(())
-        return snapshot.due_orders(facts.certain(self._clock.now()) + facts.clock_offset, limit)
+        return snapshot.due_orders(snapshot.facts(()).due_by(self._clock.now()), limit)
 
     def _is_free(self, name: Name) -> bool:
         return name not in self._under_way and self._failures[name] < TRIES_BEFORE_PARKING

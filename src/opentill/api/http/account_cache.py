@@ -9,6 +9,7 @@ from opentill.clock import Clock
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.accounts.contract import Merchant
+from opentill.store.orders.contract import Facts
 
 _KEEP_MILLISECONDS: Final = 5000
 _KEEP_OFFSET_MILLISECONDS: Final = 1000
@@ -31,7 +32,7 @@ class AccountCache:
         self._merchants: dict[str, tuple[int, Merchant]] = {}
         """Each until when it is remembered, by the monotonic clock; as all times here are."""
         self._sub_accounts: dict[tuple[str, str], int] = {}
-        self._offset = 0
+        self._facts = Facts(0, frozenset())
         self._offset_until: float = -math.inf
         self._asked: dict[str, asyncio.Future[Any]] = {}
 
@@ -69,14 +70,19 @@ class AccountCache:
         """Return business time at the real time ``now``, by an offset at most a second old."""
         if self._clock.monotonic() >= self._offset_until:
             await self._once("the clock's offset", self.exact_business_time)
-        return now + self._offset
+        return now + self._facts.clock_offset
+
+    async def due_by(self, now: int) -> int:
+        """Return the business time by which what is due is judged, by facts at most a second old."""
+        await self.business_time(now)
+        return self._facts.due_by(now)
 
     async def exact_business_time(self) -> int:
         """Return business time by the offset that stands in the database now."""
         facts = await self._reader.ask(lambda snapshot: snapshot.facts(()), None)
-        self._offset = facts.clock_offset
+        self._facts = facts
         self._offset_until = self._clock.monotonic() + _KEEP_OFFSET_MILLISECONDS
-        return self._clock.now() + self._offset
+        return self._clock.now() + facts.clock_offset
 
     async def _once(self, about: str, ask: Callable[[], Awaitable[T]]) -> T:
         """Return the answer to a question that is under way already, or else to this one."""

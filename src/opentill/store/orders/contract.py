@@ -98,6 +98,10 @@ class Facts:
         """
         return certain(now, self.seen_at)
 
+    def due_by(self, now: int) -> int:
+        """Return the business time up to which what is due has fallen due, at real time ``now``."""
+        return self.certain(now) + self.clock_offset
+
     def refuse(self, token: TokenId | None, now: int) -> bool:
         """Say whether a token that was asked about is dead, or over, in business time, at real time ``now``.
 
