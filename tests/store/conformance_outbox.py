@@ -305,6 +305,17 @@ def a_deleted_endpoint_takes_along_what_waits(store: Store) -> None:
 
 
 @law
+def a_clock_that_was_ahead_delays_no_try_once_it_is_set(store: Store) -> None:
+    """A delivery that is due in a second stays so when a person has said that it is an hour earlier."""
+    queue(store, "a")
+    store.accounts.note_time(LATER - 1000)
+    earlier = LATER - 3_600_000
+    store.accounts.confirm_time(earlier - 1000)
+    assert claim(store, earlier - 1) == []
+    assert len(claim(store, earlier)) == 1
+
+
+@law
 def a_claim_further_away_than_any_is_void(store: Store) -> None:
     """A delivery that a sender with another time has claimed is tried; one that is claimed truly is not."""
     queue(store, "a")

@@ -92,7 +92,11 @@ class Accounts(Protocol):
         """
 
     def confirm_time(self, now: int) -> None:
-        """Make ``now`` the last seen time, whichever way: a person says that it is right."""
+        """Make ``now`` the last seen time, whichever way: a person says that it is right.
+
+        Where it was later, what waits for a later time (tries of deliveries, look-ups of calls, routing of
+        advices) waits as much less: it was dated by a clock that was so far ahead.
+        """
 
     def advance_clock(self, milliseconds: int) -> int:
         """Move business time forward; returns the whole offset from real time.

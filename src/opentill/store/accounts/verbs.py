@@ -3,7 +3,7 @@
 Each verb is one short transaction.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, RowMapping, Table, insert, select, update
 
@@ -73,8 +73,16 @@ class AccountVerbs:
         self._database.write(lambda c: c.execute(moved))
 
     def confirm_time(self, now: int) -> None:
-        """Write the last seen time."""
-        self._database.write(lambda c: c.execute(update(schema.installation).values(seen_at=now)))
+        """Write the last seen time; before that, bring forward what waits, where time went back."""
+        table = schema.installation
+
+        def work(connection: Connection) -> None:
+            seen_at = connection.execute(select(table.c.seen_at).with_for_update()).scalar()
+            if seen_at is not None and seen_at > now:
+                _bring_forward(connection, now, seen_at - now)
+            connection.execute(update(table).values(seen_at=now))
+
+        self._database.write(work)
 
     def advance_clock(self, milliseconds: int) -> int:
         """Move the offset on in one statement, which checks mode and limit; as ``Accounts`` says."""
@@ -220,6 +228,22 @@ class AccountVerbs:
             .values(revoked_at=now)
         )
         return self._database.write(lambda c: c.execute(revoked).rowcount == 1)
+
+
+_WAITED_FOR: Final = (
+    schema.attempts.c.call_until,
+    schema.refunds.c.call_until,
+    schema.returns.c.call_until,
+    schema.advices.c.route_by,
+    schema.webhook_deliveries.c.next_try_at,
+)
+"""Real times at which a worker or a sender goes on, whatever a command says."""
+
+
+def _bring_forward(connection: Connection, now: int, milliseconds: int) -> None:
+    for waited_for in _WAITED_FOR:
+        sooner = {waited_for.name: waited_for - milliseconds}
+        connection.execute(update(waited_for.table).where(waited_for > now).values(sooner))
 
 
 def _merchant(row: RowMapping) -> Merchant:
