@@ -40,9 +40,10 @@ def test_every_free_bit_of_an_id_is_random() -> None:
 def test_a_pause_ends() -> None:
     """A pause of a few milliseconds takes at least half of them on the machine's clock."""
     clock = SystemClock()
-    began = clock.now()
+    began, moment = clock.now(), clock.monotonic()
     clock.pause(10)
     assert clock.now() - began >= 4
+    assert clock.monotonic() - moment >= 4
 
 
 def test_steps_of_the_machine_are_not_felt() -> None:

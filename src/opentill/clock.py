@@ -15,6 +15,8 @@ NOTED_MILLISECONDS: Final = 60_000
 SLOW_LOOK_MILLISECONDS: Final = 1000
 """An answer that took longer does not tell the time well enough to set a clock by."""
 
+_MONOTONIC: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """The source of real time. Business time is real time plus the offset kept in the database."""
@@ -37,8 +39,8 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> int:
-        """Return the milliseconds since some moment, never set."""
-        return time.monotonic_ns() // 1_000_000
+        """Return the milliseconds since some moment, never set; on Linux those of a suspended machine too."""
+        return time.clock_gettime_ns(_MONOTONIC) // 1_000_000
 
     def pause(self, milliseconds: int) -> None:
         """Let a store thread wait about so long (half to all of it, so that equals do not meet again)."""

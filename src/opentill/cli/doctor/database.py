@@ -87,7 +87,7 @@ def belongs(settings: Settings) -> Diagnosis:
 
 
 def clock_skew(url: str, clock: Clock) -> Diagnosis:
-    """Check the clock against the database's: servers date decisions, and there may be several."""
+    """Check the clock against the database's, by which servers go: logs are dated by this one."""
     name = "clock"
     with read_only(url) as connection:
         before = clock.now()
