@@ -22,12 +22,19 @@ TOKEN = TokenId(ACCOUNT, "jti-1")
 
 
 class ToldClock:
-    """A clock that shows what it was told; waiting moves it instead of the wall clock."""
+    """A clock that shows what it was told; waiting moves it instead of the wall clock.
+
+    ``step`` sets it, as somebody sets the clock of a machine: of that a monotonic clock knows nothing.
+    """
 
     def __init__(self, now: int = NOW):
         self.time = now
+        self.step = 0
 
     def now(self) -> int:
+        return self.time + self.step
+
+    def monotonic(self) -> int:
         return self.time
 
     def pause(self, milliseconds: int) -> None:

@@ -18,7 +18,7 @@ from opentill.api.operations import OPERATIONS
 from opentill.api.own.feed import Feed
 from opentill.api.own.streams import OpenEventStreams
 from opentill.bootstrap import Bootstrap, prepare
-from opentill.clock import Clock, Ids, RandomIds, SystemClock
+from opentill.clock import Clock, Ids, RandomIds
 from opentill.domain.order import Challenge
 from opentill.engine.engine import Engine
 from opentill.engine.reader import Reader
@@ -54,6 +54,7 @@ from opentill.workers.expiry import Expiry
 from opentill.workers.housekeeping import CHECKPOINT_SECONDS, Housekeeping
 from opentill.workers.loops import Workers
 from opentill.workers.recovery import Recovery
+from opentill.workers.timekeeping import LOOK_SECONDS, Timekeeping
 
 CHALLENGE_SECONDS: Final = 900
 """How long the sandbox's bank waits for the payer's answer."""
@@ -111,8 +112,8 @@ class _Running:
     """The parts of one running process, wired together."""
 
     def __init__(self, settings: Settings):
-        clock, ids = SystemClock(), RandomIds()
-        prepared = prepare(settings, clock)
+        prepared, ids = prepare(settings), RandomIds()
+        clock = prepared.clock
         self._settings = settings
         self._threads = StoreThreads(prepared.store)
         self._engine = Engine(self._threads, clock, engine_settings(settings))
@@ -147,6 +148,7 @@ class _Running:
         self._expiry = expiry
         self._recovery = Recovery(self._reader, (self._desk, self._transfers), clock)
         self._housekeeping = Housekeeping(self._threads, clock)
+        self._timekeeping = Timekeeping(self._threads, clock, settings.mode)
         self._workers = Workers()
         self._open_pages = OpenPages(self._threads, keyring, settings.max_open_pages)
         pages = self._pages(keyring, clock, ids, return_url)
@@ -188,6 +190,7 @@ class _Running:
             account_cache=AccountCache(threads, reader, clock),
             can_write=writes_work(threads, clock),
             paused_endpoints=endpoints_paused(threads, clock),
+            timekeeping=self._timekeeping,
             streams=OpenEventStreams(
                 Feed(threads, reader), threads, reader, clock, settings.max_open_streams
             ),
@@ -235,6 +238,7 @@ class _Running:
             (self._recovery.finish_attempts, settings.sweep_interval_seconds),
             (self._housekeeping.purge, settings.purge_interval_seconds),
             (self._housekeeping.checkpoint, CHECKPOINT_SECONDS),
+            (self._timekeeping.keep, LOOK_SECONDS),
             (self._telling.place, settings.sequencer_interval_seconds),
             (self._transfers.route_overdue, settings.sweep_interval_seconds),
         )

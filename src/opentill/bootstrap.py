@@ -1,15 +1,16 @@
-"""What every program needs that works on a database: settings, keys and store, checked and opened.
+"""What every program needs that works on a database: settings, keys, store and time, checked and opened.
 
 Apart from ``app.py``, so that a command that serves nobody does not load what serves.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from opentill.clock import Clock, SystemClock
+from opentill.clock import MOST_BACK_MILLISECONDS, Clock, DatabaseClock, SystemClock
 from opentill.keys.keyring import CARD_KEY_FILE, CardKey, Keyring, open_keyring
 from opentill.settings import Settings
 from opentill.store.databases.opening import open_store
-from opentill.store.errors import StoreUnusable
+from opentill.store.errors import StoreError, StoreUnusable
 from opentill.store.interface import Store
 
 
@@ -22,12 +23,15 @@ class Bootstrap:
     keyring: Keyring
     card_key: CardKey | None
     """Given where card details must come encrypted."""
+    clock: DatabaseClock
+    """Goes by the database's; whoever stays longer than a moment looks at it again."""
 
 
-def prepare(settings: Settings, clock: Clock | None = None) -> Bootstrap:
-    """Open the keyring and the store, made, migrated and checked against mode and key.
+def prepare(settings: Settings, machine: Clock | None = None, *, at_any_time: bool = False) -> Bootstrap:
+    """Open the keyring and the store, made, migrated and checked against mode, key and time.
 
-    Raises StoreUnusable or InvalidSetting: one sentence with the fix.
+    ``at_any_time`` takes a clock that is behind what servers have seen. Raises StoreUnusable or
+    InvalidSetting: one sentence with the fix.
     """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -42,8 +46,25 @@ def prepare(settings: Settings, clock: Clock | None = None) -> Bootstrap:
         settings.database_url, migrate=settings.migrate_on_start, prepare=settings.prepared_statements
     )
     try:
-        store.accounts.install(settings.mode, keyring.fingerprint_of_key, (clock or SystemClock()).now())
-    except StoreUnusable:
+        clock = DatabaseClock(machine or SystemClock(), store.time)
+        clock.look()
+        store.accounts.install(settings.mode, keyring.fingerprint_of_key, clock.now())
+        if not at_any_time:
+            _expect_time(clock.now(), store.accounts.seen_at())
+    except (StoreUnusable, StoreError):
         store.close()
         raise
-    return Bootstrap(settings, store, keyring, card_key)
+    return Bootstrap(settings, store, keyring, card_key, clock)
+
+
+def _expect_time(now: int, seen_at: int | None) -> None:
+    """Raise StoreUnusable for a clock behind the last seen time: what it dates would be out of all order."""
+    if seen_at is not None and now < seen_at - MOST_BACK_MILLISECONDS:
+        raise StoreUnusable(
+            f"The clock says {_written(now)}, and servers on this database have seen {_written(seen_at)}; "
+            "set the clock, or, if it is right now and was wrong then, run `opentill clock confirm`."
+        )
+
+
+def _written(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat().replace("+00:00", "Z")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from opentill.bootstrap import Bootstrap
-from opentill.clock import Clock, Ids, RandomIds, SystemClock
+from opentill.clock import Clock, Ids, RandomIds
 from opentill.domain.commands import Actor, ActorKind, CreateOrder
 from opentill.domain.order import OrderStatus, Terms
 from opentill.domain.sharing import FeeTerms
@@ -49,9 +49,10 @@ class Operating:
 @asynccontextmanager
 async def operating(bootstrap: Bootstrap) -> AsyncIterator[Operating]:
     """Run an engine for the length of one command. Rails are called only to close ids."""
-    clock, ids, settings = SystemClock(), RandomIds(), bootstrap.settings
+    clock, ids, settings = bootstrap.clock, RandomIds(), bootstrap.settings
     threads = StoreThreads(bootstrap.store)
-    engine, reader = Engine(threads, clock, engine_settings(settings)), Reader(threads, settings.queue_limit)
+    engine = Engine(threads, clock, engine_settings(settings))
+    reader = Reader(threads, settings.queue_limit, clock)
     journal = _journal(settings)
     transfers = TransferPaymentService(
         engine=engine,

@@ -30,7 +30,7 @@ def test_many_who_ask_at_once_are_one_question(tmp_path: Path) -> None:
         for _ in range(2):
             times = await asyncio.gather(*(cache.business_time(clock.now()) for _ in range(50)))
             assert set(times) == {clock.now() + 5_000}
-            merchants = await asyncio.gather(*(cache.merchant(ACCOUNT, clock.now()) for _ in range(50)))
+            merchants = await asyncio.gather(*(cache.merchant(ACCOUNT) for _ in range(50)))
             assert merchants == [MERCHANT] * 50
         await reader.close()
         threads.close()

@@ -65,3 +65,15 @@ def test_live_mode_has_no_clock(tmp_path: Path, command: tuple[str, ...]) -> Non
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "in live mode time is real" in refused.stderr
     assert not data.exists()
+
+
+def test_a_person_says_that_the_clock_is_right(tmp_path: Path) -> None:
+    """The answer has the time, and the one that was seen last; nothing else in the database changes."""
+    first, second = (
+        json.loads(run("clock", "confirm", "--json", "--data", str(tmp_path)).stdout) for _ in "ab"
+    )
+    assert first["lastSeen"] is None
+    assert second["lastSeen"] == first["now"] < second["now"]
+    shown = run("clock", "confirm", "--data", str(tmp_path))
+    assert shown.returncode == 0
+    assert "Servers saw the time last at" in shown.stdout

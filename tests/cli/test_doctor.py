@@ -67,7 +67,7 @@ def ill(found: dict[str, dict[str, str]]) -> dict[str, str]:
 
 CHECKS = {
     *("settings", "data-folder", "disk", "secret-key", "public-url", "server", "dangers", "database"),
-    *("stamp", "clock", "writes", "due-orders", "calls", "money", "webhooks", "ledger"),
+    *("stamp", "clock", "writes", "seen-time", "due-orders", "calls", "money", "webhooks", "ledger"),
 }
 
 
@@ -123,6 +123,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "no database of ours": (_other_file, "database", "opentill"),
     "an older schema": (OLDER, "database", "opentill migrate"),
     "the other mode": (_sql("UPDATE installation SET mode = 'live'"), "stamp", "another folder"),
+    "a clock behind": (_sql("UPDATE installation SET seen_at = 4000000000000"), "seen-time", "clock confirm"),
     "an overdue order": (OVERDUE, "due-orders", "start a server"),
     "an unplaced event": (UNPLACED, "webhooks", "start a server"),
     "a broken book": (_sql("UPDATE orders SET attempt_count = 7"), "ledger", "opentill ledger check"),

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from engine.builders import begin, settle
-from engine.harness import FaultyStore, ask, event_types, served, status, submitted
+from engine.builders import begin, claim, settle
+from engine.harness import FaultyStore, Renderer, ask, ending, event_types, served, status, submitted
 from opentill.domain.commands import Actor, ActorKind, ExpireOrder, RailOutcome
 from opentill.domain.order import DueAction
 from opentill.engine.engine import Engine
-from store_factories import NOW, ToldClock, add_orders, cancel, new_order
+from store_factories import IDS, NOW, ToldClock, add_orders, cancel, new_order
 
 
 def _expire(name: str) -> ExpireOrder:
@@ -100,3 +101,53 @@ def test_a_batch_is_judged_at_one_moment(store: FaultyStore) -> None:
     """All commands of a batch are judged at the same business time."""
     submitted(store, *(new_order(f"r{i}") for i in range(8)))
     assert ask(store, "SELECT DISTINCT created_at FROM orders") == [(NOW,)]
+
+
+# --- a clock that may be wrong ----------------------------------------------------------------------
+
+DAY = 86_400_000
+
+
+@pytest.fixture
+def live(store: FaultyStore) -> FaultyStore:
+    """A live store with an order due in a second, whose servers saw the time a moment ago."""
+    store.write(lambda connection: connection.execute(text("UPDATE installation SET mode = 'live'")))
+    submitted(store, new_order("r", due_at=NOW + 1_000))
+    store.accounts.note_time(NOW)
+    return store
+
+
+def test_a_clock_far_ahead_expires_nothing(live: FaultyStore) -> None:
+    """Neither a worker's command nor one that meets the order ends it before a person has spoken."""
+    ahead = ToldClock(NOW + 60 * DAY)
+    assert submitted(live, _expire("r"), clock=ahead) == ["OrderNotDue"]
+    assert submitted(live, begin("r", "T1"), clock=ahead) == ["done"]
+    assert status(live, "r") == "PENDING"
+    live.accounts.confirm_time(NOW + 60 * DAY)
+    assert submitted(live, _expire("r"), clock=ahead) == ["done"]
+
+
+def test_what_was_due_when_time_was_seen_last_is_due(live: FaultyStore) -> None:
+    """A doubt about now is none about then."""
+    live.accounts.note_time(NOW + 3_600_000)
+    assert submitted(live, _expire("r"), clock=ToldClock(NOW + 60 * DAY)) == ["done"]
+
+
+def test_an_order_dated_by_a_wrong_clock_does_not_fall_due_when_it_is_set(live: FaultyStore) -> None:
+    """What was changed by a clock 60 days ahead is judged by the right time afterwards."""
+    assert submitted(live, begin("r", "T1"), clock=ToldClock(NOW + 60 * DAY)) == ["done"]
+    assert submitted(live, _expire("r"), clock=ToldClock(NOW + 1)) == ["OrderNotDue"]
+
+
+def test_a_clock_far_ahead_forgets_no_idempotency_key(live: FaultyStore) -> None:
+    """The same request is answered again and not carried out; a person's word lets go of the key."""
+    request, render = claim("k"), Renderer()
+
+    async def asked(engine: Engine) -> str:
+        return ending(await engine.submit(new_order(IDS.uuid()), claim=request, render=render))
+
+    assert served(live, asked) == "done"
+    ahead = ToldClock(NOW + 60 * DAY)
+    assert served(live, asked, ahead) == "replayed"
+    live.accounts.confirm_time(NOW + 60 * DAY)
+    assert served(live, asked, ahead) == "done"

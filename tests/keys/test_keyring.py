@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from opentill.keys import secret as module
 from opentill.keys.access_tokens import AccessTokens, TokenClaims
 from opentill.keys.keyring import (
+    FORM_AHEAD_MINUTES,
     FORM_LIFE_MINUTES,
     Keyring,
     Unsealable,
@@ -136,7 +137,14 @@ def test_a_form_token_is_good_for_its_order_for_a_day(account: str, order: str, 
     assert not OTHER.is_form_token(token, account, order, then)
     assert not KEYRING.is_form_token(token, order, account, then) or order == account
     assert not KEYRING.is_form_token(token, account, order, made + (FORM_LIFE_MINUTES + 1) * minute)
-    assert not KEYRING.is_form_token(token, account, order, made - minute)
+    assert not KEYRING.is_form_token(token, account, order, made - (FORM_AHEAD_MINUTES + 1) * minute)
+
+
+def test_a_form_may_come_from_a_clock_that_is_ahead() -> None:
+    """What another machine made at the full minute counts on one that is a millisecond behind it."""
+    made = 2**41 // 60_000 * 60_000
+    token = KEYRING.form_token(ACCOUNT, CLIENT, made)
+    assert KEYRING.is_form_token(token, ACCOUNT, CLIENT, made - 1)
 
 
 @settings(deadline=None)

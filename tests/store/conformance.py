@@ -346,6 +346,19 @@ def overdue_calls_are_found_when_their_time_is_up(store: Store) -> None:
 
 
 @law
+def a_clock_that_was_ahead_delays_no_call_once_it_is_set(store: Store) -> None:
+    """When a person has said that it is an hour earlier, a call is its caller's for as long as before."""
+    (order,) = add_orders(store, "r1")
+    _begin(store, order, "T1")
+    store.accounts.note_time(NOW)
+    earlier = NOW - 3_600_000
+    store.accounts.confirm_time(earlier)
+    with store.snapshot() as snapshot:
+        assert snapshot.overdue_calls(earlier + 29_999, 10) == []
+        assert len(snapshot.overdue_calls(earlier + 30_000, 10)) == 1
+
+
+@law
 def the_first_due_time_is_told(store: Store) -> None:
     """Of all pending orders the one that falls due first counts; ended ones do not."""
     with store.snapshot() as snapshot:

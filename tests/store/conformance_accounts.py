@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
+from opentill.clock import NOTED_MILLISECONDS
 from opentill.domain.order import LateMoney, OrderStatus
 from opentill.store.accounts.contract import (
     MOST_CLOCK_OFFSET_MILLISECONDS,
@@ -48,6 +50,55 @@ def the_clock_never_moves_back(store: Store) -> None:
     with pytest.raises(ClockOutOfRange, match="hundred years"):
         store.accounts.advance_clock(1)
     assert store.accounts.advance_clock(0) == MOST_CLOCK_OFFSET_MILLISECONDS
+
+
+@law
+def the_last_seen_time_moves_on_by_minutes(store: Store) -> None:
+    """It begins with the first that is noted, moves forward only, and no more often than once a minute."""
+    accounts, minute = store.accounts, NOTED_MILLISECONDS
+    assert accounts.seen_at() is None
+    seen = []
+    for at in (NOW, NOW + minute - 1, NOW + minute, NOW - DAY, NOW + 60 * DAY):
+        accounts.note_time(at)
+        seen.append(accounts.seen_at())
+    assert seen == [NOW, NOW, NOW + minute, NOW + minute, NOW + 60 * DAY]
+    accounts.confirm_time(NOW)
+    assert accounts.seen_at() == NOW
+
+
+@law
+def a_live_clock_far_ahead_is_not_noted_nor_believed(store: Store) -> None:
+    """Nothing is purged before a person has said that it is right."""
+    make_live(store)
+    accounts = store.accounts
+    accounts.note_time(NOW)
+    with store.batch() as batch:
+        batch.claim_keys([claim("k")], NOW, NOW + DAY)
+        batch.commit()
+    add_token(store)
+    far = NOW + 60 * DAY
+    accounts.note_time(far)
+    assert accounts.seen_at() == NOW
+    with store.snapshot() as snapshot:
+        facts = snapshot.facts([])
+    assert [facts.certain(at) for at in (NOW + DAY, NOW + DAY + 1, far)] == [NOW + DAY, NOW, NOW]
+    assert store.purge(far, 100) == 0
+    accounts.confirm_time(far)
+    assert store.purge(far, 100) == 2
+
+
+def make_live(store: Store) -> None:
+    store.write(lambda c: c.execute(text("UPDATE installation SET mode = 'live'")))  # type: ignore[attr-defined]
+
+
+@law
+def a_sandbox_believes_its_clock(store: Store) -> None:
+    """However far ahead of the last seen time it is."""
+    store.accounts.note_time(NOW)
+    add_token(store)
+    with store.snapshot() as snapshot:
+        assert snapshot.facts([]).certain(NOW + 60 * DAY) == NOW + 60 * DAY
+    assert store.purge(NOW + 60 * DAY, 100) == 1
 
 
 @law

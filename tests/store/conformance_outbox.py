@@ -11,6 +11,8 @@ from opentill.domain.order import Order
 from opentill.store.interface import OpenStore, Store
 from opentill.store.orders.contract import OrderView
 from opentill.store.outbox.contract import (
+    LONGEST_CLAIM_MILLISECONDS,
+    LONGEST_LEASE_MILLISECONDS,
     Delivery,
     DeliveryFilter,
     DeliveryState,
@@ -215,6 +217,14 @@ def a_lease_has_one_holder(store: Store) -> None:
     assert not store.outbox.hold_lease("sequencer", "one", NOW + 10, NOW + 15)
 
 
+@law
+def a_lease_further_away_than_any_is_void(store: Store) -> None:
+    """Whoever took it had another time: it is free, for nobody would hear of it before that time comes."""
+    assert store.outbox.hold_lease("sequencer", "one", NOW, NOW + LONGEST_LEASE_MILLISECONDS)
+    assert not store.outbox.hold_lease("sequencer", "two", NOW, NOW + 5)
+    assert store.outbox.hold_lease("sequencer", "two", NOW - 1, NOW + 5)
+
+
 # --- endpoints ------------------------------------------------------------------------------------
 
 
@@ -292,6 +302,30 @@ def a_deleted_endpoint_takes_along_what_waits(store: Store) -> None:
 
 
 # --- claims ---------------------------------------------------------------------------------------
+
+
+@law
+def a_clock_that_was_ahead_delays_no_try_once_it_is_set(store: Store) -> None:
+    """A delivery that is due in a second stays so when a person has said that it is an hour earlier."""
+    queue(store, "a")
+    store.accounts.note_time(LATER - 1000)
+    earlier = LATER - 3_600_000
+    store.accounts.confirm_time(earlier - 1000)
+    assert claim(store, earlier - 1) == []
+    assert len(claim(store, earlier)) == 1
+
+
+@law
+def a_claim_further_away_than_any_is_void(store: Store) -> None:
+    """A delivery that a sender with another time has claimed is tried; one that is claimed truly is not."""
+    queue(store, "a")
+    far = LATER + LONGEST_CLAIM_MILLISECONDS
+    assert len(store.outbox.claim_deliveries(LATER, far, 100, {}, 100)) == 1
+    assert claim(store) == []
+    assert len(store.outbox.claim_deliveries(LATER + 1, far + 2, 100, {}, 100)) == 0
+    store.outbox.push_again(ACCOUNT, [d.delivery_id for d in all_of(store)], LATER)
+    assert len(store.outbox.claim_deliveries(LATER, far + 1, 100, {}, 100)) == 1
+    assert len(claim(store)) == 1
 
 
 @law

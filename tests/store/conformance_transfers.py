@@ -13,6 +13,7 @@ from opentill.store.interface import OpenStore, Store
 from opentill.store.orders.contract import TransactionFilter, TransferState
 from opentill.store.transfers.contract import Advice, TransferNotice
 from store.conformance import DAY, law, law_of_opening
+from store.conformance_accounts import make_live
 from store.conformance_cards import LAW
 from store_factories import ACCOUNT, NOW, OTHER, add_orders, cancel, cancelled, new_order, read, write
 
@@ -401,3 +402,16 @@ def only_money_of_the_house_can_be_attached(store: Store) -> None:
     detached = store.transfers.advice_of_credit(CREDIT_ID)
     assert detached is not None
     assert (detached.order_id, detached.attached, detached.route_by) == (None, False, None)
+
+
+@law
+def a_number_does_not_come_free_by_a_clock_far_ahead(store: Store) -> None:
+    """In live mode it rests until a person has said that so much time has gone by."""
+    one, two = add_orders(store, "r1", "r2")
+    _reserve(store, one, "9000000017")
+    write(store, [cancelled(one)])
+    make_live(store)
+    store.accounts.note_time(NOW)
+    assert _reserve(store, two, "9000000017", now=NOW + 90 * DAY) is None
+    store.accounts.confirm_time(NOW + 90 * DAY)
+    assert _reserve(store, two, "9000000017", now=NOW + 90 * DAY) == "9000000017"

@@ -80,7 +80,6 @@ LAYERS: Mapping[str, Collection[str]] = {
         "store.accounts.contract",
         "store.databases",
         "store.errors",
-        "store.interface",
         "webhooks.signature",
     },
     "cli.doctor": {
@@ -178,7 +177,7 @@ LAYERS: Mapping[str, Collection[str]] = {
     "rails.sandbox": {"clock", "domain", "rails.rail", "store.databases"},
     "settings": {"domain", "store.accounts.contract"},
     "store": {"domain", "store.accounts", "store.cards", "store.orders", "store.outbox", "store.transfers"},
-    "store.accounts": {"domain", "store.databases", "store.errors", "store.schema"},
+    "store.accounts": {"clock", "domain", "store.databases", "store.errors", "store.schema"},
     "store.audit": {"domain", "store.databases", "store.errors", "store.orders"},
     "store.cards": {"domain", "store.databases", "store.orders", "store.schema"},
     "store.databases": {
@@ -192,7 +191,14 @@ LAYERS: Mapping[str, Collection[str]] = {
         "store.schema",
         "store.transfers",
     },
-    "store.orders": {"domain", "store.databases", "store.errors", "store.schema"},
+    "store.orders": {
+        "clock",
+        "domain",
+        "store.accounts.contract",
+        "store.databases",
+        "store.errors",
+        "store.schema",
+    },
     "store.outbox": {"domain", "store.databases", "store.errors", "store.orders", "store.schema"},
     "store.transfers": {"domain", "store.databases", "store.errors", "store.schema"},
     "webhooks": {
@@ -210,6 +216,7 @@ LAYERS: Mapping[str, Collection[str]] = {
         "engine",
         "rails.card_payments",
         "rails.transfer_payments",
+        "store.accounts.contract",
         "store.errors",
         "store.orders.contract",
     },

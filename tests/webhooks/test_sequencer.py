@@ -83,6 +83,23 @@ def test_one_process_at_a_time_does_it(tmp_path: Path) -> None:
     _on(tmp_path, work)
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_keeps_nobody_waiting(tmp_path: Path, hours: int) -> None:
+    """Set by an hour, either way, it leaves the feed to whoever comes once its holder has died."""
+
+    async def work(store: Store, threads: StoreThreads, clock: ToldClock) -> None:
+        first, second = (
+            Sequencer(threads=threads, clock=clock, holder=holder, render=said) for holder in ("one", "two")
+        )
+        assert [await first.place(), await second.place()] == [0, 0]
+        add_orders(store, "left behind")
+        clock.step = hours * 3_600_000
+        clock.time += LEASE_MILLISECONDS + ASK_MILLISECONDS
+        assert await second.place() == 1
+
+    _on(tmp_path, work)
+
+
 def test_an_event_without_words_stops_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One that fails to be rendered has its place and is logged; the others are told."""
 

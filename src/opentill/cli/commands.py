@@ -60,9 +60,10 @@ app.command("opentill.cli.events.verify_signature:verify_signature", name="verif
 
 app.command("opentill.cli.doctor.doctor:doctor", name="doctor")
 
-clock = App(name="clock", help="The time of a sandbox.")
+clock = App(name="clock", help="The time, which a sandbox can move and a person confirms.")
 clock.command("opentill.cli.clock:show", name="show")
 clock.command("opentill.cli.clock:advance", name="advance")
+clock.command("opentill.cli.clock:confirm", name="confirm")
 app.command(clock)
 app.command("opentill.cli.race:race", name="race")
 credits_ = App(name="credits", help="Transfers whose money waits for a person to say whose it is.")

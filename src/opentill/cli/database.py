@@ -8,21 +8,24 @@ from contextlib import contextmanager
 
 from opentill.bootstrap import prepare
 from opentill.cli.preflight import OperatorError, Where, check_folder, operator_errors
-from opentill.clock import RandomIds, SystemClock
+from opentill.clock import RandomIds
 from opentill.keys.provisioning import Registry
 from opentill.settings import Settings
 
 
 @contextmanager
-def open_registry(where: Where) -> Iterator[tuple[Registry, Settings]]:
-    """Open this database for the length of one command; operator errors end it in one sentence."""
+def open_registry(where: Where, *, at_any_time: bool = False) -> Iterator[tuple[Registry, Settings]]:
+    """Open this database for the length of one command; operator errors end it in one sentence.
+
+    ``at_any_time`` as in ``prepare``.
+    """
     with operator_errors():
         settings = where.settings()
         check_folder(settings.data_dir)
-        bootstrap = prepare(settings)
+        bootstrap = prepare(settings, at_any_time=at_any_time)
         try:
-            registry = Registry(bootstrap.store, bootstrap.keyring, SystemClock(), RandomIds(), settings.mode)
-            yield registry, settings
+            clock, ids = bootstrap.clock, RandomIds()
+            yield Registry(bootstrap.store, bootstrap.keyring, clock, ids, settings.mode), settings
         finally:
             bootstrap.store.close()
 

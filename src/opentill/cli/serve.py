@@ -20,7 +20,7 @@ from opentill.app import App, create_app
 from opentill.bootstrap import Bootstrap, prepare
 from opentill.cli.credentials_block import SANDBOX_ENV_FILE, sandbox_block
 from opentill.cli.preflight import OperatorError, Where, check_folder, listen_on, operator_errors
-from opentill.clock import RandomIds, SystemClock
+from opentill.clock import RandomIds
 from opentill.keys.provisioning import ensure_default_merchant, write_env_file
 from opentill.operating import demo_link
 from opentill.settings import Settings, load_settings
@@ -79,7 +79,7 @@ def _prepare(settings: Settings) -> str:
 
 
 def _prepare_sandbox(settings: Settings, bootstrap: Bootstrap) -> str:
-    clock, ids = SystemClock(), RandomIds()
+    clock, ids = bootstrap.clock, RandomIds()
     credentials = ensure_default_merchant(
         bootstrap.store, bootstrap.keyring, clock, ids, url=settings.public_url
     )

@@ -107,15 +107,18 @@ _ATTEMPT_EVENT: Final = {
 }
 
 
-def decide(order: Order, command: Command, at: int, fee: FeeTerms = NO_FEE) -> Change:
+def decide(
+    order: Order, command: Command, at: int, fee: FeeTerms = NO_FEE, due_by: int | None = None
+) -> Change:
     """Return what ``command`` does to ``order`` at business time ``at``; raises the Refusal if it may not.
 
     Time never runs backwards for an order: a clock behind its last change counts as that moment.
     What is due happens first, in the same change, whether or not a worker has come by; but a credit that
     was on time finds the order as it was then. ``fee`` is what a payment costs that the command brings about.
+    ``due_by``, where it is given, is the earlier business time up to which due times have certainly come.
     """
     transition = Transition(order, command, max(at, order.updated_at), order.status, fee)
-    if _falls_due_first(order, command, transition.at):
+    if _falls_due_first(order, command, transition.at if due_by is None else due_by):
         _fall_due(transition)
     met = transition.order.status
     _carry_out(transition, command)

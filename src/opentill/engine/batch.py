@@ -101,6 +101,9 @@ class WorkingSet:
         self.real_time = real_time
         self._at = real_time + facts.clock_offset
         self._saved_cards = saved_cards
+        self.certain_time = facts.certain(real_time)
+        """Up to when real time has certainly come: idempotency keys are forgotten by it."""
+        self._due_by = facts.due_by(real_time)
         self._keys = dict(keys)
         self._transactions = dict(transactions)
         self._orders: dict[Name, Order] = {}
@@ -172,7 +175,7 @@ class WorkingSet:
             return create(self._with_card(submission), self._at, taken=by_id is not None)
         if by_id is None:
             raise RecordNotFound
-        return decide(self._orders[by_id], command, self._at, self._fee)
+        return decide(self._orders[by_id], command, self._at, self._fee, self._due_by)
 
     def _with_card(self, submission: Submission) -> CreateOrder:
         """Return the command, without the saved card where that was deleted since the caller looked."""

@@ -251,7 +251,7 @@ class _Committer:
         if marker is not None:
             batch.write(working.changes)
             expires_at = working.real_time + self._key_milliseconds
-            batch.write_keys(working.new_keys.values(), working.real_time, expires_at)
+            batch.write_keys(working.new_keys.values(), working.certain_time, expires_at)
             batch.store_replies(working.replies)
         return results, marker
 
@@ -264,7 +264,7 @@ class _Committer:
         charged = {s.saved_card for s in submissions if s.saved_card}
         cards = batch.saved_cards(charged) if charged else ()
         claimed = {(s.claim.account_id, s.claim.key) for s in submissions if s.claim}
-        keys = batch.keys(claimed, now) if claimed else {}
+        keys = batch.keys(claimed, facts.certain(now)) if claimed else {}
         return WorkingSet(facts, keys, transactions, orders, now, self._fee, cards)
 
 

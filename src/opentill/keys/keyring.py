@@ -27,6 +27,7 @@ CARD_KEY_BITS: Final = 2048
 MAX_CHALLENGE_CHARACTERS: Final = 8192
 """They hold a URL of ours; anything longer is not looked at."""
 
+FORM_AHEAD_MINUTES: Final = 5
 FORM_LIFE_MINUTES: Final = 24 * 60
 """How long a payer page that was left open can still be sent."""
 
@@ -154,12 +155,15 @@ class Keyring:
         return f"{minute:x}.{self._form_mac(account_id, order_id, minute)}"
 
     def is_form_token(self, token: str, account_id: str, order_id: str, now: int) -> bool:
-        """Tell whether the token was made for this order's page, at most FORM_LIFE_MINUTES ago."""
+        """Tell whether the token was made for this order's page, at most FORM_LIFE_MINUTES ago.
+
+        Another machine made it, perhaps: its clock may be FORM_AHEAD_MINUTES ahead of ours.
+        """
         made, _, _ = token.partition(".")
         if not _FORM_MINUTE.fullmatch(made) or not token.isascii():
             return False
         minute = int(made, 16)
-        fresh = 0 <= now // 60_000 - minute <= FORM_LIFE_MINUTES
+        fresh = -FORM_AHEAD_MINUTES <= now // 60_000 - minute <= FORM_LIFE_MINUTES
         return fresh and hmac.compare_digest(f"{made}.{self._form_mac(account_id, order_id, minute)}", token)
 
     def _form_mac(self, account_id: str, order_id: str, minute: int) -> str:

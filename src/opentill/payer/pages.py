@@ -24,7 +24,7 @@ from opentill.rails.transfer_payments import NoAccountFree, TransferPaymentServi
 from opentill.store.accounts.contract import Merchant
 from opentill.store.errors import StoreError
 from opentill.store.interface import Store
-from opentill.store.orders.contract import Name, OrderView, Snapshot
+from opentill.store.orders.contract import Facts, Name, OrderView, Snapshot
 from opentill.store.transfers.contract import TransferAccount
 
 PAGE_PATH: Final = "/checkout/{token}"
@@ -109,21 +109,21 @@ class PayerPages:
         return self._deps.templates.page("order.html", values, status, forms_to=_forms_to(page))
 
     async def _page(self, name: Name, token: str) -> PayerPage | None:
-        def ask(snapshot: Snapshot) -> tuple[OrderView | None, int]:
-            return snapshot.orders([name]).get(name), snapshot.facts(()).clock_offset
+        def ask(snapshot: Snapshot) -> tuple[OrderView | None, Facts]:
+            return snapshot.orders([name]).get(name), snapshot.facts(())
 
-        view, clock_offset = await self._deps.reader.ask(ask, None)
+        view, facts = await self._deps.reader.ask(ask, None)
         if view is None:
             return None
         merchant, account = await self._deps.threads.read(_beside, self._deps.threads.store, name)
         seen = PageParts(
             view=view,
-            clock_offset=clock_offset,
+            clock_offset=facts.clock_offset,
             merchant=merchant,
             account=account,
             page_url=self._deps.public_url + page_location(token),
         )
-        return page_of(seen, self._deps.clock.now(), self._deps.offer)
+        return page_of(seen, facts.certain(self._deps.clock.now()), self._deps.offer)
 
 
 def _beside(store: Store, name: Name) -> tuple[Merchant | None, TransferAccount | None]:

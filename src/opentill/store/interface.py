@@ -54,8 +54,14 @@ class Store(Orders, Protocol):
     def probe_write(self, now: int) -> None:
         """Prove that writes work by committing one; raises StoreError otherwise."""
 
+    def time(self) -> int | None:
+        """Read the database's clock in UTC milliseconds; None where it is this machine's."""
+
     def purge(self, now: int, limit: int) -> int:
-        """Delete up to ``limit`` rows of each kind that nobody can need again; returns how many went."""
+        """Delete up to ``limit`` rows of each kind that nobody can need again; returns how many went.
+
+        In live mode no time counts that is too far ahead of the last seen one, see ``Facts.certain``.
+        """
 
 
 OpenStore = Callable[[], Store]

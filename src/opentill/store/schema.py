@@ -95,6 +95,8 @@ installation = Table(
     Column("default_account_id", code(36)),
     Column("created_at", BigInteger, nullable=False),
     Column("write_probed_at", BigInteger, nullable=False),
+    # The last real time that is certain: moved by servers at most once a minute, and by a person.
+    Column("seen_at", BigInteger),
     CheckConstraint("id = 1", name="one_installation"),
     CheckConstraint("clock_offset >= 0", name="clock_moves_forward_only"),
 )

@@ -1,5 +1,6 @@
 """Giving committed events their places in the feeds: one process at a time, in bounded batches."""
 
+import math
 from typing import Final
 
 import structlog
@@ -31,15 +32,16 @@ class Sequencer:
         self._holder = holder
         self._render = render
         self._leads = False
-        self._ask_at = 0
+        self._ask_at: float = -math.inf
+        """By the monotonic clock."""
 
     async def place(self) -> int:
         """Place up to BATCH events; returns how many, 0 also where another process does it."""
-        store, now = self._threads.store, self._clock.now()
-        if now >= self._ask_at:
+        store, now, moment = self._threads.store, self._clock.now(), self._clock.monotonic()
+        if moment >= self._ask_at:
             until = now + LEASE_MILLISECONDS
             self._leads = await self._threads.write(store.outbox.hold_lease, LEASE, self._holder, now, until)
-            self._ask_at = now + (RENEW_MILLISECONDS if self._leads else ASK_MILLISECONDS)
+            self._ask_at = moment + (RENEW_MILLISECONDS if self._leads else ASK_MILLISECONDS)
         return (
             await self._threads.write(store.outbox.place_events, self._told, now, BATCH) if self._leads else 0
         )

@@ -88,7 +88,7 @@ class Expiry:
         return due
 
     def _due_orders(self, snapshot: Snapshot, limit: int) -> list[Name]:
-        return snapshot.due_orders(self._clock.now() + snapshot.facts(()).clock_offset, limit)
+        return snapshot.due_orders(snapshot.facts(()).due_by(self._clock.now()), limit)
 
     def _is_free(self, name: Name) -> bool:
         return name not in self._under_way and self._failures[name] < TRIES_BEFORE_PARKING

@@ -43,15 +43,15 @@ class Recovery:
         self._clock = clock
         self._failures: Counter[str] = Counter()
         self._not_before: dict[str, float] = {}
-        """By order id, when its calls may be looked up again; infinity for one that is left to a person."""
+        """By order id, when its calls may be looked up again, by the monotonic clock; infinity: never."""
 
     async def finish_attempts(self) -> int:
         """Settle up to SWEEP orders' calls whose callers are taken for dead, and send what is to go back.
 
         Returns how many orders it saw to.
         """
-        now = self._clock.now()
-        self._not_before = {order_id: at for order_id, at in self._not_before.items() if at > now}
+        now, moment = self._clock.now(), self._clock.monotonic()
+        self._not_before = {order_id: at for order_id, at in self._not_before.items() if at > moment}
         most = SWEEP + len(self._not_before)
         overdue = await self._reader.ask(lambda s: s.overdue_calls(now, most), None)
         orders = [view.order for view in overdue if view.order.order_id not in self._not_before]
@@ -60,7 +60,7 @@ class Recovery:
 
     async def _finish(self, order: Order) -> None:
         """Settle one order's calls. One that fails each time is left to a person and stops no other."""
-        self._not_before[order.order_id] = self._clock.now() + NEXT_LOOK_MILLISECONDS
+        self._not_before[order.order_id] = self._clock.monotonic() + NEXT_LOOK_MILLISECONDS
         try:
             for service in self._payment_services:
                 await service.finish(order)

@@ -1,6 +1,7 @@
 """What seldom changes, remembered for a few seconds: merchants, their sub-accounts, the clock's offset."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -8,6 +9,7 @@ from opentill.clock import Clock
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.store.accounts.contract import Merchant
+from opentill.store.orders.contract import Facts
 
 _KEEP_MILLISECONDS: Final = 5000
 _KEEP_OFFSET_MILLISECONDS: Final = 1000
@@ -28,19 +30,21 @@ class AccountCache:
         self._reader = reader
         self._clock = clock
         self._merchants: dict[str, tuple[int, Merchant]] = {}
+        """Each until when it is remembered, by the monotonic clock; as all times here are."""
         self._sub_accounts: dict[tuple[str, str], int] = {}
-        self._offset = 0
-        self._offset_until = 0
+        self._facts = Facts(0, frozenset())
+        self._offset_until: float = -math.inf
         self._asked: dict[str, asyncio.Future[Any]] = {}
 
-    async def merchant(self, account_id: str, now: int) -> Merchant | None:
-        """Return the merchant of this parent account; ``now`` is real time in milliseconds."""
+    async def merchant(self, account_id: str) -> Merchant | None:
+        """Return the merchant of this parent account."""
         known = self._merchants.get(account_id)
-        if known is not None and now < known[0]:
+        if known is not None and self._clock.monotonic() < known[0]:
             return known[1]
-        return await self._once(account_id, lambda: self._ask_for(account_id, now))
+        return await self._once(account_id, lambda: self._ask_for(account_id))
 
-    async def _ask_for(self, account_id: str, now: int) -> Merchant | None:
+    async def _ask_for(self, account_id: str) -> Merchant | None:
+        now = self._clock.monotonic()
         found = await self._threads.read(self._threads.store.accounts.merchant, account_id)
         if found is not None:
             _bound(self._merchants)
@@ -53,8 +57,8 @@ class AccountCache:
 
     async def owns_sub_account(self, account_id: str, candidate: str) -> bool:
         """Return whether ``candidate`` is one of the merchant's sub-accounts."""
-        now = self._clock.now()
-        if now < self._sub_accounts.get((account_id, candidate), 0):
+        now = self._clock.monotonic()
+        if now < self._sub_accounts.get((account_id, candidate), -math.inf):
             return True
         found = await self._threads.read(self._threads.store.accounts.sub_accounts, account_id)
         _bound(self._sub_accounts)
@@ -64,16 +68,21 @@ class AccountCache:
 
     async def business_time(self, now: int) -> int:
         """Return business time at the real time ``now``, by an offset at most a second old."""
-        if now >= self._offset_until:
+        if self._clock.monotonic() >= self._offset_until:
             await self._once("the clock's offset", self.exact_business_time)
-        return now + self._offset
+        return now + self._facts.clock_offset
+
+    async def due_by(self, now: int) -> int:
+        """Return the business time by which what is due is judged, by facts at most a second old."""
+        await self.business_time(now)
+        return self._facts.due_by(now)
 
     async def exact_business_time(self) -> int:
         """Return business time by the offset that stands in the database now."""
         facts = await self._reader.ask(lambda snapshot: snapshot.facts(()), None)
-        now = self._clock.now()
-        self._offset, self._offset_until = facts.clock_offset, now + _KEEP_OFFSET_MILLISECONDS
-        return now + self._offset
+        self._facts = facts
+        self._offset_until = self._clock.monotonic() + _KEEP_OFFSET_MILLISECONDS
+        return self._clock.now() + facts.clock_offset
 
     async def _once(self, about: str, ask: Callable[[], Awaitable[T]]) -> T:
         """Return the answer to a question that is under way already, or else to this one."""

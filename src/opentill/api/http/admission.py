@@ -56,7 +56,7 @@ class Admission:
             own = merchant.post_limit if posts else merchant.other_limit
             limit = limit if own is None else own
         caller = merchant.account_id if merchant is not None else address
-        left = self.limiter.take(caller, posts=posts, limit=limit, now=call.now)
+        left = self.limiter.take(caller, posts=posts, limit=limit, now=self._deps.clock.monotonic())
         call.limit, call.remaining = limit or UNLIMITED, max(left, 0)
         return left
 
@@ -82,7 +82,7 @@ class Admission:
         until = None if auth is Auth.OLD_TOKEN else claims.expires_at
         call.token = TokenId(claims.account_id, claims.jti, until)
         call.token_until = claims.expires_at
-        return await self._deps.account_cache.merchant(claims.account_id, call.now)
+        return await self._deps.account_cache.merchant(claims.account_id)
 
     def check_signature(self, call: Call, body: bytes) -> None:
         """Check an adapter's word that this body is its own, and of now; raises Rejected (401)."""
@@ -124,7 +124,7 @@ def idempotency_key(headers: dict[bytes, bytes]) -> str | None:
 
 
 class RateLimiter:
-    """Counts requests in a window of real time (contract 1.4), each process for itself.
+    """Counts requests in a window of time (contract 1.4), each process for itself, by its monotonic clock.
 
     The window is shared by all callers, so that forgetting them is emptying one dictionary.
     """
@@ -140,8 +140,8 @@ class RateLimiter:
     def take(self, caller: str, *, posts: bool, limit: int, now: int) -> int:
         """Count a request and return how many are left; negative when this one was too many.
 
-        POST and other requests are counted apart. A ``limit`` of 0 is none. ``now`` is real time in UTC
-        milliseconds; a clock that is set back begins a new window.
+        POST and other requests are counted apart. A ``limit`` of 0 is none. ``now`` is in milliseconds
+        by the monotonic clock.
         """
         if limit == 0:
             return UNLIMITED
@@ -155,7 +155,7 @@ class RateLimiter:
         return limit - used
 
     def retry_after_seconds(self, now: int) -> int:
-        """Return whole seconds until the next window begins, at least 1; ``now`` is in UTC milliseconds."""
+        """Return whole seconds until the next window begins, at least 1; ``now`` as in ``take``."""
         return max(1, -(-(self._milliseconds - now % self._milliseconds) // 1000))
 
 

@@ -111,6 +111,7 @@ class ApiApp:
             await self._deps.pages(scope, receive, send)
             return
         route, parameters = found or (self._unknown, ())
+        began = self._deps.clock.monotonic() if self._deps.settings.access_log else 0
         call = Call(self._deps, route, parameters, self._deps.clock.now())
         call.headers = joined_headers(scope["headers"])
         name = self._request_id(call)
@@ -119,7 +120,7 @@ class ApiApp:
         except ClientGone:
             return
         if self._deps.settings.access_log:
-            self._log_access(call, reply.status if isinstance(reply, Reply) else 200)
+            self._log_access(call, reply.status if isinstance(reply, Reply) else 200, began)
         if not isinstance(reply, Reply):
             headers = [*_STREAM, *self._every_answers_headers(call, name.encode())]
             await send_stream(reply, headers, receive, send, scope.get(HANG_UP))
@@ -224,18 +225,19 @@ class ApiApp:
 
     def _what_next(self, call: Call, status: int) -> tuple[bytes, bytes]:
         if status == 429:
-            return (b"retry-after", b"%d" % self._admission.limiter.retry_after_seconds(call.now))
+            seconds = self._admission.limiter.retry_after_seconds(self._deps.clock.monotonic())
+            return (b"retry-after", b"%d" % seconds)
         if status == 401:
             return _SIGN if call.route.operation.auth is Auth.SIGNED else _AUTHENTICATE
         return _TRY_SOON
 
-    def _log_access(self, call: Call, status: int) -> None:
+    def _log_access(self, call: Call, status: int, began: int) -> None:
         _log.info(
             "request",
             operation=call.route.operation.name,
             status=status,
             account_id=call.account_id,
-            milliseconds=self._deps.clock.now() - call.now,
+            milliseconds=self._deps.clock.monotonic() - began,
         )
 
 

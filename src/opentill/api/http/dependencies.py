@@ -23,6 +23,7 @@ from opentill.store.orders.contract import TokenId
 from opentill.webhooks.guard import Guard
 from opentill.webhooks.poster import Poster
 from opentill.workers.expiry import Expiry
+from opentill.workers.timekeeping import Timekeeping
 
 SwitchRail: TypeAlias = Callable[[str, str | None, int, int], Awaitable[None]]
 """Takes an operation of the rail, how it ends, a delay in milliseconds, and for how many calls."""
@@ -87,6 +88,7 @@ class ApiDeps:
     can_write: Remembered[bool]
     paused_endpoints: Remembered[int]
     """Of all merchants; 0 too while that can not be found out."""
+    timekeeping: Timekeeping
     streams: EventStreams
     return_url: ReturnUrl
 

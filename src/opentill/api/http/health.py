@@ -17,6 +17,8 @@ class Warnings(WireStruct):
 
     paused_endpoints: int
     """Webhook endpoints, of all merchants together, that wait to be resumed."""
+    clock: str | UnsetType = UNSET
+    """Why the clock may be wrong, where that is so."""
 
 
 class Ready(WireStruct):
@@ -36,5 +38,6 @@ async def ready(call: Call) -> Reply:
     """Answer whether writes work, by a commit of the last second or of now. No warning changes that."""
     if not await call.deps.can_write.answer():
         return UNAVAILABLE
-    paused = await call.deps.paused_endpoints.answer()
-    return call.success(Ready(warnings=Warnings(paused) if paused else UNSET))
+    paused, doubt = await call.deps.paused_endpoints.answer(), call.deps.timekeeping.doubt
+    warnings = Warnings(paused, doubt.value if doubt else UNSET)
+    return call.success(Ready(warnings=warnings if paused or doubt else UNSET))

@@ -94,7 +94,7 @@ async def _claim(call: Call, claim: KeyClaim) -> tuple[KeyRecord | None, int]:
 
 def _claim_now(store: Store, claim: KeyClaim, now: int, until: int) -> KeyRecord | None:
     with store.batch() as batch:
-        held = batch.claim_keys([claim], now, until)
+        held = batch.claim_keys([claim], batch.facts(()).certain(now), until)
         batch.commit()
     return held.get((claim.account_id, claim.key))
 

@@ -1,6 +1,7 @@
 """Facts that health is asked for: looked up at most once a second, and never waited for longer than that."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Generic, TypeVar
@@ -23,12 +24,12 @@ class Remembered(Generic[T]):
         self._clock = clock
         self._unknown = unknown
         self._answer = unknown
-        self._until = 0
+        self._until: float = -math.inf
         self._asking: asyncio.Task[None] | None = None
 
     async def answer(self) -> T:
         """Return what was true within the last second, or is found out within a second."""
-        if self._clock.now() >= self._until:
+        if self._clock.monotonic() >= self._until:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._find_out())
             _, running = await asyncio.wait({self._asking}, timeout=_WAIT_SECONDS)
@@ -41,7 +42,7 @@ class Remembered(Generic[T]):
             self._answer = await self._ask()
         except Exception:  # noqa: BLE001 - whatever stops it, the answer is not known
             self._answer = self._unknown
-        self._until = self._clock.now() + _KEEP_MILLISECONDS
+        self._until = self._clock.monotonic() + _KEEP_MILLISECONDS
 
 
 def writes_work(threads: StoreThreads, clock: Clock) -> Remembered[bool]:

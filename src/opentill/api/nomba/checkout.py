@@ -70,7 +70,7 @@ async def get_order(call: Call) -> Reply:
     """Return the order of this reference or order id."""
     name = call.path_text("orderReference")
     view = await call.deps.reader.order(call.account_id, name, call.token)
-    merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
+    merchant = await call.deps.account_cache.merchant(call.account_id)
     if view is None or merchant is None:
         return RECORD_NOT_FOUND
     key = call.deps.card_key

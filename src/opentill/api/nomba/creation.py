@@ -73,7 +73,7 @@ async def order_members(call: Call, order: OrderRequest) -> dict[str, Any]:
     """Return what a CreateOrder has of the order that is asked for; raises as ``command_of``."""
     currency = _currency(call, order.currency)
     amount = decode.amount(order.amount, "amount", currency)
-    merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
+    merchant = await call.deps.account_cache.merchant(call.account_id)
     due_at, due_action = await _due(call, order, merchant)
     wanted = order.late_money or (merchant.late_money if merchant else None)
     return call.command() | {

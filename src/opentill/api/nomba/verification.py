@@ -114,7 +114,7 @@ async def confirm_receipt(call: Call) -> Reply:
     body: ReceiptRequest = call.body
     name = call.reference(body.order_reference, "orderReference")
     view = await call.deps.reader.order(call.account_id, name, call.token)
-    merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
+    merchant = await call.deps.account_cache.merchant(call.account_id)
     if view is None or merchant is None:
         return RECORD_NOT_FOUND
     paid = view.order.status is OrderStatus.PAID

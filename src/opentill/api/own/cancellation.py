@@ -148,12 +148,12 @@ async def preview_cancellation(call: Call) -> Reply:
     query: CancellationQuery = call.query
 
     def ask(snapshot: Snapshot) -> tuple[OrderView | None, int]:
-        return snapshot.orders([name]).get(name), snapshot.facts(()).clock_offset
+        return snapshot.orders([name]).get(name), snapshot.facts(()).due_by(call.now)
 
-    view, clock_offset = await call.deps.reader.ask(ask, call.token)
+    view, due_by = await call.deps.reader.ask(ask, call.token)
     if view is None:
         return RECORD_NOT_FOUND
-    return call.success(cancellation(view.order, query.mode, call.now + clock_offset))
+    return call.success(cancellation(view.order, query.mode, due_by))
 
 
 def cancellation(order: Order, mode: CancelMode, at: int) -> Cancellation:

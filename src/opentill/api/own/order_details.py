@@ -40,13 +40,13 @@ async def order_in_full(call: Call) -> Reply:
         if view is None:
             return None
         events = snapshot.events(view.order.account_id, view.order.order_id)
-        return view, events, snapshot.facts(()).clock_offset
+        return view, events, snapshot.facts(()).due_by(call.now)
 
     found = await call.deps.reader.ask(ask, call.token)
     if found is None:
         return RECORD_NOT_FOUND
-    view, events, clock_offset = found
-    allowed = what_is_allowed(view.order, call.now + clock_offset, call.deps.settings.max_attempts)
+    view, events, due_by = found
+    allowed = what_is_allowed(view.order, due_by, call.deps.settings.max_attempts)
     return call.success(full_order_view(view, events, allowed))
 
 

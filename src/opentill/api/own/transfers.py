@@ -172,7 +172,7 @@ async def _order(call: Call, name: str) -> Order:
 
 async def _account(call: Call, order: Order) -> TransferAccount:
     """Return the order's number; raises the refusal of one that has ended, worker or not."""
-    refusal = why_not_payable(order, await call.deps.account_cache.business_time(call.now))
+    refusal = why_not_payable(order, await call.deps.account_cache.due_by(call.now))
     if refusal is not None:
         raise refusal
     try:

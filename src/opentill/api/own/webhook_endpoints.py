@@ -223,7 +223,7 @@ async def _first_key_sealed(call: Call, endpoint_id: str, sent: str | None) -> b
     if sent is not None:
         key = _checked_key(sent)
     else:
-        merchant = await call.deps.account_cache.merchant(call.account_id, call.now)
+        merchant = await call.deps.account_cache.merchant(call.account_id)
         if merchant is None:
             raise Rejected(RECORD_NOT_FOUND)
         key = webhook_key(merchant, call.deps.keyring)

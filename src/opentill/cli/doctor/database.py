@@ -5,13 +5,15 @@ from contextlib import closing
 from typing import Final
 
 from opentill.cli.doctor.diagnosis import Diagnosis, failed, ok, skipped, warning
-from opentill.clock import Clock
+from opentill.clock import MOST_BACK_MILLISECONDS, Clock, DatabaseClock, certain
 from opentill.domain.order import ReturnStatus
 from opentill.keys.keyring import open_keyring
 from opentill.settings import InvalidSetting, Settings
+from opentill.store.accounts.contract import Mode
 from opentill.store.audit.examination import audit, count_orders, open_read_only
 from opentill.store.databases.migrate import HEAD, is_usable, revision
-from opentill.store.databases.opening import database_time, open_store, read_only, stamp
+from opentill.store.databases.opening import open_store, read_only, stamp
+from opentill.store.databases.times import database_time
 from opentill.store.databases.urls import shown
 from opentill.store.errors import StoreError, StoreUnusable
 from opentill.store.interface import Store
@@ -22,7 +24,7 @@ OVERDUE_MILLISECONDS: Final = 60_000
 SKEW_FAILS_MILLISECONDS: Final = 5000
 SKEW_WARNS_MILLISECONDS: Final = 1000
 MOST_LOOKED_AT: Final = 1000
-_LEFT_LYING: Final = ("due-orders", "calls", "money", "webhooks")
+_LEFT_LYING: Final = ("seen-time", "due-orders", "calls", "money", "webhooks")
 _OF_A_DATABASE: Final = ("stamp", "clock", "writes", *_LEFT_LYING, "ledger")
 _SERVE: Final = "start a server; where one runs, its log says why it waits"
 
@@ -85,7 +87,7 @@ def belongs(settings: Settings) -> Diagnosis:
 
 
 def clock_skew(url: str, clock: Clock) -> Diagnosis:
-    """Check the clock against the database's: servers date decisions, and there may be several."""
+    """Check the clock against the database's, by which servers go: logs are dated by this one."""
     name = "clock"
     with read_only(url) as connection:
         before = clock.now()
@@ -101,11 +103,29 @@ def clock_skew(url: str, clock: Clock) -> Diagnosis:
     return ok(name, said)
 
 
+def seen_time(settings: Settings, store: Store, clock: Clock) -> Diagnosis:
+    """Check the clock against the last time that servers have seen: things end for good by it (laws 7)."""
+    name, now, seen_at = "seen-time", clock.now(), store.accounts.seen_at()
+    if seen_at is None:
+        return ok(name, "no server has noted the time yet")
+    fix = "set the clock, or, if it is right now, run `opentill clock confirm`"
+    if now < seen_at - MOST_BACK_MILLISECONDS:
+        said = f"the clock is {(seen_at - now) // 1000} s behind the time that servers have seen"
+        return failed(name, f"{said}; none starts now", fix)
+    if settings.mode is Mode.LIVE and certain(now, seen_at) != now:
+        said = f"the clock is {(now - seen_at) // 1000} s ahead of the time that servers have seen"
+        return failed(name, f"{said}; nothing expires until a person has said that it is right", fix)
+    return ok(name, "the clock is not behind the time that servers have seen, nor far ahead")
+
+
 def _work(settings: Settings, clock: Clock) -> Iterator[Diagnosis]:
     try:
         prepare = settings.prepared_statements
         with closing(open_store(settings.database_url, migrate=False, prepare=prepare)) as store:
+            clock = DatabaseClock(clock, store.time)
+            clock.look()
             yield writes(store, clock)
+            yield seen_time(settings, store, clock)
             with store.snapshot() as snapshot:
                 due, calls, money = (
                     due_orders(snapshot, clock),

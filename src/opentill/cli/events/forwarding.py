@@ -58,10 +58,10 @@ class Forwarding(AbstractContextManager["Forwarding"]):
 
     def keep(self) -> None:
         """Say that the listener is alive; to be called more often than the lease runs out."""
-        now = self._registry.clock.now()
-        if now >= self._renew_at:
+        moment = self._registry.clock.monotonic()
+        if moment >= self._renew_at:
             self._hold(self._url, LEASE_MILLISECONDS)
-            self._renew_at = now + RENEW_MILLISECONDS
+            self._renew_at = moment + RENEW_MILLISECONDS
 
     def __exit__(self, *_error: object) -> None:
         if self.is_ours:

@@ -82,6 +82,22 @@ class Accounts(Protocol):
     def install(self, mode: Mode, secret_fingerprint: str, now: int) -> None:
         """Stamp mode and secret key into a new database; raises StoreUnusable if an old one has others."""
 
+    def seen_at(self) -> int | None:
+        """Read the last real time that servers have seen; None before the first."""
+
+    def note_time(self, now: int) -> None:
+        """Move the last seen time on to ``now``, unless that is less than a minute further.
+
+        In live mode a time more than a day further is not noted: it may be wrong (laws 7).
+        """
+
+    def confirm_time(self, now: int) -> None:
+        """Make ``now`` the last seen time, whichever way: a person says that it is right.
+
+        Where it was later, what waits for a later time (tries of deliveries, look-ups of calls, routing of
+        advices) waits as much less: it was dated by a clock that was so far ahead.
+        """
+
     def advance_clock(self, milliseconds: int) -> int:
         """Move business time forward; returns the whole offset from real time.
 

@@ -3,10 +3,11 @@
 Each verb is one short transaction.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, RowMapping, Table, insert, select, update
 
+from opentill.clock import MOST_AHEAD_MILLISECONDS, NOTED_MILLISECONDS
 from opentill.domain.order import LateMoney
 from opentill.store import schema
 from opentill.store.accounts.contract import (
@@ -58,6 +59,30 @@ class AccountVerbs:
                 "OPENTILL_SECRET_KEY is not the key this database was made with; start with the old key "
                 "(in sandbox mode it is the file secret.key in the data folder)."
             )
+
+    def seen_at(self) -> int | None:
+        """Read the last seen time of the installation."""
+        return self._database.read(lambda c: c.execute(select(schema.installation.c.seen_at)).scalar())
+
+    def note_time(self, now: int) -> None:
+        """Move the last seen time on by one statement, which checks how far."""
+        table = schema.installation
+        near = (table.c.mode == Mode.SANDBOX.value) | (table.c.seen_at >= now - MOST_AHEAD_MILLISECONDS)
+        due = table.c.seen_at.is_(None) | ((table.c.seen_at <= now - NOTED_MILLISECONDS) & near)
+        moved = update(table).where(due).values(seen_at=now)
+        self._database.write(lambda c: c.execute(moved))
+
+    def confirm_time(self, now: int) -> None:
+        """Write the last seen time; before that, bring forward what waits, where time went back."""
+        table = schema.installation
+
+        def work(connection: Connection) -> None:
+            seen_at = connection.execute(select(table.c.seen_at).with_for_update()).scalar()
+            if seen_at is not None and seen_at > now:
+                _bring_forward(connection, now, seen_at - now)
+            connection.execute(update(table).values(seen_at=now))
+
+        self._database.write(work)
 
     def advance_clock(self, milliseconds: int) -> int:
         """Move the offset on in one statement, which checks mode and limit; as ``Accounts`` says."""
@@ -203,6 +228,22 @@ class AccountVerbs:
             .values(revoked_at=now)
         )
         return self._database.write(lambda c: c.execute(revoked).rowcount == 1)
+
+
+_WAITED_FOR: Final = (
+    schema.attempts.c.call_until,
+    schema.refunds.c.call_until,
+    schema.returns.c.call_until,
+    schema.advices.c.route_by,
+    schema.webhook_deliveries.c.next_try_at,
+)
+"""Real times at which a worker or a sender goes on, whatever a command says."""
+
+
+def _bring_forward(connection: Connection, now: int, milliseconds: int) -> None:
+    for waited_for in _WAITED_FOR:
+        sooner = {waited_for.name: waited_for - milliseconds}
+        connection.execute(update(waited_for.table).where(waited_for > now).values(sooner))
 
 
 def _merchant(row: RowMapping) -> Merchant:

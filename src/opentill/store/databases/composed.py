@@ -14,6 +14,7 @@ from opentill.store import schema
 from opentill.store.accounts.verbs import AccountVerbs
 from opentill.store.cards.verbs import CardVerbs
 from opentill.store.databases.database import Database
+from opentill.store.databases.times import certain_time, database_time
 from opentill.store.errors import StoreError
 from opentill.store.outbox.statements import OutboxStatements
 from opentill.store.outbox.verbs import OutboxVerbs
@@ -39,8 +40,13 @@ class ComposedStore(Database):
         """Write the moment of this probe (UTC milliseconds) into the installation, and commit it."""
         self.write(lambda c: c.execute(update(schema.installation).values(write_probed_at=now)))
 
+    def time(self) -> int | None:
+        """Ask the database in its own words."""
+        return self.read(database_time)
+
     def purge(self, now: int, limit: int) -> int:
         """Delete keys, tokens, cards and passwords whose time is over; pass over those that are locked."""
+        now = self.read(lambda connection: certain_time(connection, now))
         keys, tokens = schema.idempotency_keys, schema.tokens
         cards, passwords = schema.saved_cards, schema.card_passwords
         yesterday = now - UNCONFIRMED_MILLISECONDS

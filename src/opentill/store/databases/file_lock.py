@@ -36,7 +36,7 @@ class FileLock:
         Raises Transient when it does not come in time: another process hangs, or was stopped, in its own.
         """
         patience = self._patience_milliseconds if patience_milliseconds is None else patience_milliseconds
-        deadline = self._clock.now() + patience
+        deadline = self._clock.monotonic() + patience
         self._lock(self._queue, deadline)
         try:
             self._lock(self._turn, deadline)
@@ -53,7 +53,7 @@ class FileLock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if self._clock.now() >= deadline:
+                if self._clock.monotonic() >= deadline:
                     raise Transient("another process does not give up its turn to write") from None
                 self._clock.pause(1)
             else:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, select, text
 from opentill.store import schema
 from opentill.store.errors import StoreUnusable
 
-HEAD: Final = "0014"
+HEAD: Final = "0015"
 """The newest migration. Kept here so that an up-to-date database opens without loading Alembic."""
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DatabaseError
 
 from opentill.store import schema
 from opentill.store.accounts.contract import Mode
-from opentill.store.databases.dialect import dialect_of
 from opentill.store.databases.urls import is_postgres, shown, sqlite_path
 from opentill.store.errors import StoreUnusable
 from opentill.store.interface import Store
@@ -70,9 +69,3 @@ def stamp(connection: Connection) -> Stamp | None:
     wanted = select(schema.installation.c.mode, schema.installation.c.secret_fingerprint)
     found = connection.execute(wanted).first()
     return None if found is None else Stamp(Mode(found.mode), found.secret_fingerprint)
-
-
-def database_time(connection: Connection) -> int | None:
-    """Read the clock of the database's machine in UTC milliseconds; None for a file on this one."""
-    asked = dialect_of(connection).time
-    return int(connection.execute(text(asked)).scalar_one()) if asked else None

@@ -281,8 +281,8 @@ def _without(wanted: list[rows.Row], taken: Cursor) -> list[rows.Row]:
 
 def _facts(run: Run, statements: Statements, tokens: Collection[TokenId]) -> Facts:
     found = run(statements.facts, (as_set([(t.account_id, t.jti) for t in tokens]),)).fetchall()
-    alive = {TokenId(account_id, jti) for _, account_id, jti in found}
-    return Facts(found[0][0], frozenset(t for t in tokens if t not in alive))
+    alive = {TokenId(account_id, jti) for *_, account_id, jti in found}
+    return Facts(found[0][0], frozenset(t for t in tokens if t not in alive), found[0][1])
 
 
 def _whole_orders(run: Run, statements: Statements, found: Iterable[rows.Row]) -> dict[Name, Order]:

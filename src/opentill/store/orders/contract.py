@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from opentill.clock import certain
 from opentill.domain.events import Event
 from opentill.domain.order import Attempt, Credit, Order, SavedCard, Terms
 from opentill.domain.transition import Change
@@ -85,6 +86,20 @@ class Facts:
     """Milliseconds to add to real time for business time; 0 in live mode."""
     dead_tokens: frozenset[TokenId]
     """Those of the tokens asked about that are revoked or unknown."""
+    seen_at: int | None = None
+    """The last real time that servers have seen; None before the first, and in a sandbox."""
+
+    def certain(self, now: int) -> int:
+        """Return up to when time has certainly come, at real time ``now``; by it things end for good.
+
+        A clock far ahead of all that was seen may be wrong (laws 7). Until a person has said that it is not,
+        what was to end after the last seen time has not ended yet.
+        """
+        return certain(now, self.seen_at)
+
+    def due_by(self, now: int) -> int:
+        """Return the business time up to which what is due has fallen due, at real time ``now``."""
+        return self.certain(now) + self.clock_offset
 
     def refuse(self, token: TokenId | None, now: int) -> bool:
         """Say whether a token that was asked about is dead, or over, in business time, at real time ``now``.

@@ -12,6 +12,7 @@ from sqlalchemy import Integer, Table
 
 from opentill.domain.order import OrderStatus, ReturnStatus
 from opentill.store import schema
+from opentill.store.accounts.contract import Mode
 from opentill.store.databases.dialect import Dialect
 from opentill.store.orders.rows import (
     ATTEMPT,
@@ -44,9 +45,13 @@ class Statements:
 
     @cached_property
     def facts(self) -> str:
-        """Read the clock's offset, once for each of the asked tokens that is alive (at least once)."""
+        """Read the clock's offset and, of a live one, the last seen time, once for each asked token alive.
+
+        At least once.
+        """
         return f"""
-            SELECT i.clock_offset, t.account_id, t.jti
+            SELECT i.clock_offset, CASE WHEN i.mode = '{Mode.LIVE.value}' THEN i.seen_at END,
+                   t.account_id, t.jti
               FROM installation AS i
               LEFT JOIN (SELECT t.account_id, t.jti
                            FROM {self._set}

@@ -8,11 +8,16 @@ each is one short transaction.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from opentill.domain.commands import Actor
 from opentill.domain.events import Event
 from opentill.store.orders.contract import OrderView
+
+LONGEST_LEASE_MILLISECONDS: Final = 15_000
+"""No lease is taken for longer; one that ends later was written by another time, and is void (laws 7)."""
+LONGEST_CLAIM_MILLISECONDS: Final = 120_000
+"""So of claims of deliveries, whose tries may take a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,8 @@ class Outbox(Protocol):
     def hold_lease(self, name: str, holder: str, now: int, until: int) -> bool:
         """Take or keep the lease of this name until then, unless another holder's has not run out.
 
-        Real time. For doing work in one process at a time; nothing goes wrong when two do it.
+        Real time. One that has longer to run than LONGEST_LEASE_MILLISECONDS is void. For doing work in one
+        process at a time; nothing goes wrong when two do it.
         """
 
     def place_events(self, render: RenderEvent, now: int, limit: int) -> int:
@@ -247,7 +253,8 @@ class Outbox(Protocol):
 
         Of one endpoint at most ``room[endpoint id]``, or ``room_of_others`` where that names none. Left out
         are paused and disabled endpoints, and the first try of an event while an earlier event of the same
-        order has not ended its own first try at the same endpoint. A claim whose lease ran out is due again.
+        order has not ended its own first try at the same endpoint. A claim whose lease ran out is due again,
+        and one that has longer to run than LONGEST_CLAIM_MILLISECONDS.
         """
 
     def record_tries(self, tries: Sequence[Tried], patience: Patience) -> list[Endpoint]:

@@ -6,7 +6,11 @@ from typing import Final
 from opentill.store import schema
 from opentill.store.orders.rows import EVENT, SAVED_CARD
 from opentill.store.orders.statements import Statements, columns
-from opentill.store.outbox.contract import DeliveryState
+from opentill.store.outbox.contract import (
+    LONGEST_CLAIM_MILLISECONDS,
+    LONGEST_LEASE_MILLISECONDS,
+    DeliveryState,
+)
 from opentill.store.outbox.rows import BODY, DELIVERY, ENDPOINT, ENDPOINT_EVENT
 
 _PENDING: Final = f"'{DeliveryState.PENDING.value}'"
@@ -31,12 +35,13 @@ class OutboxStatements(Statements):
 
     @cached_property
     def hold_lease(self) -> str:
-        """Take a lease that is free, has run out or is ours already; return a row when it is ours."""
+        """Take a lease that is free, is over, is ours or can be nobody's; return a row when it is ours."""
         p = self._p
         return f"""
             INSERT INTO leases (name, holder, held_until) VALUES ({p}1, {p}2, {p}3)
             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
              WHERE leases.holder = excluded.holder OR leases.held_until <= {p}4
+                OR leases.held_until - {LONGEST_LEASE_MILLISECONDS} > {p}4
             RETURNING name
         """
 
@@ -364,6 +369,7 @@ class OutboxStatements(Statements):
             FROM webhook_deliveries AS d
            WHERE d.account_id = {of} AND d.endpoint_id = {at} AND d.state = {_PENDING}
              AND d.next_try_at <= {self._p}{now}
-             AND (d.claimed_until IS NULL OR d.claimed_until <= {self._p}{now}) {also}
+             AND (d.claimed_until IS NULL OR d.claimed_until <= {self._p}{now}
+                  OR d.claimed_until - {LONGEST_CLAIM_MILLISECONDS} > {self._p}{now}) {also}
            ORDER BY d.next_try_at
         """

@@ -10,6 +10,7 @@ from opentill.domain.order import OrderStatus, Sender
 from opentill.store import schema
 from opentill.store.databases.database import Database
 from opentill.store.databases.dialect import dialect_of
+from opentill.store.databases.times import certain_time
 from opentill.store.errors import StoreError
 from opentill.store.transfers.contract import Advice, TransferAccount, TransferNotice
 
@@ -40,13 +41,16 @@ class TransferVerbs:
         def work(connection: Connection) -> TransferAccount | None:
             if known := _account_of(connection, account_id, order_id):
                 return known
-            at = now + _clock_offset(connection)
+            offset = _clock_offset(connection)
+            at, certain = now + offset, certain_time(connection, now) + offset
             wanted = [TransferAccount(each, bank_code, account_id, order_id, at) for each in candidates]
             for account in wanted:
                 if _take_new(connection, account):
                     return account
             for account in wanted:
-                if rest_milliseconds is not None and _take_over(connection, account, at - rest_milliseconds):
+                if rest_milliseconds is not None and _take_over(
+                    connection, account, certain - rest_milliseconds
+                ):
                     return account
             return None
 
