@@ -198,8 +198,16 @@ LAYERS: Mapping[str, Collection[str]] = {
         "store.databases",
         "store.errors",
         "store.schema",
+        "store.columns",
     },
-    "store.outbox": {"domain", "store.databases", "store.errors", "store.orders", "store.schema"},
+    "store.outbox": {
+        "domain",
+        "store.databases",
+        "store.errors",
+        "store.orders",
+        "store.schema",
+        "store.columns",
+    },
     "store.transfers": {"domain", "store.databases", "store.errors", "store.schema"},
     "webhooks": {
         "__version__",

@@ -4,9 +4,6 @@ Times are UTC milliseconds, amounts integer minor units. The migrations make the
 module is what they must come to (a test compares the two) and what cold statements are built from.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Final, TypeAlias
-
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -16,29 +13,19 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
-    String,
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 from opentill.domain.order import AttemptStatus, Method, OrderStatus, RefundStatus, ReturnStatus
+from opentill.store.columns import LATER_RETURN_STATUS, LATER_STATUS, STATE, TERMS, code, index_where, one_of
 from opentill.store.outbox.contract import DeliveryState
 
 metadata = MetaData()
 
-FACTS, STATE, TERMS = ({"part": part} for part in ("facts", "state", "terms"))
-"""Parts of an order's columns: never changed (as a column is that bears no mark), changed, and agreed."""
-
 UPDATED_IN_PLACE = 80
 """Percent to which PostgreSQL fills a page of orders or keys, so that a new version fits beside the old."""
-
-
-def code(length: int) -> String:
-    """Make the type of texts of programs: compared byte by byte, whatever language a database speaks."""
-    return String(length).with_variant(String(length, collation="C"), "postgresql")
-
 
 _PAID, _CANCELLED, _EXPIRED = (
     s.value for s in (OrderStatus.PAID, OrderStatus.CANCELLED, OrderStatus.EXPIRED)
@@ -47,43 +34,6 @@ _PAID, _CANCELLED, _EXPIRED = (
 
 _PENDING, _DEAD = DeliveryState.PENDING.value, DeliveryState.DEAD.value
 _DONE = ReturnStatus.DONE.value
-LATER_STATUS: Final[Mapping[str, str]] = {
-    RefundStatus.CLOSING: RefundStatus.UNKNOWN.value,
-    RefundStatus.DISPUTED: RefundStatus.REFUSED.value,
-}
-"""Statuses of refunds that came with 0012, each with the older one that stands in its place in ``status``.
-
-The word itself stands in ``finer_status``, so that code of before goes on beside it (as of returns below).
-"""
-LATER_RETURN_STATUS: Final[Mapping[str, str]] = {
-    ReturnStatus.CLOSING: ReturnStatus.UNKNOWN.value,
-    ReturnStatus.DISPUTED: ReturnStatus.DONE.value,
-}
-_Words: TypeAlias = (
-    type[OrderStatus] | type[AttemptStatus] | type[RefundStatus] | type[ReturnStatus] | type[DeliveryState]
-)
-
-
-def names_of(
-    table: Table, *, without: Collection[str] = (), part: Mapping[str, str] = FACTS
-) -> tuple[str, ...]:
-    """Name the columns of a table, or of a part of it, in their order here, which statements follow."""
-    return tuple(
-        column.name
-        for column in table.columns
-        if column.name not in without and (column.info or FACTS) == part
-    )
-
-
-def _one_of(column: str, words: _Words, without: Collection[str] = ()) -> str:
-    return f"{column} IN ({', '.join(repr(w.value) for w in words if w.value not in without)})"
-
-
-def _index_where(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
-    """Make an index of the few rows that fulfil a condition."""
-    few = text(condition)
-    return Index(name, *columns, unique=unique, sqlite_where=few, postgresql_where=few)
-
 
 installation = Table(
     "installation",
@@ -227,7 +177,7 @@ orders = Table(
     Column("tokenize_card", Integer, nullable=False),
     PrimaryKeyConstraint("account_id", "order_id"),
     UniqueConstraint("account_id", "reference", name="reference_once"),
-    CheckConstraint(_one_of("status", OrderStatus), name="known_status"),
+    CheckConstraint(one_of("status", OrderStatus), name="known_status"),
     CheckConstraint(f"(status = '{_PAID}') = (paid_at IS NOT NULL)", name="paid_has_its_time"),
     CheckConstraint(f"(status = '{_PAID}') = (applied = amount)", name="paid_is_paid_in_full"),
     CheckConstraint(f"status = '{_PAID}' OR applied = 0", name="only_paid_applies_money"),
@@ -244,7 +194,7 @@ orders = Table(
     CheckConstraint("refunded BETWEEN 0 AND applied", name="refunds_capped"),
     CheckConstraint("updated_at >= created_at", name="time_runs_forward"),
     # Not by status: that would make every cancel rewrite an index, also of an order that never falls due.
-    _index_where("orders_due", "awaits_due = 1 AND due_at IS NOT NULL", "due_at"),
+    index_where("orders_due", "awaits_due = 1 AND due_at IS NOT NULL", "due_at"),
     # Of what never changes, so that lists cost a create something and a cancel nothing.
     Index("orders_by_creation", "account_id", "created_at", "order_id"),
     Index("orders_by_customer_email", "account_id", "customer_email", "created_at", "order_id"),
@@ -274,7 +224,7 @@ attempts = Table(
     Column("save_card", Integer, nullable=False, server_default="0"),
     Column("saved_card", code(64)),
     PrimaryKeyConstraint("account_id", "transaction_id"),
-    CheckConstraint(_one_of("status", AttemptStatus), name="known_attempt_status"),
+    CheckConstraint(one_of("status", AttemptStatus), name="known_attempt_status"),
     CheckConstraint("(call_kind IS NULL) = (call_until IS NULL)", name="call_whole_or_absent"),
     Index("attempts_by_order", "account_id", "order_id"),
     Index("attempts_by_start", "account_id", "started_at", "transaction_id"),
@@ -304,7 +254,7 @@ refunds = Table(
     Column("whole_amount", BigInteger),
     Column("finer_status", code(16)),
     PrimaryKeyConstraint("account_id", "refund_id"),
-    CheckConstraint(_one_of("status", RefundStatus, LATER_STATUS), name="known_refund_status"),
+    CheckConstraint(one_of("status", RefundStatus, LATER_STATUS), name="known_refund_status"),
     CheckConstraint("amount > 0", name="refund_above_zero"),
     CheckConstraint("(account_number IS NULL) = (bank_code IS NULL)", name="bank_account_whole_or_absent"),
     CheckConstraint("(call_kind IS NULL) = (call_until IS NULL)", name="refund_call_whole_or_absent"),
@@ -337,7 +287,7 @@ credits_ = Table(
     CheckConstraint("applied >= 0 AND held >= 0 AND applied + held <= amount", name="credit_accounted_for"),
     Index("credits_by_order", "account_id", "order_id"),
     Index("credits_by_arrival", "account_id", "arrived_at", "transaction_id"),
-    _index_where("credits_held", "held > 0", "arrived_at"),
+    index_where("credits_held", "held > 0", "arrived_at"),
 )
 
 returns = Table(
@@ -361,11 +311,11 @@ returns = Table(
     # 1 once a try of its id was left unanswered.
     Column("unanswered", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("account_id", "transaction_id"),
-    CheckConstraint(_one_of("status", ReturnStatus, LATER_RETURN_STATUS), name="known_return_status"),
+    CheckConstraint(one_of("status", ReturnStatus, LATER_RETURN_STATUS), name="known_return_status"),
     CheckConstraint("amount > 0", name="return_above_zero"),
     Index("returns_by_order", "account_id", "order_id"),
     Index("returns_by_call", "call_until"),
-    _index_where("returns_open", f"status <> '{_DONE}'", "started_at"),
+    index_where("returns_open", f"status <> '{_DONE}'", "started_at"),
 )
 
 # Two directories (laws 3): what a bank tells names no merchant, so these keys can not begin with one.
@@ -427,7 +377,7 @@ advices = Table(
     UniqueConstraint("credit_id", name="credit_of_one_advice"),
     CheckConstraint("amount > 0", name="advice_above_zero"),
     CheckConstraint("(account_id IS NULL) = (order_id IS NULL)", name="advice_target_whole_or_absent"),
-    _index_where("advices_unrouted", "route_by IS NOT NULL", "route_by"),
+    index_where("advices_unrouted", "route_by IS NOT NULL", "route_by"),
 )
 
 events = Table(
@@ -458,9 +408,9 @@ events = Table(
     # In the merchant's feed. Given after the commit, and the only thing of an event that is written later.
     Column("place", BigInteger),
     PrimaryKeyConstraint("account_id", "order_id", "sequence"),
-    _index_where("events_by_place", "place IS NOT NULL", "account_id", "place", unique=True),
+    index_where("events_by_place", "place IS NOT NULL", "account_id", "place", unique=True),
     # Of the time alone: every event passes through here once, on the way of its order's commit.
-    _index_where("events_unplaced", "place IS NULL", "at"),
+    index_where("events_unplaced", "place IS NULL", "at"),
 )
 
 ledger_entries = Table(
@@ -512,7 +462,7 @@ webhook_endpoints = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("failed_tries", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("account_id", "endpoint_id"),
-    _index_where("endpoints_paused", "paused_at IS NOT NULL", "account_id"),
+    index_where("endpoints_paused", "paused_at IS NOT NULL", "account_id"),
     postgresql_with={"fillfactor": UPDATED_IN_PLACE},
 )
 
@@ -562,13 +512,13 @@ webhook_deliveries = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("account_id", "delivery_id"),
-    CheckConstraint(_one_of("state", DeliveryState), name="known_delivery_state"),
+    CheckConstraint(one_of("state", DeliveryState), name="known_delivery_state"),
     CheckConstraint(f"(state = '{_PENDING}') = (next_try_at IS NOT NULL)", name="pending_has_its_next_try"),
     CheckConstraint(f"state = '{_PENDING}' OR claimed_until IS NULL", name="only_pending_is_claimed"),
     Index("deliveries_by_event", "account_id", "order_id", "sequence"),
     Index("deliveries_by_time", "account_id", "created_at"),
-    _index_where("deliveries_due", f"state = '{_PENDING}'", "account_id", "endpoint_id", "next_try_at"),
-    _index_where("deliveries_dead", f"state = '{_DEAD}'", "account_id"),
+    index_where("deliveries_due", f"state = '{_PENDING}'", "account_id", "endpoint_id", "next_try_at"),
+    index_where("deliveries_dead", f"state = '{_DEAD}'", "account_id"),
     postgresql_with={"fillfactor": UPDATED_IN_PLACE},
 )
 
@@ -596,7 +546,7 @@ saved_cards = Table(
     UniqueConstraint("account_id", "token_key_hash", name="token_key_once"),
     Index("saved_cards_by_customer", "account_id", "customer_email"),
     Index("saved_cards_by_time", "account_id", "created_at"),
-    _index_where("saved_cards_unconfirmed", UNCONFIRMED, "created_at"),
+    index_where("saved_cards_unconfirmed", UNCONFIRMED, "created_at"),
 )
 
 card_passwords = Table(

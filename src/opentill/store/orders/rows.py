@@ -36,24 +36,24 @@ from opentill.domain.order import (
     Terms,
     Totals,
 )
-from opentill.store import schema
+from opentill.store import columns, schema
 
 Row: TypeAlias = tuple[Any, ...]
 
-ORDER_FACTS: Final = schema.names_of(schema.orders)
+ORDER_FACTS: Final = columns.names_of(schema.orders)
 """What of an order's deciding columns never changes."""
 
-ORDER_STATE: Final = schema.names_of(schema.orders, part=schema.STATE)
+ORDER_STATE: Final = columns.names_of(schema.orders, part=columns.STATE)
 """What of an order changes."""
 
-TERMS: Final = schema.names_of(schema.orders, part=schema.TERMS)
-ATTEMPT: Final = schema.names_of(schema.attempts)
-SAVED_CARD: Final = schema.names_of(schema.saved_cards, without=("customer_email", "confirmed_at"))
-REFUND: Final = schema.names_of(schema.refunds)
-CREDIT: Final = schema.names_of(schema.credits_)
-RETURN: Final = schema.names_of(schema.returns)
-EVENT: Final = schema.names_of(schema.events, without=("place",))
-ENTRY: Final = schema.names_of(schema.ledger_entries)
+TERMS: Final = columns.names_of(schema.orders, part=columns.TERMS)
+ATTEMPT: Final = columns.names_of(schema.attempts)
+SAVED_CARD: Final = columns.names_of(schema.saved_cards, without=("customer_email", "confirmed_at"))
+REFUND: Final = columns.names_of(schema.refunds)
+CREDIT: Final = columns.names_of(schema.credits_)
+RETURN: Final = columns.names_of(schema.returns)
+EVENT: Final = columns.names_of(schema.events, without=("place",))
+ENTRY: Final = columns.names_of(schema.ledger_entries)
 
 _STATUS: Final = {s.value: s for s in OrderStatus}
 _DUE: Final = {d.value: d for d in DueAction}
@@ -258,7 +258,7 @@ def refund(row: Row) -> Refund:
         refund_id=refund_id,
         transaction_id=transaction_id,
         amount=amount,
-        status=RefundStatus(_finer(schema.LATER_STATUS, status, finer_status)),
+        status=RefundStatus(_finer(columns.LATER_STATUS, status, finer_status)),
         account_number=account_number,
         bank_code=bank_code,
         started_at=started_at,
@@ -282,10 +282,10 @@ def refund_row(o: Order, r: Refund) -> Row:
     call = r.call
     return (
         o.account_id, r.refund_id, o.order_id, r.transaction_id, r.amount,
-        schema.LATER_STATUS.get(r.status, r.status), r.account_number,
+        columns.LATER_STATUS.get(r.status, r.status), r.account_number,
         r.bank_code, r.started_at, r.updated_at, call and call.kind, call and call.until,
         call and call.key, r.response_code, r.message, r.from_credit, r.whole_id, r.whole_amount,
-        r.status if r.status in schema.LATER_STATUS else None,
+        r.status if r.status in columns.LATER_STATUS else None,
     )  # fmt: skip
 
 
@@ -331,7 +331,7 @@ def return_(row: Row) -> Return:
         transaction_id=transaction_id,
         kind=ReturnKind(kind),
         amount=amount,
-        status=ReturnStatus(_finer(schema.LATER_RETURN_STATUS, status, finer_status)),
+        status=ReturnStatus(_finer(columns.LATER_RETURN_STATUS, status, finer_status)),
         started_at=started_at,
         updated_at=updated_at,
         tries=tries,
@@ -347,9 +347,9 @@ def return_row(o: Order, r: Return) -> Row:
     """Give the values of ``RETURN``."""
     return (
         o.account_id, r.transaction_id, o.order_id, r.kind, r.amount,
-        schema.LATER_RETURN_STATUS.get(r.status, r.status), r.started_at, r.updated_at,
+        columns.LATER_RETURN_STATUS.get(r.status, r.status), r.started_at, r.updated_at,
         r.tries, r.call and r.call.until, r.bank_reference, r.response_code, r.message,
-        r.status if r.status in schema.LATER_RETURN_STATUS else None, int(r.unanswered),
+        r.status if r.status in columns.LATER_RETURN_STATUS else None, int(r.unanswered),
     )  # fmt: skip
 
 

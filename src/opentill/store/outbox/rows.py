@@ -7,7 +7,7 @@ import msgspec
 
 from opentill.domain.commands import Actor, ActorKind
 from opentill.domain.events import Event
-from opentill.store import schema
+from opentill.store import columns, schema
 from opentill.store.orders.rows import Row
 from opentill.store.outbox.contract import (
     Delivery,
@@ -19,10 +19,10 @@ from opentill.store.outbox.contract import (
     Tried,
 )
 
-ENDPOINT: Final = schema.names_of(schema.webhook_endpoints)
-ENDPOINT_EVENT: Final = schema.names_of(schema.endpoint_events)
-DELIVERY: Final = schema.names_of(schema.webhook_deliveries, without=("claimed_until",))
-BODY: Final = schema.names_of(schema.webhook_bodies)
+ENDPOINT: Final = columns.names_of(schema.webhook_endpoints)
+ENDPOINT_EVENT: Final = columns.names_of(schema.endpoint_events)
+DELIVERY: Final = columns.names_of(schema.webhook_deliveries, without=("claimed_until",))
+BODY: Final = columns.names_of(schema.webhook_bodies)
 
 _DELIVERIES: Final = uuid.UUID("6d2f5a0e-0b1c-5e0a-9a43-7f1f3f6f0c55")
 """The namespace of delivery ids."""
