@@ -1,13 +1,16 @@
 """``opentill credits`` and ``opentill returns``: a person decides on money, beside a running server."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.program import Serving, run, serving
+from opentill.rails.sandbox.journal import JOURNAL_FILE
 from polling import until
 
 SENDER = {"senderName": "Ada \u202eibO", "senderAccountNumber": "0123456789", "senderBankCode": "058"}
@@ -217,6 +220,27 @@ def test_a_parked_return_is_settled_by_hand(till: Till) -> None:
     assert order["money"]["returned"] == "100.00"
     assert order["timeline"][-1]["actor"]["kind"] == "operator"
     assert "is back already" in till.refused("returns", "settle", return_id, "--bank-reference", "again")
+
+
+def test_what_the_bank_has_sent_is_not_settled_by_hand(till: Till) -> None:
+    """The bank had sent it under the return's id after all: that is booked, and the person is told."""
+    return_id = till.parked("by-both")
+    with closing(sqlite3.connect(till.data / JOURNAL_FILE)) as journal, journal:
+        journal.execute("UPDATE rail_payouts SET state = 'done' WHERE payout_id = ?", (return_id,))
+    told = till.said("returns", "settle", return_id, "--bank-reference", "FT-2026-2")
+    assert f"The bank had sent return {return_id} of 100.00 NGN already" in told
+    assert "under FT-2026-2 as well, it went out twice" in told
+    left = till.order("by-both")["returns"][0]
+    assert (left["status"], left["bankReference"]) == ("DONE", "")
+
+
+def test_a_return_that_was_settled_is_closed_at_the_bank(till: Till) -> None:
+    """The bank refuses the id of a settled return from then on."""
+    return_id = till.parked("closed")
+    till.said("returns", "settle", return_id, "--bank-reference", "FT-2026-3")
+    with closing(sqlite3.connect(till.data / JOURNAL_FILE)) as journal:
+        asked = journal.execute("SELECT state FROM rail_payouts WHERE payout_id = ?", (return_id,))
+        assert asked.fetchall() == [("closed",)]
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from msgspec import UNSET
 from structlog.testing import capture_logs
 
 from databases import POSTGRES, SQLITE, Place, emptied, rail_of, url_of
 from engine.builders import transfer
 from engine.harness import FaultyStore, ask, faulty_store, running
+from opentill.api.own.order_views import money_view
 from opentill.domain.commands import BeginRefund, RetryReturn, SettleReturnByHand
 from opentill.domain.names import transaction_id
 from opentill.domain.order import Order, RefundStatus, ReturnStatus, Sender
@@ -325,6 +327,8 @@ def test_what_a_rail_pays_after_a_close_is_booked_aloud(place: Place) -> None:
         told = [each for each in logged if each["event"] == "payout_disputed"]
         assert [(each["log_level"], each["amount_minor"]) for each in told] == [("error", HALF)]
         assert await vault.refunds() == [RefundStatus.DISPUTED]
+        assert money_view(await vault.order("paid")).disputed == "5000.00"
+        assert money_view(await vault.order("late")).disputed is UNSET
         disputed = "SELECT sum(amount) FROM ledger_entries WHERE ledger_account = 'payouts_disputed'"
         assert ask(vault.store, disputed)[0][0] == HALF
         assert isinstance(await vault.refund(paid, AMOUNT), Refusal)

@@ -87,6 +87,20 @@ def test_a_database_that_grew_with_the_program_equals_a_new_one(
         assert [each.check.name for each in audit(connection, 1) if each.count] == []
 
 
+def test_returns_with_a_try_without_an_answer_are_known_after_0012(
+    url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Of returns that are open those count of which more tries began than were answered, none under way."""
+    folder = tmp_path_factory.mktemp("returns")
+    orders = asyncio.run(seed_data.play(folder))
+    upgrade(url, "0011")
+    rows = all_rows(f"sqlite:///{folder / 'opentill.db'}")
+    fill(url, {name: of for name, of in rows.items() if name != "schema_support"})
+    upgrade(url, "0012")
+    unsure = {row["order_id"] for row in all_rows(url)["returns"] if row["unanswered"]}
+    assert unsure == {orders["return unknown"], orders["return closing"]}
+
+
 @pytest.mark.parametrize(("before", "after"), list(pairwise(REVISIONS)))
 def test_the_code_of_before_goes_on_working(url: str, before: str, after: str) -> None:
     """A migration takes nothing away, narrows nothing, and asks nothing new of old columns."""

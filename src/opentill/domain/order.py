@@ -357,6 +357,12 @@ class Order(Struct, frozen=True):
         """Return the account, parent or sub-account, that is credited; it gets what is nobody else's part."""
         return self.sub_account_id or self.account_id
 
+    @property
+    def disputed(self) -> int:
+        """Return what rails paid out beyond what was owed."""
+        refunds = sum(r.amount for r in self.refunds if r.status is RefundStatus.DISPUTED)
+        return refunds + sum(r.amount for r in self.returns if r.status is ReturnStatus.DISPUTED)
+
     def attempt(self, transaction_id: str) -> Attempt | None:
         """Return the attempt of this id, or None."""
         return next((a for a in self.attempts if a.transaction_id == transaction_id), None)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from msgspec import UNSET, UnsetType
+
 from opentill.api.nomba.views import OrderShown, order_members
 from opentill.api.own.allowed import Allowed
 from opentill.api.wire import WireStruct, iso_time
@@ -25,6 +27,8 @@ class MoneyShown(WireStruct):
     refunded: str
     """Given back of what was applied, running refunds included."""
     currency: str
+    disputed: str | UnsetType = UNSET
+    """Paid out by a rail beyond all of these; given where there is any."""
 
 
 class AttemptShown(WireStruct):
@@ -218,7 +222,7 @@ def money_view(order: Order) -> MoneyShown:
     def shown(minor: int) -> str:
         return major_units(minor, order.currency)
 
-    totals = order.totals
+    totals, disputed = order.totals, order.disputed
     return MoneyShown(
         received=shown(totals.received),
         applied=shown(totals.applied),
@@ -227,6 +231,7 @@ def money_view(order: Order) -> MoneyShown:
         returned=shown(totals.returned),
         refunded=shown(totals.refunded),
         currency=order.currency,
+        disputed=shown(disputed) if disputed else UNSET,
     )
 
 
