@@ -239,7 +239,7 @@ def a_number_that_nobody_had_is_preferred(store: Store) -> None:
 def two_processes_give_one_order_one_number(open_store: OpenStore) -> None:
     """Each with another number that has rested, asked at one moment, they answer the same one."""
     with closing(open_store()) as first, closing(open_store()) as second, ThreadPoolExecutor(2) as threads:
-        for turn in range(10):
+        for turn in range(5):
             numbers = [f"90000{turn:02}{number:03}" for number in range(2)]
             rested = add_orders(first, f"a{turn}", f"b{turn}")
             for order, number in zip(rested, numbers, strict=True):
