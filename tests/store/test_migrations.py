@@ -96,7 +96,7 @@ def test_returns_with_a_try_without_an_answer_are_known_after_0012(
     upgrade(url, "0011")
     rows = all_rows(f"sqlite:///{folder / 'opentill.db'}")
     fill(url, {name: of for name, of in rows.items() if name != "schema_support"})
-    upgrade(url, "0012")
+    upgrade(url, HEAD)
     unsure = {row["order_id"] for row in all_rows(url)["returns"] if row["unanswered"]}
     assert unsure == {orders["return unknown"], orders["return closing"]}
 
