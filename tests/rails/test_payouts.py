@@ -25,7 +25,7 @@ from databases import POSTGRES, SQLITE, Place, emptied, rail_of, url_of
 from engine.builders import transfer
 from engine.harness import FaultyStore, ask, faulty_store, running
 from opentill.api.own.order_views import money_view
-from opentill.domain.commands import BeginRefund, RetryReturn, SettleReturnByHand
+from opentill.domain.commands import BeginRefund, RefundOutcome, RetryReturn, SettleReturnByHand
 from opentill.domain.names import transaction_id
 from opentill.domain.order import Order, RefundStatus, ReturnStatus, Sender
 from opentill.domain.refusals import Refusal
@@ -34,8 +34,15 @@ from opentill.engine.engine import Engine, Outcome
 from opentill.engine.reader import Reader
 from opentill.engine.threads import StoreThreads
 from opentill.rails.card_payments import Asking, CardPaymentService, CardPaymentSettings
-from opentill.rails.payouts import PayoutRails
-from opentill.rails.rail import NoCardPayouts, NoCardRail
+from opentill.rails.payouts import PayoutCalls, PayoutRails
+from opentill.rails.rail import (
+    NoCardPayouts,
+    NoCardRail,
+    NoTransferPayouts,
+    Payout,
+    PayoutAnswer,
+    PayoutKind,
+)
 from opentill.rails.sandbox.journal import RailJournal, money_out
 from opentill.rails.transfer_payments import RailSilent, TransferPaymentService, TransferSettings
 from opentill.store.audit.examination import Finding, audit, open_read_only
@@ -479,3 +486,16 @@ TestPayouts.settings = settings(
 )
 TestPayoutsOnPostgres = _PayoutsOnPostgres.TestCase
 TestPayoutsOnPostgres.settings = settings(TestPayouts.settings, max_examples=10)
+
+
+def test_a_rail_that_says_closed_to_a_payment_has_refused_it() -> None:
+    """Where an id was closed a rail may answer so to a further try, which is then over."""
+
+    class Closed(NoTransferPayouts):
+        async def pay(self, payout: Payout) -> PayoutAnswer:
+            assert payout.payout_id == "P1"
+            return PayoutAnswer(RefundOutcome.CLOSED, "C1", "closed")
+
+    payout = Payout("P1", PayoutKind.RETURN, "C1", 100, "NGN", None)
+    answer = asyncio.run(PayoutCalls(Closed(), 1).pay(payout))
+    assert answer == PayoutAnswer(RefundOutcome.REFUSED, "C1", "closed")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine.builders import begin
 from opentill.domain.decisions import create
+from opentill.rails.rail import RailAnswer
 from opentill.workers.recovery import NEXT_LOOK_MILLISECONDS, TRIES_BEFORE_PARKING
 from rails.till import CARD, LATER, Till, at_the_till
 from store_factories import NOW, new_order, write
@@ -35,6 +36,27 @@ def test_calls_that_a_crash_left_are_finished(tmp_path: Path) -> None:
     at_the_till(tmp_path, crash)
     at_work(tmp_path, too_early, now=NOW + 29_999)
     at_work(tmp_path, work, now=LATER)
+
+
+def test_a_silent_rail_does_not_bring_the_same_order_first_for_ever(tmp_path: Path) -> None:
+    """After a look longer than the pause an order is passed over for the pause, as after any other look."""
+
+    async def work(shift: Shift) -> list[int]:
+        till = shift.till
+        await till.engine.submit(new_order("r"))
+        await till.engine.submit(begin("r", "T1"))
+        till.clock.time = LATER
+
+        async def silent(_transaction_id: str) -> RailAnswer | None:
+            till.clock.time += 10 * NEXT_LOOK_MILLISECONDS
+            raise TimeoutError
+
+        till.rail.look_up = silent  # type: ignore[assignment,method-assign]
+        tried = [await shift.recovery.finish_attempts() for _ in range(2)]
+        till.clock.time += NEXT_LOOK_MILLISECONDS
+        return [*tried, await shift.recovery.finish_attempts()]
+
+    assert at_work(tmp_path, work) == [1, 0, 1]
 
 
 def test_an_order_that_can_not_be_settled_stops_no_other(tmp_path: Path) -> None:

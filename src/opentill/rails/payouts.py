@@ -35,8 +35,11 @@ class PayoutCalls:
         self._timeout_seconds = timeout_seconds
 
     async def pay(self, payout: Payout) -> PayoutAnswer:
-        """Send the money, unless an earlier try has sent it."""
-        return await self._heard(self._sent(payout), payout.payout_id, NO_ANSWER)
+        """Send the money, unless an earlier try has sent it; an id that was closed is a refusal."""
+        answer = await self._heard(self._sent(payout), payout.payout_id, NO_ANSWER)
+        if answer.outcome is RefundOutcome.CLOSED:
+            return PayoutAnswer(RefundOutcome.REFUSED, answer.response_code, answer.message)
+        return answer
 
     async def look_up(self, payout_id: str) -> PayoutAnswer | None:
         """Return what became of this id so far; None when the rail says that it has never seen it."""

@@ -59,15 +59,24 @@ class Recovery:
         return len(orders)
 
     async def _finish(self, order: Order) -> None:
-        """Settle one order's calls. One that fails each time is left to a person and stops no other."""
-        self._not_before[order.order_id] = self._clock.monotonic() + NEXT_LOOK_MILLISECONDS
+        """Settle one order's calls. One that fails each time is left to a person and stops no other.
+
+        The pause until its next look begins when this one has ended: a rail that is silent takes longer than
+        the pause, and the same orders would come first for ever.
+        """
+        self._not_before[order.order_id] = math.inf
         try:
             for service in self._payment_services:
                 await service.finish(order)
         except CommandFailed:
             self._failures[order.order_id] += 1
-            if self._failures[order.order_id] >= TRIES_BEFORE_PARKING:
-                self._not_before[order.order_id] = math.inf
-                _log.error("attempt_parked", account_id=order.account_id, order_id=order.order_id)
         except EngineError as error:
             _log.warning("attempt_waits", order_id=order.order_id, error=type(error).__name__)
+        finally:
+            self._pause(order)
+
+    def _pause(self, order: Order) -> None:
+        if self._failures[order.order_id] >= TRIES_BEFORE_PARKING:
+            _log.error("attempt_parked", account_id=order.account_id, order_id=order.order_id)
+        else:
+            self._not_before[order.order_id] = self._clock.monotonic() + NEXT_LOOK_MILLISECONDS
