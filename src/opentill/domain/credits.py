@@ -47,10 +47,11 @@ def _doubt(order: Order, command: ReceiveCredit) -> TimeDoubt | None:
     return TimeDoubt.BEFORE_ORDER if at < order.created_at else None
 
 
-def _note(command: ReceiveCredit) -> str | None:
-    if not command.unusable_time:
-        return None
-    return f"the bank's time can not be used, so the arrival counts: {command.unusable_time}"
+def _time_note(order: Order, command: ReceiveCredit) -> str | None:
+    """Say why the arrival counts and not the bank's time; None where that counts, or none was told."""
+    if command.unusable_time:
+        return f"the bank's time can not be used, so the arrival counts: {command.unusable_time}"
+    return _doubt(order, command)
 
 
 def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
@@ -82,7 +83,7 @@ def receive_credit(transition: Transition, command: ReceiveCredit) -> None:
         replace(order, credit_count=order.credit_count + 1, totals=totals),
         credit,
         amount=amount,
-        remark=Remark(reason=cell.disposition.value, note=_note(command) or _doubt(order, command)),
+        remark=Remark(reason=cell.disposition.value, note=_time_note(order, command)),
     )
     if cell.take is Take.APPLY:
         _pay(transition, credit, cell)

@@ -187,8 +187,10 @@ class BatchRepository:
         ordered = sorted(changes, key=lambda c: (c.after.account_id, c.after.order_id))
         self._write_new([c for c in ordered if c.before is None])
         self._write_changed([c for c in ordered if c.before is not None])
-        self._insert(self._statements.write_attempts, sorted(_changed_attempts(ordered)))
-        self._insert(self._statements.write_refunds, sorted(_changed_refunds(ordered)))
+        self._insert(
+            self._statements.write_attempts, _changed(ordered, lambda o: o.attempts, rows.attempt_row)
+        )
+        self._insert(self._statements.write_refunds, _changed(ordered, lambda o: o.refunds, rows.refund_row))
         self._write_transfers([c for c in ordered if c.after.credit_count])
         saved = [rows.saved_card_row(c.saved_card) for c in ordered if c.saved_card is not None]
         self._insert(self._statements.insert_saved_cards, sorted(saved))
@@ -215,8 +217,8 @@ class BatchRepository:
             raise Transient("an order changed after it was judged")
 
     def _write_transfers(self, changes: list[Change]) -> None:
-        self._insert(self._statements.write_credits, sorted(_changed_credits(changes)))
-        self._insert(self._statements.write_returns, sorted(_changed_returns(changes)))
+        self._insert(self._statements.write_credits, _changed(changes, lambda o: o.credits, rows.credit_row))
+        self._insert(self._statements.write_returns, _changed(changes, lambda o: o.returns, rows.return_row))
 
     def _insert(self, statement: str, new: list[rows.Row]) -> None:
         if new:
@@ -358,36 +360,18 @@ def _reply_row(reply: StoredReply | None) -> rows.Row:
     return (reply.status, reply.reason, reply.body.decode()) if reply else (None, None, None)
 
 
-def _changed_attempts(changes: Sequence[Change]) -> Iterator[rows.Row]:
-    for change in changes:
-        judged = change.before.attempts if change.before else ()
-        for attempt in change.after.attempts:
-            if attempt not in judged:
-                yield rows.attempt_row(change.after, attempt)
-
-
-def _changed_refunds(changes: Sequence[Change]) -> Iterator[rows.Row]:
-    for change in changes:
-        judged = change.before.refunds if change.before else ()
-        for refund in change.after.refunds:
-            if refund not in judged:
-                yield rows.refund_row(change.after, refund)
-
-
-def _changed_credits(changes: Sequence[Change]) -> Iterator[rows.Row]:
-    for change in changes:
-        judged = change.before.credits if change.before else ()
-        for credit in change.after.credits:
-            if credit not in judged:
-                yield rows.credit_row(change.after, credit)
-
-
-def _changed_returns(changes: Sequence[Change]) -> Iterator[rows.Row]:
-    for change in changes:
-        judged = change.before.returns if change.before else ()
-        for return_ in change.after.returns:
-            if return_ not in judged:
-                yield rows.return_row(change.after, return_)
+def _changed(
+    changes: Sequence[Change],
+    children_of: Callable[[Order], tuple[_Child, ...]],
+    row_of: Callable[[Order, _Child], rows.Row],
+) -> list[rows.Row]:
+    """Make the rows of the children that these changes added or altered, in the order of their keys."""
+    return sorted(
+        row_of(change.after, child)
+        for change in changes
+        for child in children_of(change.after)
+        if change.before is None or child not in children_of(change.before)
+    )
 
 
 def _entry_rows(changes: Sequence[Change]) -> Iterator[rows.Row]:
